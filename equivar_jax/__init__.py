@@ -1,0 +1,1 @@
+"""Born effective charges from a crystal structure: the Equivar network in JAX."""

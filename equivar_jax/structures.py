@@ -1,0 +1,81 @@
+"""What this package asks of an `ase.Atoms`: a label in its standard place, a source, sane coordinates.
+
+`ase.Atoms` is the only structure type here. Its label is ASE's own property `born_effective_charges`,
+shape (N, 3, 3), index order [atom, field direction, displacement direction], unit e, in the results of a
+`SinglePointCalculator`. `atoms.info["source"]` names file and frame for error messages.
+"""
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+
+BEC = "born_effective_charges"
+SOURCE = "source"
+
+
+def source(atoms: Atoms) -> str:
+    """Where a structure came from ("file, frame 3"), or its formula if it was made in memory."""
+    return str(atoms.info.get(SOURCE) or f"structure {atoms.get_chemical_formula()}")
+
+
+def born_effective_charges(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"] | None:
+    """The label: tensors [atom, field, displacement] in e, shape (N, 3, 3), or None if there is none."""
+    if atoms.calc is None:
+        return None
+    return atoms.calc.results.get(BEC)
+
+
+def with_born_effective_charges(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> Atoms:
+    """A copy of `atoms` that carries `tensors` [atom, field, displacement] in e as its ASE result.
+
+    Raises:
+        InputError: the tensors do not have shape (N, 3, 3), or are not all finite.
+    """
+    tensors = np.asarray(tensors, dtype=np.float64)
+    if tensors.shape != (len(atoms), 3, 3):
+        raise InputError(
+            f"{source(atoms)}: Born effective charges of shape {tensors.shape}, "
+            f"expected ({len(atoms)}, 3, 3); store nine columns an atom, row-major, field index first"
+        )
+    finite = np.isfinite(tensors).all(axis=(1, 2))
+    if not finite.all():
+        raise InputError(
+            f"{source(atoms)}: Born effective charge of atom {int(np.argmin(finite))} is not finite; "
+            "remove the frame or repair its label"
+        )
+    labelled = atoms.copy()
+    calculator = SinglePointCalculator(labelled)
+    calculator.results[BEC] = tensors
+    labelled.calc = calculator
+    return labelled
+
+
+def check_structure(atoms: Atoms) -> None:
+    """Refuse what no graph can be built from.
+
+    Raises:
+        InputError: no atoms, non-finite positions or cell, an atomic number outside 1 to 118, or periodic
+            directions that span no volume. (Coincident atoms are found by the graph, which has distances.)
+    """
+    where = source(atoms)
+    if len(atoms) == 0:
+        raise InputError(f"{where}: no atoms; remove the empty frame")
+    finite = np.isfinite(atoms.positions).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{where}: position of atom {int(np.argmin(finite))} is not finite; repair the file")
+    if not np.isfinite(atoms.cell.array).all():
+        raise InputError(f"{where}: the cell is not finite; repair the file")
+    if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
+        wrong = int(np.argmax((atoms.numbers < 1) | (atoms.numbers > 118)))
+        raise InputError(
+            f"{where}: atom {wrong} has atomic number {atoms.numbers[wrong]}; name a chemical element"
+        )
+    periodic = atoms.cell.array[atoms.pbc]
+    if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
+        raise InputError(
+            f"{where}: periodic along {len(periodic)} directions but the cell vectors span no volume; "
+            "give the lattice, or set pbc to false for a molecule"
+        )
