@@ -1,0 +1,227 @@
+"""Graphs -> padded batches of a few fixed shapes, so that each shape compiles once.
+
+Batches are dense: node i owns the edge slots `i K ... i K + K - 1`, filled from the front with its neighbours.
+A sum over neighbours is then a reduction over an axis, with no scatter. Structures are sorted into a few
+buckets by their largest neighbour count, which sets K. Everything here is NumPy.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import jraph
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from equivar_jax.graph import neighbour_counts
+
+T = TypeVar("T")
+NODE_MULTIPLE = 8
+MAX_BUCKETS = 3
+WORTHWHILE_SAVING = 0.1  # share of edge slots that another bucket, another compilation, must save
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The shape of a batch: nodes and graphs, padding included, and edge slots per node."""
+
+    nodes: int
+    neighbours: int
+    graphs: int
+
+
+class Sample(NamedTuple):
+    """One structure ready for batching."""
+
+    graph: jraph.GraphsTuple
+    tensors: Float[np.ndarray, "atoms 3 3"] | None
+    """Label [atom, field, displacement] in e, or None for prediction."""
+
+
+class Batch(NamedTuple):
+    """One padded batch. The last graph is padding; its nodes have species 0 and no edges."""
+
+    graph: jraph.GraphsTuple
+    tensors: Float[np.ndarray, "nodes 3 3"]
+    """Labels [node, field, displacement] in e; zero for padding."""
+    node_mask: Bool[np.ndarray, " nodes"]
+    """True for atoms, False for padding."""
+
+
+def plan_budgets(graphs: Sequence[jraph.GraphsTuple], batch_size: int) -> tuple[Budget, ...]:
+    """A few shapes that hold every graph, chosen to waste few edge slots.
+
+    Args:
+        graphs: Single-structure graphs of `build_graph`.
+        batch_size: Structures of average size in a batch.
+
+    Returns:
+        Budgets in rising order of `neighbours`; a graph belongs to the first that holds its largest
+        neighbour count.
+    """
+    counts = np.array([len(graph.nodes["species"]) for graph in graphs])
+    degrees = np.array([int(neighbour_counts(graph).max(initial=1)) for graph in graphs])
+    budgets, lower = [], 0
+    for limit in _degree_limits(degrees, counts):
+        members = counts[(degrees > lower) & (degrees <= limit)]
+        atoms = max(int(members.max()), round(batch_size * float(members.mean())))
+        nodes = -(-(atoms + 1) // NODE_MULTIPLE) * NODE_MULTIPLE
+        most_graphs = min(len(members), atoms // int(members.min()))
+        budgets.append(Budget(nodes, limit, most_graphs + 1))
+        lower = limit
+    return tuple(budgets)
+
+
+def _degree_limits(degrees: Int[np.ndarray, " graphs"], counts: Int[np.ndarray, " graphs"]) -> list[int]:
+    """Largest neighbour count of each bucket: the best cut of the sorted counts into a few intervals."""
+    values = np.unique(np.maximum(degrees, 1))
+    atoms = np.array([counts[np.maximum(degrees, 1) == value].sum() for value in values])
+    total = np.concatenate([[0], np.cumsum(atoms)])
+    # cost[k] = (slots, limits) of the cheapest cover of the k smallest values by the buckets used so far
+    best = [(int(total[k]) * int(values[k - 1]) if k else 0, [int(values[k - 1])] * (k > 0)) for k in range(len(total))]
+    chosen = best[-1]
+    for _ in range(MAX_BUCKETS - 1):
+        best = [
+            min(
+                [best[k]]
+                + [
+                    (best[j][0] + int(total[k] - total[j]) * int(values[k - 1]), [*best[j][1], int(values[k - 1])])
+                    for j in range(1, k)
+                ]
+            )
+            for k in range(len(total))
+        ]
+        if best[-1][0] > (1 - WORTHWHILE_SAVING) * chosen[0]:
+            break
+        chosen = best[-1]
+    return chosen[1]
+
+
+def assign_budget(graph: jraph.GraphsTuple, budgets: Sequence[Budget]) -> int:
+    """Index of the first budget that holds the graph.
+
+    Raises:
+        ValueError: the graph is larger than every budget.
+    """
+    degree, atoms = int(neighbour_counts(graph).max(initial=0)), len(graph.nodes["species"])
+    for index, budget in enumerate(budgets):
+        if degree <= budget.neighbours and atoms < budget.nodes:
+            return index
+    raise ValueError(f"no budget holds {atoms} atoms with up to {degree} neighbours; plan for all graphs")
+
+
+def pack(samples: Sequence[Sample], budgets: Sequence[Budget], order: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """Fill batches greedily in the given order.
+
+    Returns:
+        (budget index, sample indices) of each batch, every sample exactly once.
+    """
+    batches: list[tuple[int, list[int]]] = []
+    open_batches: dict[int, tuple[list[int], int]] = {}
+    for index in order:
+        graph = samples[index].graph
+        bucket = assign_budget(graph, budgets)
+        members, atoms = open_batches.get(bucket, ([], 0))
+        size = len(graph.nodes["species"])
+        if members and (atoms + size >= budgets[bucket].nodes or len(members) >= budgets[bucket].graphs - 1):
+            batches.append((bucket, members))
+            members, atoms = [], 0
+        open_batches[bucket] = ([*members, index], atoms + size)
+    return batches + [(bucket, members) for bucket, (members, _) in open_batches.items()]
+
+
+def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] = np.float32) -> Batch:
+    """Join structures into one dense batch of the budget's shape.
+
+    Args:
+        samples: Structures whose atoms fit into `budget.nodes - 1`.
+        budget: The shape.
+        dtype: Precision of vectors and labels.
+
+    Returns:
+        The batch; edge slots without an edge have a vector of length one and point at their own node.
+    """
+    joined = jraph.batch_np([sample.graph for sample in samples])
+    atoms, nodes, neighbours = int(joined.n_node.sum()), budget.nodes, budget.neighbours
+
+    counts = np.bincount(joined.receivers, minlength=nodes)
+    first_edge = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    slots = joined.receivers * neighbours + np.arange(len(joined.receivers)) - first_edge[joined.receivers]
+    receivers = np.repeat(np.arange(nodes, dtype=np.int32), neighbours)
+    senders = receivers.copy()
+    senders[slots] = joined.senders
+    vectors = np.zeros((nodes * neighbours, 3), dtype)
+    vectors[:, 0] = 1.0
+    vectors[slots] = joined.edges["vectors"]
+    edge_mask = np.zeros(nodes * neighbours, bool)
+    edge_mask[slots] = True
+
+    n_node = np.zeros(budget.graphs, np.int32)
+    n_node[: len(samples)] = joined.n_node
+    n_node[-1] = nodes - atoms
+    tensors = np.zeros((nodes, 3, 3), dtype)
+    labels = [sample.tensors for sample in samples if sample.tensors is not None]
+    if len(labels) == len(samples):
+        tensors[:atoms] = np.concatenate(labels)
+    graph = jraph.GraphsTuple(
+        nodes={"species": np.pad(joined.nodes["species"], (0, nodes - atoms))},
+        edges={"vectors": vectors, "mask": edge_mask},
+        globals={"charge": np.pad(joined.globals["charge"], (0, budget.graphs - len(samples))).astype(dtype)},
+        senders=senders,
+        receivers=receivers,
+        n_node=n_node,
+        n_edge=n_node * neighbours,
+    )
+    return Batch(graph, tensors, np.arange(nodes) < atoms)
+
+
+def epoch_batches(
+    samples: Sequence[Sample], budgets: Sequence[Budget], seed: int, epoch: int
+) -> list[tuple[int, list[int]]]:
+    """The shuffled batches of an epoch, a pure function of (seed, epoch), so that a run can be resumed."""
+    rng = np.random.default_rng([seed, epoch])
+    batches = pack(samples, budgets, rng.permutation(len(samples)).tolist())
+    return [batches[k] for k in rng.permutation(len(batches))]
+
+
+def edge_fill(samples: Sequence[Sample], budgets: Sequence[Budget]) -> float:
+    """Padding efficiency: share of edge slots of an epoch that hold an edge."""
+    batches = pack(samples, budgets, range(len(samples)))
+    slots = sum(budgets[bucket].nodes * budgets[bucket].neighbours for bucket, _ in batches)
+    return sum(len(sample.graph.senders) for sample in samples) / slots
+
+
+def prefetch(make: Callable[[T], Batch], items: Sequence[T], ahead: int = 2) -> Iterator[Batch]:
+    """Make batches in a background thread, up to `ahead` of the one in use."""
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=ahead)
+    stop = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                if stop.is_set():
+                    return
+                put(make(item))
+            put(None)
+        except BaseException as error:  # handed to the consumer, who raises it
+            put(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        worker.join()

@@ -1,0 +1,270 @@
+"""The embedded demonstration set: crystals whose labels come from a polarisable-ion model, never from DFT.
+
+It exists so that everything in this package can be tried, tested and timed without a download: three families
+of crystals (`crystals`) with Born effective charges that obey the physics (sum rule, O(3), dependence on the
+environment, sizes and signs) because they are the exact derivative of a cell dipole (`polarisable_ion`).
+Errors of a network on this set say how well it learns such a function; they say nothing of its accuracy on
+DFPT labels.
+
+Mean and range, in e, over 300 structures of each family with seed 0 (trace(Z)/3, and for the oxygens of
+perovskites the components along and across B–O–B), beside published first-principles values for cubic crystals
+(Zhong, King-Smith and Vanderbilt, Phys. Rev. Lett. 72, 3618 (1994): Ca, Sr, Ba, PbTiO3 and Ba, PbZrO3; Zhao and
+Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
+
+    perovskite  Ca                 2.81    2.66 to  3.12      2.58
+                Sr                 2.78    2.62 to  3.13      2.54
+                Ba                 2.91    2.55 to  3.12      2.73 to 2.75
+                Pb                 3.94    3.55 to  4.42      3.90 to 3.92
+                Ti                 6.79    6.24 to  7.36      7.06 to 7.16
+                Zr                 5.91    5.55 to  6.37      5.85 to 6.03
+                Hf                 5.83    5.44 to  6.33
+                O along Ti–O–Ti   -6.30   -8.18 to -4.99     -5.83 to -5.65
+                O across Ti–O–Ti  -1.87   -2.93 to -1.00     -2.56 to -2.00
+                O along Zr–O–Zr   -4.84   -6.64 to -2.91     -4.81 to -4.74   (Zr or Hf)
+                O across Zr–O–Zr  -2.05   -3.52 to -1.30     -2.48 to -2.01   (Zr or Hf)
+    Li3PO4      Li                 1.05    1.01 to  1.08
+                P                  3.67    3.40 to  4.15
+                O                 -1.65   -1.94 to -1.36
+    ZrO2        Zr                 5.28    4.74 to  5.74      5.74
+                O                 -2.73   -2.93 to -2.50     -2.87
+"""
+
+import hashlib
+import os
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from importlib import resources
+from multiprocessing import current_process, get_context
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from ase import Atoms
+from jaxtyping import Float
+from tqdm import tqdm
+
+from equivar_jax.datasets import crystals
+from equivar_jax.datasets.polarisable_ion import born_effective_charges
+from equivar_jax.errors import InputError
+from equivar_jax.structures import BEC, SOURCE, with_born_effective_charges
+
+CACHE_VARIABLE = "EQUIVAR_CACHE"
+# The files that decide what is generated: a change in any of them makes every cached set stale.
+GENERATOR_SOURCES = ("crystals.py", "demonstration.py", "ewald.py", "ewald_setup.py", "polarisable_ion.py")
+
+# A kind's place in this table seeds its structures: append, never reorder.
+KINDS: dict[str, Callable[[np.random.Generator], Atoms]] = {
+    "perovskite": crystals.perovskite,
+    "Li3PO4": crystals.li3po4,
+    "ZrO2": crystals.zro2,
+}
+
+# Starting a worker costs about a second, a structure about ten milliseconds.
+POOL_PAYS_FROM = 1000
+CHUNK = 50
+
+# One structure: its kind and its number within the kind.
+Task = tuple[str, int]
+
+
+def demonstration_set(
+    perovskites: int = 224,
+    li3po4: int = 0,
+    zro2: int = 0,
+    *,
+    seed: int = 0,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> list[Atoms]:
+    """Labelled demonstration structures: perovskites first, then Li3PO4, then ZrO2.
+
+    The k-th structure of a kind depends on `seed`, the kind and k only, so a larger set begins with a smaller
+    one. The same call gives the same structures; labels agree to about 1e-12 e between machines. The result
+    is cached as one file; the published training sets had 1224, 17991 and 10103 structures, which take a few
+    minutes once. Large sets are labelled by worker processes, which import the calling script: guard its
+    entry with `if __name__ == "__main__":`.
+
+    Args:
+        perovskites: number of substituted Pnma ABO3 perovskites, 20 atoms.
+        li3po4: number of Li3PO4 structures, 29 to 32 atoms.
+        zro2: number of ZrO2 structures, 46 to 48 atoms.
+        seed: non-negative; another seed gives another set.
+        cache_dir: where to keep the set; by default the directory named by the environment variable
+            EQUIVAR_CACHE, or the user's cache directory.
+        progress: show a progress bar on standard error while structures are generated.
+
+    Returns:
+        Structures that carry Born effective charges [atom, field, displacement] in e, with `info["source"]`
+        ("demonstration perovskite 17") and `info["group"]` (composition or vacancy arrangement).
+
+    Raises:
+        InputError: a negative number of structures or a negative seed.
+    """
+    counts = dict(zip(KINDS, (perovskites, li3po4, zro2), strict=True))
+    for name, value in {**counts, "seed": seed}.items():
+        if value < 0:
+            raise InputError(f"demonstration set: {name} = {value}; give zero or more")
+    tasks = [(kind, number) for kind, count in counts.items() for number in range(count)]
+    key = _key(counts, seed)
+    path = _cache_directory(cache_dir) / f"demonstration-{key[:16]}.npz"
+    structures = _read(path, key)
+    if structures is None:
+        structures = _generate(tasks, seed, progress)
+        if structures:
+            _write(path, key, structures)
+    for atoms, (kind, number) in zip(structures, tasks, strict=True):
+        atoms.info[SOURCE] = f"demonstration {kind} {number}"
+    return structures
+
+
+def _labelled(seed: int, tasks: list[Task]) -> list[Atoms]:
+    """Generate and label structures, each from its own random stream."""
+    structures = []
+    for kind, number in tasks:
+        stream = np.random.default_rng([seed, list(KINDS).index(kind), number])
+        atoms = KINDS[kind](stream)
+        structures.append(with_born_effective_charges(atoms, born_effective_charges(atoms)))
+    return structures
+
+
+def _generate(tasks: list[Task], seed: int, progress: bool, pool_from: int = POOL_PAYS_FROM) -> list[Atoms]:
+    """All structures in order, from worker processes where there are `pool_from` or more."""
+    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+    done: dict[int, list[Atoms]] = {}
+    workers = min(os.cpu_count() or 1, len(chunks))
+    with tqdm(total=len(tasks), desc="demonstration set", unit="structure", disable=not progress) as bar:
+        if len(tasks) >= pool_from and workers > 1 and not current_process().daemon:
+            try:
+                for index, structures in _in_workers(chunks, seed, workers):
+                    done[index] = structures
+                    bar.update(len(structures))
+            except BrokenProcessPool:
+                warnings.warn(
+                    "worker processes died (does the script lack `if __name__ == '__main__':`?); "
+                    "generating the rest of the demonstration set in this process",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
+        for index, chunk in enumerate(chunks):
+            if index not in done:
+                done[index] = _labelled(seed, chunk)
+                bar.update(len(chunk))
+    return [atoms for index in range(len(chunks)) for atoms in done[index]]
+
+
+def _in_workers(chunks: list[list[Task]], seed: int, workers: int) -> Iterator[tuple[int, list[Atoms]]]:
+    """Chunks as they finish, with their place. Spawned: a fork would copy the locks of an initialised JAX."""
+    with (
+        _one_blas_thread_in_children(),
+        ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool,
+    ):
+        places = {pool.submit(_labelled, seed, chunk): index for index, chunk in enumerate(chunks)}
+        for future in as_completed(places):
+            yield places[future], future.result()
+
+
+@contextmanager
+def _one_blas_thread_in_children() -> Iterator[None]:
+    """Let the processes started inside the block use one BLAS thread each: together they fill the cores."""
+    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _cache_directory(cache_dir: Path | None) -> Path:
+    """The argument, else the environment variable, else the user's cache directory."""
+    if cache_dir is not None:
+        return Path(cache_dir)
+    named = os.environ.get(CACHE_VARIABLE)
+    return Path(named) if named else Path(platformdirs.user_cache_dir("equivar_jax"))
+
+
+def _key(counts: dict[str, int], seed: int) -> str:
+    """Names a set by its arguments and by the source code that generates it."""
+    digest = hashlib.sha256(repr((sorted(counts.items()), seed)).encode())
+    for name in GENERATOR_SOURCES:
+        digest.update((resources.files("equivar_jax.datasets") / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, key: str, structures: list[Atoms]) -> None:
+    """Store a set; whole or not at all, so that a reader or a second writer never sees half a file."""
+    arrays = {
+        "key": np.array(key),
+        "sizes": np.array([len(atoms) for atoms in structures]),
+        "numbers": np.concatenate([atoms.numbers for atoms in structures]),
+        "positions": np.concatenate([atoms.positions for atoms in structures]),
+        "cells": np.stack([atoms.cell.array for atoms in structures]),
+        "tensors": np.concatenate([_tensors(atoms) for atoms in structures]),
+        "groups": np.array([atoms.info[crystals.GROUP] for atoms in structures]),
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
+            try:
+                np.savez(partial, allow_pickle=False, **arrays)
+                partial.close()
+                Path(partial.name).replace(path)
+            except BaseException:
+                Path(partial.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        warnings.warn(
+            f"demonstration set not cached ({error}); it is generated anew each time: "
+            f"set {CACHE_VARIABLE} to a writable directory",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _read(path: Path, key: str) -> list[Atoms] | None:
+    """A stored set, or None if there is none that can be trusted (the zip format checks each byte by CRC)."""
+    if not path.is_file():
+        return None
+    try:
+        # numpy leaves a damaged file open if it is given the path.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+        if str(stored["key"]) != key:
+            raise ValueError("it belongs to another set")
+        ends = np.cumsum(stored["sizes"])[:-1]
+        numbers, positions, tensors = (
+            np.split(stored[name], ends) for name in ("numbers", "positions", "tensors")
+        )
+        pieces = zip(numbers, positions, stored["cells"], tensors, stored["groups"], strict=True)
+        return [_restored(*piece) for piece in pieces]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        warnings.warn(
+            f"cached demonstration set {path} is damaged ({error}); generating it again",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return None
+
+
+def _restored(
+    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, tensors: np.ndarray, group: np.str_
+) -> Atoms:
+    """A labelled structure from its stored parts."""
+    atoms = Atoms(numbers, positions=positions, cell=cell, pbc=True, info={crystals.GROUP: str(group)})
+    return with_born_effective_charges(atoms, tensors)
+
+
+def _tensors(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """The label of a structure that has one, [atom, field, displacement], e."""
+    assert atoms.calc is not None
+    return atoms.calc.results[BEC]

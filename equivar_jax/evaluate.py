@@ -1,0 +1,87 @@
+"""How good a model is: `python -m equivar_jax.evaluate --checkpoint RUN --data FILE`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from equivar_jax.config import DataConfig
+from equivar_jax.data import load_structures
+from equivar_jax.errors import exit_on_input_error
+from equivar_jax.metrics import Metrics, Report, charge_drift
+from equivar_jax.plots import plot_parity
+from equivar_jax.predict import Predictor, load
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import born_effective_charges
+
+
+def evaluate_model(
+    predictor: Predictor,
+    structures: Sequence[Atoms],
+    *,
+    allow_unseen: bool = False,
+    parity_plot: Path | None = None,
+    title: str = "",
+    progress: bool = False,
+) -> Report:
+    """Errors of a model on labelled structures, after the sum rule; the charge drift is that before it.
+
+    Args:
+        predictor: The model.
+        structures: Each with Born effective charges, [atom, field, displacement] in e.
+        allow_unseen: Only warn about elements that the training data did not have.
+        parity_plot: Where to draw predicted against reference components, if anywhere.
+        title: Of the plot.
+        progress: Show a bar.
+
+    Raises:
+        InputError: no structures, one without a label, or one that the model cannot take.
+    """
+    found = predictor.predictions(structures, allow_unseen=allow_unseen, progress=progress)
+    numbers = np.concatenate([atoms.numbers for atoms in structures])
+    predicted = np.concatenate([prediction.tensors for prediction in found])
+    reference = np.concatenate([born_effective_charges(atoms) for atoms in structures])
+    sizes = np.array([len(atoms) for atoms in structures])
+    charges = np.array([float(atoms.info.get("charge", 0.0)) for atoms in structures])
+    metrics = Metrics()
+    metrics.update(numbers, predicted, reference)
+    metrics.update_drift(charge_drift(np.concatenate([p.raw for p in found]), sizes, charges), sizes)
+    if parity_plot is not None:
+        plot_parity(numbers, predicted, reference, parity_plot, title)
+    return metrics.report()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; write JSON and the parity plot."""
+    parser = argparse.ArgumentParser(prog="python -m equivar_jax.evaluate", description=__doc__)
+    parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
+    parser.add_argument("--data", help="file with Born effective charges; without it, the demonstration set")
+    parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
+    parser.add_argument("--output", help="folder for evaluation.json and parity.png; default: RUN/evaluation")
+    parser.add_argument("--allow-unseen", action="store_true", help="only warn about elements never trained on")
+    options = parser.parse_args(arguments)
+    with exit_on_input_error():
+        enable_compilation_cache()
+        predictor = load(options.checkpoint)
+        structures = load_structures(DataConfig(key=options.key), options.data)
+        folder = Path(options.output or Path(options.checkpoint) / "evaluation")
+        folder.mkdir(parents=True, exist_ok=True)
+        report = evaluate_model(
+            predictor,
+            structures,
+            allow_unseen=options.allow_unseen,
+            parity_plot=folder / "parity.png",
+            title=Path(options.data).name if options.data else "demonstration set (not DFT)",
+            progress=True,
+        )
+        print(report.table())
+        written = {"checkpoint": options.checkpoint, "data": options.data, **report.to_dict()}
+        (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
+        print(f"written: {folder / 'evaluation.json'}, {folder / 'parity.png'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Writer of Born effective charges as a table: one atom a line, in the order of the published script."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from ase import Atoms
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.files import open_for_writing
+from equivar_jax.structures import SOURCE, born_effective_charges, source
+
+COMPONENTS = tuple(f"Z{field}{displacement}" for field in (1, 2, 3) for displacement in (1, 2, 3))
+HEADER = ("id", *COMPONENTS, "structure", "atom", "element")
+
+
+def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
+    """Write labels or predictions as comma-separated values.
+
+    Columns: `id, Z11, Z12, Z13, Z21, ..., Z33, structure, atom, element`. In `Zab`, a is the direction of the
+    electric field and b that of the displacement (1, 2, 3 for x, y, z), in e and with all digits of the
+    float64 number. `id` is `atoms.info["id"]`, else `atoms.info["source"]`, else the position in the list;
+    ids may repeat in a data set, so `structure` counts the structures from 0 in the order given and, with
+    `atom` (from 0), names a line without ambiguity.
+
+    Args:
+        path: the file to write, gzipped if it is named `.gz`.
+        structures: structures with Born effective charges, [atom, field, displacement] in e.
+
+    Raises:
+        InputError: no structures, one without Born effective charges, or an unwritable path.
+    """
+    with open_for_writing(Path(path)) as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(HEADER)
+        index = -1
+        for index, atoms in enumerate(structures):
+            writer.writerows(_lines(atoms, index))
+        if index < 0:
+            raise InputError(f"{path}: no structures to write; give at least one")
+
+
+def _lines(atoms: Atoms, index: int) -> Iterable[tuple[object, ...]]:
+    """The lines of one structure."""
+    tensors = born_effective_charges(atoms)
+    if tensors is None:
+        raise InputError(
+            f"{source(atoms)}: no Born effective charges (structure {index} of the list), and a .csv file "
+            "holds nothing else; predict them first or write .extxyz"
+        )
+    identifier = atoms.info.get("id", atoms.info.get(SOURCE, index))
+    for atom, (element, tensor) in enumerate(zip(atoms.symbols, tensors.tolist(), strict=True)):
+        yield (identifier, *(repr(value) for row in tensor for value in row), index, atom, element)

@@ -1,0 +1,205 @@
+"""The neighbour sum in cache-sized chunks of nodes, with a hand-written derivative.
+
+An edge feature is rank one, `rho_l,c(r) Y_lm`, so the sum over neighbours of all products of a node component
+m1 with an edge component (l, m2) is a small matrix product per node and degree,
+
+    U_l[m2, (m1, c)] = sum_k Y[l m2, k] (x[sender_k, m1, c] rho_l[k, c]),
+
+and Clebsch-Gordan coefficients, of which few are not zero, act once per node instead of once per edge. No
+tensor of the size edges x components leaves the cache. Plain reverse-mode differentiation would store and
+scatter such tensors; the derivative below recomputes them chunk by chunk.
+"""
+
+import functools
+from collections import defaultdict
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from equivar_jax.kernels.paths import ProductPlan
+from equivar_jax.kernels.reference import DEGREE_SLICES
+
+# Working set of one chunk, about what a core's caches hold. A GPU hides latency by size instead.
+CHUNK_BYTES = {"cpu": 3 * 2**20, "gpu": 2**30}
+PRECISION = jax.lax.Precision.HIGHEST
+COPIES_PER_EDGE = 4  # gathered features and their product with the radial part, once per degree
+
+# XLA would otherwise fuse a gather into the products that read it and fetch element by element, which is
+# about ten times slower on a CPU than copying rows.
+_keep_apart = jax.lax.optimization_barrier
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def neighbour_sum(
+    features: Float[Array, "nodes components channels"],
+    radial: Float[Array, "nodes neighbours 3 channels"],
+    harmonics: Float[Array, "nodes 9 neighbours"],
+    senders: Int[Array, "nodes neighbours"],
+    plan: ProductPlan,
+) -> Float[Array, "nodes products channels"]:
+    """See `equivar_jax.kernels.neighbour_sum`."""
+    table = _keep_apart(features)
+
+    def one_chunk(chunk):
+        return _clebsch_gordan(_outer_products(table, *chunk), plan)
+
+    nodes = senders.shape[0]
+    chunk = _nodes_per_chunk(features, senders)
+    if chunk >= nodes:
+        return one_chunk((radial, harmonics, senders))
+    sums = jax.lax.map(one_chunk, _split((radial, harmonics, senders), chunk))
+    return _join(sums, nodes)
+
+
+def _forward(features, radial, harmonics, senders, plan):
+    result = neighbour_sum(features, radial, harmonics, senders, plan)
+    return result, (features, radial, harmonics, senders)
+
+
+def _backward(plan, saved, cotangent):
+    features, radial, harmonics, senders = saved
+    table = _keep_apart(features)
+
+    def one_chunk(features_bar, chunk):
+        radial, harmonics, senders, cotangent = chunk
+        products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
+        gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
+            table, radial, harmonics, senders, products_bar
+        )
+        features_bar = features_bar.at[senders.reshape(-1)].add(
+            gathered_bar.reshape(-1, *table.shape[1:])
+        )
+        return features_bar, (radial_bar, harmonics_bar)
+
+    nodes = senders.shape[0]
+    chunk = _nodes_per_chunk(features, senders)
+    start = jnp.zeros_like(features)
+    inputs = (radial, harmonics, senders, _keep_apart(cotangent))
+    if chunk >= nodes:
+        features_bar, (radial_bar, harmonics_bar) = one_chunk(start, inputs)
+    else:
+        features_bar, edge_bars = jax.lax.scan(one_chunk, start, _split(inputs, chunk))
+        radial_bar, harmonics_bar = _join(edge_bars, nodes)
+    return features_bar, radial_bar, harmonics_bar, np.zeros(senders.shape, jax.dtypes.float0)
+
+
+neighbour_sum.defvjp(_forward, _backward)
+
+
+def _outer_products(table, radial, harmonics, senders):
+    """`U_l`, one array [nodes, 2l+1, components, channels] a degree."""
+    nodes, neighbours = senders.shape
+    components, channels = table.shape[1:]
+    gathered = _gather(table, senders)
+    scaled = [gathered * radial[:, :, degree, None, :] for degree in range(3)]
+    products = [
+        jnp.einsum(
+            "nsk,nkd->nsd",
+            harmonics[:, DEGREE_SLICES[degree]],
+            scaled[degree].reshape(nodes, neighbours, components * channels),
+            precision=PRECISION,
+        ).reshape(nodes, 2 * degree + 1, components, channels)
+        for degree in range(3)
+    ]
+    return _keep_apart(products)
+
+
+def _outer_products_transpose(table, radial, harmonics, senders, products_bar):
+    """Cotangents of gathered features, radial part and harmonics for those of `U_l`."""
+    nodes, neighbours = senders.shape
+    gathered = _gather(table, senders)
+    gathered_bar = jnp.zeros_like(gathered)
+    radial_bar, harmonics_bar = [], []
+    for degree in range(3):
+        factor = radial[:, :, degree, None, :]
+        product_bar = products_bar[degree].reshape(nodes, 2 * degree + 1, -1)
+        scaled_bar = jnp.einsum("nsk,nsd->nkd", harmonics[:, DEGREE_SLICES[degree]], product_bar, precision=PRECISION)
+        scaled_bar = _keep_apart(scaled_bar).reshape(gathered.shape)
+        gathered_bar += scaled_bar * factor
+        radial_bar.append((scaled_bar * gathered).sum(axis=2))
+        scaled = (gathered * factor).reshape(nodes, neighbours, -1)
+        harmonics_bar.append(jnp.einsum("nsd,nkd->nsk", product_bar, scaled, precision=PRECISION))
+    return (
+        _keep_apart(gathered_bar),
+        jnp.stack(radial_bar, axis=2),
+        jnp.concatenate(harmonics_bar, axis=1),
+    )
+
+
+def _gather(table, senders):
+    """Rows of the neighbours, [nodes, neighbours, components, channels]."""
+    flat = table.reshape(table.shape[0], -1)
+    return _keep_apart(flat[senders]).reshape(*senders.shape, *table.shape[1:])
+
+
+def _clebsch_gordan(products, plan: ProductPlan):
+    """Contract `U_l` with the coefficients that are not zero: [nodes, products, channels]."""
+    rows = []
+    for product in plan.products:
+        coefficients = product.coefficients()
+        for out in range(coefficients.shape[2]):
+            rows.append(
+                sum(
+                    float(coefficients[m, s, out]) * products[product.degree][:, s, product.node.start + m]
+                    for m, s in zip(*_nonzero(coefficients[:, :, out]), strict=True)
+                )
+            )
+    return jnp.stack(rows, axis=1)
+
+
+def _clebsch_gordan_transpose(cotangent, plan: ProductPlan):
+    """Cotangents of `U_l` for that of `_clebsch_gordan`'s result."""
+    terms = defaultdict(list)
+    for product in plan.products:
+        coefficients = product.coefficients()
+        for m, s, out in zip(*_nonzero(coefficients), strict=True):
+            terms[product.degree, s, product.node.start + m].append(
+                float(coefficients[m, s, out]) * cotangent[:, product.out.start + out]
+            )
+    nothing = jnp.zeros_like(cotangent[:, 0])
+    return [
+        jnp.stack(
+            [
+                jnp.stack(
+                    [sum(terms[degree, s, m], start=nothing) for m in range(plan.input_components)],
+                    axis=1,
+                )
+                for s in range(2 * degree + 1)
+            ],
+            axis=1,
+        )
+        for degree in range(3)
+    ]
+
+
+def _nonzero(coefficients):
+    return np.nonzero(np.abs(coefficients) > 1e-12)
+
+
+def _nodes_per_chunk(features, senders) -> int:
+    """Nodes whose edge tensors fill the working set; chunks of about equal size."""
+    nodes, neighbours = senders.shape
+    row_bytes = features.shape[1] * features.shape[2] * features.dtype.itemsize
+    budget = CHUNK_BYTES.get(jax.default_backend(), CHUNK_BYTES["gpu"])
+    most = max(1, budget // max(1, COPIES_PER_EDGE * neighbours * row_bytes))
+    chunks = -(-nodes // most)
+    return -(-nodes // max(chunks, 1))
+
+
+def _split(arrays, chunk: int):
+    """[nodes, ...] -> [chunks, chunk, ...], the last chunk filled with zeros (sender 0, weight 0)."""
+
+    def one(array):
+        chunks = -(-array.shape[0] // chunk)
+        missing = chunks * chunk - array.shape[0]
+        padded = jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
+        return padded.reshape(chunks, chunk, *array.shape[1:])
+
+    return jax.tree.map(one, arrays)
+
+
+def _join(arrays, nodes: int):
+    """Inverse of `_split`."""
+    return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:nodes], arrays)

@@ -1,0 +1,113 @@
+"""The Clebsch-Gordan algebra of one interaction, worked out ahead of time."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import e3nn_jax as e3nn
+import numpy as np
+from jaxtyping import Float
+
+HIDDEN = tuple(e3nn.Irrep(name) for name in ("0e", "1o", "1e", "2e"))
+EDGE = tuple(e3nn.Irrep(name) for name in ("0e", "1o", "2e"))
+
+# node x edge -> out. O(3) allows 17; the published weight tensor has 15 blocks. This order fits them best
+# (its first layer shows live weights in blocks 0, 6 and 11 only); which two were left out is inferred.
+PATHS = tuple(
+    (e3nn.Irrep(node), e3nn.Irrep(edge), e3nn.Irrep(out))
+    for node, edge, out in (
+        ("0e", "0e", "0e"),
+        ("1o", "1o", "0e"),
+        ("2e", "2e", "0e"),
+        ("1e", "0e", "1e"),
+        ("1e", "2e", "1e"),
+        ("1o", "1o", "1e"),
+        ("0e", "1o", "1o"),
+        ("1e", "1o", "1o"),
+        ("1o", "0e", "1o"),
+        ("1o", "2e", "1o"),
+        ("2e", "1o", "1o"),
+        ("0e", "2e", "2e"),
+        ("1o", "1o", "2e"),
+        ("2e", "0e", "2e"),
+        ("2e", "2e", "2e"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One path between the irreps at hand: where its operands and its result lie.
+
+    `rows`, `degree` and `out` index components of the node features, the edge's degree l, and components of
+    the result.
+    """
+
+    path: int
+    node: slice
+    degree: int
+    out: slice
+
+    def coefficients(self) -> Float[np.ndarray, "node edge out"]:
+        """Clebsch-Gordan coefficients, so scaled that unit-variance operands give a unit-variance result."""
+        node, edge, out = PATHS[self.path]
+        return np.asarray(e3nn.clebsch_gordan(node.l, edge.l, out.l)) * out.dim**0.5
+
+
+@dataclass(frozen=True)
+class ProductPlan:
+    """The products that lead from irreps which are not zero to irreps which are needed.
+
+    The first interaction sees only scalars and runs 3 of the 15 paths; the last one computes no 1o, which the
+    readout does not use. What is left out contributes exactly nothing.
+    """
+
+    inputs: tuple[e3nn.Irrep, ...]
+    products: tuple[Product, ...]
+
+    @property
+    def input_components(self) -> int:
+        """Components per channel of the node features."""
+        return sum(ir.dim for ir in self.inputs)
+
+    @property
+    def output_components(self) -> int:
+        """Components per channel of all products together (47 with all paths)."""
+        return sum(PATHS[p.path][2].dim for p in self.products)
+
+    @property
+    def outputs(self) -> tuple[e3nn.Irrep, ...]:
+        """Irreps that some product reaches, in the order of `HIDDEN`."""
+        reached = {PATHS[p.path][2] for p in self.products}
+        return tuple(ir for ir in HIDDEN if ir in reached)
+
+    def products_to(self, out: e3nn.Irrep) -> tuple[Product, ...]:
+        """The products whose result transforms as `out`."""
+        return tuple(p for p in self.products if PATHS[p.path][2] == out)
+
+
+@functools.cache
+def plan_products(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) -> ProductPlan:
+    """Choose the paths from `inputs` to `needed` and lay out their operands and results.
+
+    Args:
+        inputs: Irreps of the node features that are not identically zero, in the order of their components.
+        needed: Irreps of the result that anything later reads.
+
+    Returns:
+        The plan; results are ordered as `PATHS`.
+    """
+    start = dict(zip(inputs, offsets(inputs), strict=False))
+    products: list[Product] = []
+    position = 0
+    for index, (node, edge, out) in enumerate(PATHS):
+        if node in start and out in needed:
+            rows = slice(start[node], start[node] + node.dim)
+            products.append(Product(index, rows, edge.l, slice(position, position + out.dim)))
+            position += out.dim
+    return ProductPlan(inputs, tuple(products))
+
+
+def offsets(irreps: Sequence[e3nn.Irrep]) -> tuple[int, ...]:
+    """First component of each irrep, and the total, when they are laid one after the other."""
+    return tuple(int(k) for k in np.cumsum([0, *(ir.dim for ir in irreps)]))

@@ -1,0 +1,224 @@
+"""The network: embedding -> interactions -> readout (Kutana et al., Sci. Rep. 15, 2025).
+
+All sizes come from `ModelConfig`; BM1 has 510,081 parameters and BM2 139,905. Weights start as unit normal
+variables and every sum is divided by the root of its number of terms, so that features keep unit variance
+through the layers. Being linear in the node features, the network is the same function whatever these
+constants are; they only set where training starts.
+"""
+
+from typing import NamedTuple
+
+import e3nn_jax as e3nn
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import jraph
+from jaxtyping import Array, Bool, Float, Int
+
+from equivar_jax.config import ModelConfig
+from equivar_jax.kernels import HIDDEN, PATHS, neighbour_sum, offsets, plan_products
+from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
+from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, irreps_to_cartesian
+
+READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
+PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
+
+_unit_normal = nn.initializers.normal(1.0)
+_zeros = nn.initializers.zeros
+# log(1 + e^x) - log 2, scaled so that a unit normal variable gives a unit second moment.
+shifted_softplus = e3nn.normalize_function(lambda x: jax.nn.softplus(x) - jnp.log(2.0).astype(x.dtype))
+
+
+class Edges(NamedTuple):
+    """What every interaction reads of the edge slots, K to a node."""
+
+    basis: Float[Array, "nodes neighbours functions"]
+    harmonics: Float[Array, "nodes 9 neighbours"]
+    weight: Float[Array, "nodes neighbours"]
+    """Zero in slots that hold no edge; otherwise one, or the envelope."""
+    senders: Int[Array, "nodes neighbours"]
+
+
+class Features(NamedTuple):
+    """Node features: the irreps that are not identically zero, and their components in that order."""
+
+    irreps: tuple[e3nn.Irrep, ...]
+    array: Float[Array, "nodes components channels"]
+
+    def part(self, irrep: e3nn.Irrep) -> Float[Array, "nodes dim channels"]:
+        """The components of one irrep."""
+        start = offsets(self.irreps)[self.irreps.index(irrep)]
+        return self.array[:, start : start + irrep.dim]
+
+
+class Equivar(nn.Module):
+    """Born effective charges of a batch of graphs, before the acoustic sum rule.
+
+    The graph is dense: every node has the same number K of edge slots, slot k of node i being edge `i K + k`
+    (see `equivar_jax.batch`).
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
+        """Tensors [node, field direction, displacement direction] in e.
+
+        Args:
+            graph: `nodes["species"]` [N] atomic numbers; `edges["vectors"]` [N K, 3] from receiver to sender
+                in Å, length one where there is no edge; `edges["mask"]` [N K] True where there is one;
+                `senders` [N K]; `receivers` [N K] the node of the slot.
+
+        Returns:
+            Shape (N, 3, 3), in the precision of the vectors.
+
+        Raises:
+            ValueError: the edges are no multiple of the nodes, or `config.mean_neighbours` is not set.
+        """
+        edges = embed_edges(graph, self.config)
+        features = self.embed_species(graph.nodes["species"], edges.basis.dtype)
+        for layer in range(self.config.interactions):
+            is_last = layer == self.config.interactions - 1
+            features = Interaction(self.config, READOUT if is_last else HIDDEN)(features, edges)
+        return irreps_to_cartesian(self.read_out(features))
+
+    def embed_species(self, species: Int[Array, " nodes"], dtype: jnp.dtype) -> Features:
+        """Table by atomic number, then lin0: scalars only, every other degree starts at zero."""
+        config = self.config
+        table = self.param("embedding", _unit_normal, (config.species, config.embedding))
+        weight = self.param("lin0_weight", _unit_normal, (config.embedding, config.channels))
+        bias = self.param("lin0_bias", _zeros, (config.channels,))
+        scalars = _matmul(table[species].astype(dtype), weight) / config.embedding**0.5 + bias
+        return Features(HIDDEN[:1], scalars[:, None, :])
+
+    def read_out(self, features: Features) -> Float[Array, "nodes 9"]:
+        """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar."""
+        weight = self.param("lin1_weight", _unit_normal, (len(READOUT), self.config.channels))
+        bias = self.param("lin1_bias", _zeros, ())
+        nodes = features.array.shape[0]
+        parts = [
+            _matmul(features.part(ir), weight[k]) / self.config.channels**0.5
+            if ir in features.irreps
+            else jnp.zeros((nodes, ir.dim), features.array.dtype)  # too few interactions to reach it
+            for k, ir in enumerate(READOUT)
+        ]
+        return jnp.concatenate(parts, axis=1).at[:, 0].add(bias)
+
+
+class Interaction(nn.Module):
+    """Messages from neighbours, mixed by the path weights and an equivariant linear layer, plus a residual."""
+
+    config: ModelConfig
+    needed: tuple[e3nn.Irrep, ...]
+    """Irreps of the result that something later reads."""
+
+    @nn.compact
+    def __call__(self, features: Features, edges: Edges) -> Features:
+        """New node features; irreps appear in the order of `HIDDEN` as soon as they are not zero."""
+        config = self.config
+        f = config.channels
+        path_weights = self.param("path_weights", _unit_normal, (len(PATHS), f, f))
+        linear = self.param("linear_weight", _unit_normal, (len(HIDDEN), f, f))
+        bias = self.param("linear_bias", _zeros, (f,))
+
+        plan = plan_products(features.irreps, self.needed)
+        sums = neighbour_sum(
+            features.array, self.radial(edges), edges.harmonics, edges.senders, plan, config.kernel
+        )
+        sums /= _required_mean_neighbours(config) ** 0.5
+
+        updated = []
+        for out in (ir for ir in HIDDEN if ir in self.needed):
+            terms = [features.part(out)] if out in features.irreps else []
+            if products := plan.products_to(out):
+                # Nothing nonlinear stands between the two linear maps, so they act as one matrix.
+                mixing = jnp.concatenate([path_weights[p.path] for p in products])
+                mixing = _matmul(mixing, linear[HIDDEN.index(out)]) / (f * len(products) ** 0.5)
+                message = jnp.concatenate([sums[:, p.out] for p in products], axis=-1)
+                terms.append(_matmul(message, mixing) + (bias if out == HIDDEN[0] else 0.0))
+            if terms:
+                updated.append((out, sum(terms) / len(terms) ** 0.5))
+        irreps, arrays = zip(*updated, strict=True)
+        return Features(irreps, jnp.concatenate(arrays, axis=1))
+
+    def radial(self, edges: Edges) -> Float[Array, "nodes neighbours 3 channels"]:
+        """Edge linear: basis to `channels` per degree, shifted softplus on the scalars."""
+        functions, f = self.config.radial_functions, self.config.channels
+        weight = self.param("edge_weight", _unit_normal, (functions, 3, f))
+        bias = self.param("edge_bias", _zeros, (f,))
+        radial = _matmul(edges.basis, weight.reshape(functions, 3 * f)) / GAUSSIAN_SQUARE_SUM**0.5
+        scalars = shifted_softplus(radial[..., :f] + bias)
+        radial = jnp.concatenate([scalars, radial[..., f:]], axis=-1) * edges.weight[..., None]
+        return radial.reshape(*radial.shape[:2], 3, f)
+
+
+def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> Edges:
+    """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge slot."""
+    nodes = graph.nodes["species"].shape[0]
+    slots = graph.edges["vectors"].shape[0]
+    if slots % nodes:
+        raise ValueError(f"{slots} edges for {nodes} nodes is not a dense graph; make it with equivar_jax.batch")
+    vectors = graph.edges["vectors"].reshape(nodes, slots // nodes, 3)
+    mask: Bool[Array, "nodes neighbours"] = graph.edges["mask"].reshape(vectors.shape[:2])
+
+    # Two wheres keep the gradient finite even for an edge of length zero, should one slip in.
+    square = jnp.sum(vectors**2, axis=-1)
+    is_positive = square > 0
+    distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
+    harmonics = e3nn.spherical_harmonics("0e + 1o + 2e", vectors, normalize=True, normalization="component")
+
+    weight = mask.astype(vectors.dtype)
+    if config.envelope:
+        # On the radial function, not the basis: its bias would otherwise survive at the cutoff.
+        weight *= cosine_envelope(distances, config.cutoff)
+    return Edges(
+        basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
+        harmonics=jnp.swapaxes(harmonics.array, 1, 2),
+        weight=weight,
+        senders=graph.senders.reshape(vectors.shape[:2]),
+    )
+
+
+def born_effective_charges(
+    model: Equivar, params: dict, graph: jraph.GraphsTuple
+) -> Float[Array, "nodes 3 3"]:
+    """The network followed by the acoustic sum rule: a pure function for `jit`, `vmap` and `grad`.
+
+    Args:
+        model: The network.
+        params: Its weights.
+        graph: Dense graph, see `Equivar.__call__`; `globals["charge"]` [G] net charges in e, `n_node` [G].
+
+    Returns:
+        Tensors [node, field direction, displacement direction] in e, summing to the net charge of each graph.
+    """
+    return apply_sum_rule(model.apply(params, graph), graph.n_node, graph.globals["charge"])
+
+
+def displace(graph: jraph.GraphsTuple, displacements: Float[Array, "nodes 3"]) -> jraph.GraphsTuple:
+    """The graph with its atoms moved: `r_ij + u_j - u_i`, the same edges.
+
+    Args:
+        graph: Dense or sparse graph.
+        displacements: u in Å. Differentiate with respect to it for gradients in the positions.
+
+    Returns:
+        The graph with new edge vectors; valid while no pair crosses the cutoff.
+    """
+    moved = graph.edges["vectors"] + displacements[graph.senders] - displacements[graph.receivers]
+    return graph._replace(edges={**graph.edges, "vectors": moved})
+
+
+def count_parameters(params: dict) -> int:
+    """Number of weights in a tree of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _matmul(left: Array, right: Array) -> Array:
+    return jnp.matmul(left, right.astype(left.dtype), precision=PRECISION)
+
+
+def _required_mean_neighbours(config: ModelConfig) -> float:
+    if config.mean_neighbours is None:
+        raise ValueError("mean_neighbours is not set: training measures it, a checkpoint holds it")
+    return config.mean_neighbours

@@ -1,0 +1,199 @@
+"""Born effective charges of structures: `load(RUN).predict(atoms)`, and `python -m equivar_jax.predict`."""
+
+import argparse
+import dataclasses
+import functools
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import jax
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from jaxtyping import Float
+from tqdm import tqdm
+
+from equivar_jax.batch import Budget, Sample, collate, pack
+from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.graph import build_graph, neighbour_counts
+from equivar_jax.io import read_structures, write_structures
+from equivar_jax.model import Equivar
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import source, with_born_effective_charges
+
+BATCH_NODES = 1024
+"""Structures are joined up to about this many atoms; a larger one makes a batch of its own."""
+_NODE_GROWTH = 1.25  # padded sizes follow a geometric series, so that few of them are ever compiled
+_NEIGHBOUR_MULTIPLE = 4
+
+
+class IsolatedAtomWarning(UserWarning):
+    """An atom has no neighbour within the cutoff."""
+
+
+class UnseenElementWarning(UserWarning):
+    """An element did not occur in the training data, and its tensors mean nothing."""
+
+
+class Prediction(NamedTuple):
+    """Tensors of one structure."""
+
+    tensors: Float[np.ndarray, "atoms 3 3"]
+    """[atom, field, displacement] in e; the sum rule holds to 1e-8 e."""
+    raw: Float[np.ndarray, "atoms 3 3"]
+    """The same before the sum rule was applied."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A trained network. `model.apply` and `params` are the pure function for JAX pipelines."""
+
+    model: Equivar
+    params: dict
+    metadata: Metadata
+
+    @overload
+    def predict(self, structures: Atoms, *, allow_unseen: bool = False) -> Float[np.ndarray, "atoms 3 3"]: ...
+
+    @overload
+    def predict(
+        self, structures: Sequence[Atoms], *, allow_unseen: bool = False
+    ) -> list[Float[np.ndarray, "atoms 3 3"]]: ...
+
+    def predict(self, structures, *, allow_unseen=False):
+        """Born effective charges of a structure, or of each of a list.
+
+        Args:
+            structures: `ase.Atoms`, or a sequence of them; `info["charge"]` is the net charge of a cell in e.
+            allow_unseen: Only warn about elements that the training data did not have.
+
+        Returns:
+            float64 (N, 3, 3) in e, [atom, field direction, displacement direction]; a list for a list. The
+            sum over atoms is the net charge times the identity within 1e-8 e.
+
+        Raises:
+            InputError: a structure that cannot be used, or an element the model has never seen.
+        """
+        if isinstance(structures, Atoms):
+            return self.predict([structures], allow_unseen=allow_unseen)[0]
+        return [found.tensors for found in self.predictions(structures, allow_unseen=allow_unseen)]
+
+    def predictions(
+        self, structures: Sequence[Atoms], *, allow_unseen: bool = False, progress: bool = False
+    ) -> list[Prediction]:
+        """As `predict` for a list, with the tensors before the sum rule beside those after it."""
+        samples = []
+        for atoms in structures:
+            self._check_elements(atoms, allow_unseen)
+            graph = build_graph(atoms, self.model.config.cutoff)
+            isolated = int(np.sum(neighbour_counts(graph) == 0))
+            if isolated:
+                message = f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
+                warnings.warn(message, IsolatedAtomWarning, stacklevel=3)
+            samples.append(Sample(graph, None))
+
+        found: list[Prediction | None] = [None] * len(samples)
+        with tqdm(total=len(samples), unit="structure", disable=not progress) as bar:
+            for members, budget in _batches(samples):
+                batch = collate([samples[k] for k in members], budget, self._dtype)
+                raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
+                sizes = batch.graph.n_node[: len(members)]
+                for k, tensors in zip(members, np.split(raw, np.cumsum(sizes)), strict=False):
+                    charge = float(samples[k].graph.globals["charge"][0])
+                    found[k] = Prediction(_sum_rule(tensors, charge), tensors)
+                bar.update(len(members))
+        return [prediction for prediction in found if prediction is not None]
+
+    @property
+    def _dtype(self) -> type[np.floating]:
+        return jax.tree.leaves(self.params)[0].dtype.type
+
+    def _check_elements(self, atoms: Atoms, allow_unseen: bool) -> None:
+        unseen = sorted(set(atoms.numbers.tolist()) - set(self.metadata.elements))
+        if not unseen:
+            return
+        names = ", ".join(chemical_symbols[number] for number in unseen if number < len(chemical_symbols))
+        message = f"{source(atoms)}: the model has never seen {names}"
+        if not allow_unseen or unseen[-1] >= self.model.config.species:
+            known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
+            raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
+        warnings.warn(f"{message}; the tensors mean nothing there", UnseenElementWarning, stacklevel=4)
+
+
+def load(location: str | Path, dtype: str = "float32") -> Predictor:
+    """The best model of a run directory (or of one checkpoint folder).
+
+    Args:
+        location: What `equivar_jax.train` wrote.
+        dtype: Precision of the computation; "float64" needs `jax.config.update("jax_enable_x64", True)`.
+
+    Raises:
+        InputError: no readable checkpoint of this architecture there.
+    """
+    state, metadata = read_checkpoint(location)
+    model = Equivar(metadata.config.model)
+    tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 1, 2))
+    expected = jax.eval_shape(model.init, jax.random.key(0), tiny.graph)
+    check_parameters(state["params"], expected, str(location))
+    params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, dtype), state["params"])
+    if jax.tree.leaves(params)[0].dtype != np.dtype(dtype):
+        raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
+    return Predictor(model, params, metadata)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model: Equivar, params, graph):
+    """One compilation for a network and batch shape, whoever holds the network."""
+    return model.apply(params, graph)
+
+
+def _sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:
+    """`tensor.apply_sum_rule` for one structure in float64, whatever the precision of the model."""
+    return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
+
+
+def _batches(samples: Sequence[Sample]) -> Iterator[tuple[list[int], Budget]]:
+    """Samples joined into batches of few shapes, similar neighbour counts together."""
+    degrees = [int(neighbour_counts(sample.graph).max(initial=1)) for sample in samples]
+    rounded = [-(-max(degree, 1) // _NEIGHBOUR_MULTIPLE) * _NEIGHBOUR_MULTIPLE for degree in degrees]
+    for neighbours in sorted(set(rounded)):
+        members = [k for k in range(len(samples)) if rounded[k] == neighbours]
+        sizes = [len(samples[k].graph.nodes["species"]) for k in members]
+        nodes = _padded_nodes(max(*sizes, min(sum(sizes), BATCH_NODES), 1) + 1)
+        budget = Budget(nodes, neighbours, nodes + 1)
+        for _, chosen in pack([samples[k] for k in members], [budget], range(len(members))):
+            yield [members[k] for k in chosen], budget
+
+
+def _padded_nodes(atoms: int) -> int:
+    """The next size of a geometric series, a multiple of 8."""
+    exponent = math.ceil(math.log(max(atoms, 8) / 8, _NODE_GROWTH) - 1e-9)
+    return 8 * math.ceil(_NODE_GROWTH**exponent)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read structures, predict, write CSV or extxyz."""
+    parser = argparse.ArgumentParser(prog="python -m equivar_jax.predict", description=__doc__)
+    parser.add_argument("inputs", nargs="+", help="structure files: CIF, POSCAR, extxyz, anything ASE reads")
+    parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
+    parser.add_argument("-o", "--output", required=True, help=".csv (one atom a line) or .extxyz")
+    parser.add_argument("--allow-unseen", action="store_true", help="only warn about elements never trained on")
+    options = parser.parse_args(arguments)
+    with exit_on_input_error():
+        enable_compilation_cache()
+        structures = [atoms for name in options.inputs for atoms in read_structures(name)]
+        predictor = load(options.checkpoint)
+        found = predictor.predictions(structures, allow_unseen=options.allow_unseen, progress=len(structures) > 1)
+        labelled = [with_born_effective_charges(a, p.tensors) for a, p in zip(structures, found, strict=True)]
+        write_structures(options.output, labelled)
+        atoms = sum(map(len, structures))
+        print(f"{options.output}: {atoms} tensors of {len(structures)} structures", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""The folder of a run: everything it writes, and a README that says so."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from equivar_jax.config import Config, to_dict
+from equivar_jax.data import Dataset
+from equivar_jax.errors import InputError
+from equivar_jax.structures import source
+
+_README = """\
+# A training run of equivar_jax
+
+| file | what |
+|---|---|
+| `config.json` | every setting of the run, measured ones filled in |
+| `split.json` | which structures were trained on and which validated on |
+| `metrics.jsonl` | one line an epoch: losses and validation MAE in e, learning rate, ms per atom and epoch |
+| `checkpoints/best` | the weights with the lowest validation MAE, with config, elements and statistics |
+| `checkpoints/last` | the complete state, from which the run can be resumed |
+| `history.png` | training loss and validation MAE against epoch |
+| `parity.png`, `validation.json` | the best weights on the validation part, after the acoustic sum rule |
+
+    python -m equivar_jax.predict --checkpoint {run} structure.cif -o tensors.csv
+    python -m equivar_jax.evaluate --checkpoint {run} --data labelled.extxyz
+    python -m equivar_jax.train --resume {run}
+
+Tensors are Born effective charges in e, index order [atom, electric field, displacement].
+"""
+
+
+def new_run_directory(name: str, path: str | None) -> Path:
+    """Make the folder of a new run: `path`, or `runs/<name>-<date>-<time>` below the current folder.
+
+    Raises:
+        InputError: the folder holds something already, or cannot be made.
+    """
+    folder = Path(path) if path else Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot make the run directory ({error.strerror}); choose another") from None
+    if occupied:
+        raise InputError(f"{folder}: not empty; choose another --run-dir, or continue that run with --resume")
+    return folder
+
+
+def describe_run(folder: Path, config: Config, dataset: Dataset) -> None:
+    """Write README, config and split."""
+    (folder / "README.md").write_text(_README.format(run=folder))
+    write_json(folder / "config.json", to_dict(config))
+    parts = {"training": dataset.training_structures, "validation": dataset.validation_structures}
+    write_json(folder / "split.json", {name: _names(part) for name, part in parts.items()})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON."""
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def append_record(folder: Path, record: dict[str, Any]) -> None:
+    """Add a line to `metrics.jsonl`."""
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def drop_records_after(folder: Path, epoch: int) -> None:
+    """Forget epochs that a resumed run will run again."""
+    kept = [record for record in read_records(folder) if record["epoch"] <= epoch]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _names(structures: Iterable[Atoms]) -> list[str]:
+    return [source(atoms) for atoms in structures]

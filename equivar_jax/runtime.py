@@ -1,0 +1,39 @@
+"""Settings of the process that belong to the command-line programs, not to the library."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+
+import jax
+import platformdirs
+
+
+def enable_compilation_cache() -> None:
+    """Keep compiled programs on disk, so that the second run of a configuration starts at once."""
+    folder = Path(platformdirs.user_cache_dir("equivar_jax")) / "compiled"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+
+
+class Interruption:
+    """Notes SIGINT (Ctrl-C) and SIGTERM so that a loop can end at a good place.
+
+    A second signal of the same kind acts as usual. Use as a context manager.
+    """
+
+    def __init__(self):
+        self.signal: signal.Signals | None = None
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "Interruption":
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            self._previous[kind] = signal.signal(kind, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._previous.items():
+            signal.signal(kind, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        signal.signal(number, self._previous[self.signal])  # type: ignore[arg-type]

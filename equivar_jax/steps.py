@@ -1,0 +1,135 @@
+"""What is compiled: one optimisation step, one validation step. Losses are sums and counts, never means."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Float
+
+from equivar_jax.batch import Batch
+from equivar_jax.config import ModelConfig, TrainConfig
+from equivar_jax.model import Equivar
+from equivar_jax.tensor import apply_sum_rule
+
+
+@struct.dataclass
+class ErrorSums:
+    """Sums over tensor components of real atoms; `absolute / count` is a mean absolute error in e."""
+
+    absolute: Float[Array, ""]
+    count: Float[Array, ""]
+
+    @classmethod
+    def zero(cls) -> "ErrorSums":
+        """Nothing summed yet."""
+        return cls(jnp.zeros(()), jnp.zeros(()))
+
+    def __add__(self, other: "ErrorSums") -> "ErrorSums":
+        return ErrorSums(self.absolute + other.absolute, self.count + other.count)
+
+    def mean(self) -> float:
+        """Mean absolute error in e; waits for the device."""
+        return float(self.absolute) / float(self.count)
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that an optimisation step changes."""
+
+    params: dict
+    ema: dict | None
+    """Moving average of the weights, if one is kept."""
+    optimizer: optax.OptState
+    sums: ErrorSums
+    """Training errors of the epoch so far."""
+
+    @property
+    def evaluated(self) -> dict:
+        """The weights to validate and keep."""
+        return self.params if self.ema is None else self.ema
+
+
+class Steps(NamedTuple):
+    """The compiled functions of a run, and how often each was compiled."""
+
+    train: Callable[[TrainState, Batch], TrainState]
+    validate: Callable[[dict, ErrorSums, Batch], ErrorSums]
+    compiles: Counter
+
+
+def absolute_errors(predicted: Float[Array, "nodes 3 3"], batch: Batch) -> ErrorSums:
+    """Sum of |predicted - label| over the nine components of real atoms, and their count."""
+    errors = jnp.where(batch.node_mask[:, None, None], jnp.abs(predicted - batch.tensors), 0.0)
+    return ErrorSums(errors.sum(), 9.0 * batch.node_mask.sum())
+
+
+def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax.Schedule:
+    """Linear warm-up, then cosine, exponential or no decay down to `final_learning_rate`."""
+    total = config.epochs * batches_per_epoch
+    warmup = min(round(config.warmup_epochs * batches_per_epoch), total // 2)
+    start, end = config.learning_rate, config.final_learning_rate
+    decay = max(total - warmup, 1)
+    if config.schedule == "cosine":
+        main = optax.cosine_decay_schedule(start, decay, alpha=end / start)
+    elif config.schedule == "exponential":
+        main = optax.exponential_decay(start, decay, end / start, end_value=end)
+    else:
+        main = optax.constant_schedule(start)
+    if warmup == 0:
+        return main
+    return optax.join_schedules([optax.linear_schedule(start / warmup, start, warmup), main], [warmup])
+
+
+def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW, after clipping of the global gradient norm if asked for."""
+    clip = optax.identity() if config.gradient_clip is None else optax.clip_by_global_norm(config.gradient_clip)
+    return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+
+
+def initial_state(model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation, batch: Batch):
+    """Fresh weights from `train.seed`; any batch serves, only its structure is looked at."""
+    # The plain kernel has the same weights and traces faster.
+    network = Equivar(dataclasses.replace(model, kernel="reference"))
+    params = jax.jit(network.init)(jax.random.key(train.seed), batch.graph)
+    ema = None if train.ema_decay is None else jax.tree.map(jnp.copy, params)
+    return TrainState(params, ema, optimizer.init(params), ErrorSums.zero())
+
+
+def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation) -> Steps:
+    """Compile-once functions for a network and an optimiser; each batch shape compiles once.
+
+    Both keep their sums on the device: nothing waits for it until somebody reads a number.
+    """
+    network = Equivar(model)
+    compiles: Counter = Counter()
+
+    def train_step(state: TrainState, batch: Batch) -> TrainState:
+        compiles["train"] += 1  # runs while tracing, that is once per compilation
+
+        def loss_fn(params):
+            predicted = network.apply(params, batch.graph)
+            if train.sum_rule_in_loss:
+                predicted = apply_sum_rule(predicted, batch.graph.n_node, batch.graph.globals["charge"])
+            errors = absolute_errors(predicted, batch)
+            return errors.absolute / errors.count, errors
+
+        gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if train.ema_decay is not None:
+            ema = optax.incremental_update(params, ema, 1.0 - train.ema_decay)
+        return TrainState(params, ema, optimizer_state, state.sums + errors)
+
+    def validate_step(params: dict, sums: ErrorSums, batch: Batch) -> ErrorSums:
+        compiles["validate"] += 1
+        raw = network.apply(params, batch.graph)
+        corrected = apply_sum_rule(raw, batch.graph.n_node, batch.graph.globals["charge"])
+        return sums + absolute_errors(corrected, batch)
+
+    return Steps(jax.jit(train_step, donate_argnums=0), jax.jit(validate_step), compiles)

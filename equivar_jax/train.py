@@ -1,0 +1,285 @@
+"""Train: `python -m equivar_jax.train --config bm2.py [--data.path my.extxyz] [--train.epochs 20] ...`.
+
+Structures become padded batches, batches go through the compiled step, and the weights with the lowest
+validation MAE are kept. Ctrl-C and SIGTERM save first; `--resume RUN` goes on to the same numbers.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ase.data import chemical_symbols
+from flax import serialization
+from tqdm import tqdm
+
+from equivar_jax.batch import Batch, Budget, collate, edge_fill, epoch_batches, pack, plan_budgets, prefetch
+from equivar_jax.checkpoint import CheckpointWriter, Metadata, check_parameters, read_checkpoint
+from equivar_jax.cli import override
+from equivar_jax.config import Config, load_config
+from equivar_jax.data import Dataset, load_dataset
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.evaluate import evaluate_model
+from equivar_jax.model import count_parameters
+from equivar_jax.plots import plot_history
+from equivar_jax.predict import load
+from equivar_jax.run_directory import (
+    append_record,
+    describe_run,
+    drop_records_after,
+    new_run_directory,
+    read_records,
+    write_json,
+)
+from equivar_jax.runtime import Interruption, enable_compilation_cache
+from equivar_jax.steps import (
+    ErrorSums,
+    Steps,
+    TrainState,
+    initial_state,
+    learning_rate_schedule,
+    make_optimizer,
+    make_steps,
+)
+
+
+@dataclass
+class Run:
+    """A training run in progress: what is fixed, then what changes."""
+
+    folder: Path
+    config: Config
+    dataset: Dataset
+    budgets: tuple[Budget, ...]
+    validation_batches: list[Batch]
+    steps: Steps
+    schedule: optax.Schedule
+    state: TrainState
+    progress: Metadata
+    """Epochs and batches done, and the best validation so far; saved with the state."""
+    best_params: dict | None = None
+    """Weights of the best validation, if they are not on disk yet."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Of the first epoch; packing structures of different sizes may need one more or less later."""
+        return len(self.epoch(0))
+
+    def epoch(self, number: int) -> list[tuple[int, list[int]]]:
+        """The batches of an epoch."""
+        return epoch_batches(self.dataset.training, self.budgets, self.config.train.seed, number)
+
+    def collate(self, batch: tuple[int, list[int]]) -> Batch:
+        """Build a training batch."""
+        bucket, members = batch
+        return collate([self.dataset.training[k] for k in members], self.budgets[bucket])
+
+
+def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
+    """Load data, plan shapes, make or restore the state.
+
+    Raises:
+        InputError: unusable data or checkpoint.
+    """
+    saved, progress = read_checkpoint(folder, "last") if resume else (None, None)
+    dataset = load_dataset(config)
+    statistics = dataset.statistics
+    if config.model.mean_neighbours is None:
+        measured = dataclasses.replace(config.model, mean_neighbours=statistics["mean_neighbours"] or 1.0)
+        config = dataclasses.replace(config, model=measured)
+
+    graphs = [sample.graph for sample in dataset.training + dataset.validation]
+    budgets = plan_budgets(graphs, config.train.batch_size)
+    validation = [
+        jax.device_put(collate([dataset.validation[k] for k in members], budgets[bucket]))
+        for bucket, members in pack(dataset.validation, budgets, range(len(dataset.validation)))
+    ]
+    batches = len(epoch_batches(dataset.training, budgets, config.train.seed, 0))
+    schedule = learning_rate_schedule(config.train, batches)
+    optimizer = make_optimizer(config.train, schedule)
+    state = initial_state(config.model, config.train, optimizer, validation[0])
+    if saved is None or progress is None:
+        progress = Metadata(config, dataset.elements, statistics)
+        describe_run(folder, config, dataset)
+    else:
+        check_parameters(saved["params"], state.params, str(folder))
+        if progress.elements != dataset.elements:
+            raise InputError(f"{folder}: was trained on other elements than this data has; start a new run")
+        state = serialization.from_state_dict(state, saved)
+        progress = dataclasses.replace(progress, config=config)
+        drop_records_after(folder, progress.epoch)
+    steps = make_steps(config.model, config.train, optimizer)
+    return Run(folder, config, dataset, budgets, validation, steps, schedule, state, progress)
+
+
+def train(run: Run) -> bool:
+    """Run the epochs that are left. Returns whether it came to the end (False: interrupted and saved).
+
+    Raises:
+        InputError: the loss is no longer finite.
+    """
+    epochs, done = run.config.train.epochs, run.progress.epoch
+    best, last = CheckpointWriter(run.folder, "best"), CheckpointWriter(run.folder, "last")
+    saved_at = time.monotonic()
+    total = run.batches_per_epoch * (epochs - done) - run.progress.batch
+    with Interruption() as interruption, tqdm(total=total, unit="batch", dynamic_ncols=True) as bar:
+        try:
+            while run.progress.epoch < epochs and interruption.signal is None:
+                bar.set_description(f"epoch {run.progress.epoch + 1}/{epochs}")
+                record = run_epoch(run, bar, interruption)
+                if record is not None:
+                    append_record(run.folder, record)
+                    bar.set_postfix_str(
+                        f"loss {record['train_loss']:.4f} e, validation MAE {record['validation_mae']:.4f} e "
+                        f"(best {run.progress.best_validation_mae:.4f}), {record['ms_per_atom']:.3f} ms/atom"
+                    )
+                if time.monotonic() - saved_at > 60 * run.config.train.checkpoint_minutes:
+                    save(run, best, last)
+                    saved_at = time.monotonic()
+        finally:
+            save(run, best, last)
+            best.close()
+            last.close()
+    if interruption.signal is not None:
+        print(f"{interruption.signal.name}: saved; continue with --resume {run.folder}", file=sys.stderr)
+    return interruption.signal is None
+
+
+def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any] | None:
+    """Train on every batch once (from where an interrupted epoch stopped), then validate.
+
+    Returns:
+        The record of the epoch, or None if it was interrupted.
+    """
+    epoch, first = run.progress.epoch, run.progress.batch
+    left = run.epoch(epoch)[first:]
+    started, atoms = time.perf_counter(), 0
+    for count, batch in enumerate(prefetch(run.collate, left), start=1):
+        run.state = run.steps.train(run.state, batch)
+        atoms += int(batch.node_mask.sum())
+        bar.update()
+        if interruption.signal is not None:
+            run.progress = dataclasses.replace(run.progress, batch=first + count)
+            return None
+    loss = run.state.sums.mean()  # waits for the device, once an epoch
+    seconds = time.perf_counter() - started
+    if not jnp.isfinite(loss):
+        raise InputError(
+            f"{run.folder}: the training loss of epoch {epoch + 1} is {loss}; lower --train.learning_rate "
+            f"{run.config.train.learning_rate} or --train.gradient_clip; the best weights are saved"
+        )
+    mae = validate(run)
+    improved = run.progress.best_validation_mae is None or mae < run.progress.best_validation_mae
+    if improved:
+        run.best_params = jax.tree.map(jnp.copy, run.state.evaluated)
+    run.state = run.state.replace(sums=ErrorSums.zero())
+    run.progress = dataclasses.replace(
+        run.progress,
+        epoch=epoch + 1,
+        batch=0,
+        validation_mae=mae,
+        best_validation_mae=mae if improved else run.progress.best_validation_mae,
+    )
+    rate = float(run.schedule((epoch + 1) * run.batches_per_epoch))
+    return {
+        "epoch": epoch + 1,
+        "train_loss": loss,
+        "validation_mae": mae,
+        "learning_rate": rate,
+        "ms_per_atom": 1e3 * seconds / max(atoms, 1),
+        "seconds": seconds,
+        "compiles": dict(run.steps.compiles),
+    }
+
+
+def validate(run: Run) -> float:
+    """Mean absolute error over the validation part after the sum rule, in e."""
+    sums = ErrorSums.zero()
+    for batch in run.validation_batches:
+        sums = run.steps.validate(run.state.evaluated, sums, batch)
+    return sums.mean()
+
+
+def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
+    """Write the state, and the best weights if they are new."""
+    if run.best_params is None and run.progress.best_validation_mae is None:
+        run.best_params = run.state.evaluated  # interrupted before the first validation: better than nothing
+    if run.best_params is not None:
+        metadata = dataclasses.replace(run.progress, validation_mae=run.progress.best_validation_mae)
+        best.save({"params": run.best_params}, metadata)
+        run.best_params = None
+    last.save(serialization.to_state_dict(run.state), run.progress)
+
+
+def report(run: Run) -> None:
+    """Evaluate the best weights on the validation part; draw history and parity."""
+    result = evaluate_model(
+        load(run.folder),
+        run.dataset.validation_structures,
+        allow_unseen=True,
+        parity_plot=run.folder / "parity.png",
+        title=f"Validation, {run.config.data.path or 'demonstration set (not DFT)'}",
+    )
+    write_json(run.folder / "validation.json", result.to_dict())
+    plot_history(read_records(run.folder), run.folder / "history.png")
+    print(result.table())
+    counts = ", ".join(f"{kind} {count}" for kind, count in run.steps.compiles.items())
+    print(f"compilations: {counts}, for {len(run.budgets)} batch shapes")
+    print(f"best validation MAE {run.progress.best_validation_mae:.4f} e; everything is in {run.folder}")
+
+
+def announce(run: Run) -> None:
+    """Print what will be trained on what."""
+    data, budgets = run.dataset, run.budgets
+    statistics = data.statistics
+    shapes = "; ".join(f"{b.nodes} atoms x {b.neighbours} neighbours" for b in budgets)
+    lines = {
+        "parameters": f"{count_parameters(run.state.params):,}",
+        "data": run.config.data.path or "embedded demonstration set (not DFT)",
+        "elements": " ".join(chemical_symbols[number] for number in data.elements),
+        "structures": f"{len(data.training):,} training, {len(data.validation):,} validation",
+        "atoms": f"{statistics['atoms']:,} training",
+        "edges": f"{statistics['edges']:,} training, {statistics['mean_neighbours']:.2f} an atom",
+        "batches": f"{run.batches_per_epoch} an epoch, of {shapes}",
+        "padding": f"{100 * edge_fill(data.training, budgets):.0f} % of edge slots are edges",
+        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "run": str(run.folder),
+    }
+    print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(prog="python -m equivar_jax.train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument("--run-dir")
+    parser.add_argument("--resume")
+    options, settings = parser.parse_known_args(arguments)
+    description = "--config FILE_OR_NAME | --resume RUN, --run-dir FOLDER, and any setting below."
+    with exit_on_input_error():
+        enable_compilation_cache()
+        if options.resume:
+            folder, config = Path(options.resume), read_checkpoint(options.resume, "last")[1].config
+        else:
+            config = load_config(options.config or "bm2.py")
+        config = override(config, settings, parser.prog, description)
+        if not options.resume:
+            folder = new_run_directory(Path(options.config or "bm2").stem, options.run_dir)
+        run = start_run(config, folder, resume=bool(options.resume))
+        if run.progress.epoch >= config.train.epochs:
+            raise InputError(f"{folder}: all {run.progress.epoch} epochs are done; raise --train.epochs")
+        announce(run)
+        if not train(run):
+            raise SystemExit(130)
+        report(run)
+
+
+if __name__ == "__main__":
+    main()
