@@ -1,7 +1,7 @@
 """Born effective charges from a crystal structure: the Equivar network in JAX.
 
-    from equivar_jax import load
-    Z = load("runs/my-run").predict(atoms)   # float64 (N, 3, 3): [atom, field, displacement], in e
+from equivar_jax import load
+Z = load("runs/my-run").predict(atoms)   # float64 (N, 3, 3): [atom, field, displacement], in e
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,15 +1,16 @@
 """Graphs -> padded batches of a few fixed shapes, so that each shape compiles once.
 
-Batches are dense: node i owns the edge slots `i K ... i K + K - 1`, filled from the front with its neighbours.
-A sum over neighbours is then a reduction over an axis, with no scatter. Structures are sorted into a few
-buckets by their largest neighbour count, which sets K. Everything here is NumPy.
+Batches are dense: node i owns the edge slots `i K ... i K + K - 1`, filled from the front with its
+neighbours. A sum over neighbours is then a reduction over an axis, with no scatter. Structures are sorted into
+a few buckets by their largest neighbour count, which sets K. Everything here is NumPy.
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import jraph
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from equivar_jax.graph import neighbour_counts
 
 T = TypeVar("T")
+U = TypeVar("U")
 NODE_MULTIPLE = 8
 MAX_BUCKETS = 3
 WORTHWHILE_SAVING = 0.1  # share of edge slots that another bucket, another compilation, must save
@@ -75,23 +77,22 @@ def plan_budgets(graphs: Sequence[jraph.GraphsTuple], batch_size: int) -> tuple[
 
 
 def _degree_limits(degrees: Int[np.ndarray, " graphs"], counts: Int[np.ndarray, " graphs"]) -> list[int]:
-    """Largest neighbour count of each bucket: the best cut of the sorted counts into a few intervals."""
-    values = np.unique(np.maximum(degrees, 1))
-    atoms = np.array([counts[np.maximum(degrees, 1) == value].sum() for value in values])
-    total = np.concatenate([[0], np.cumsum(atoms)])
-    # cost[k] = (slots, limits) of the cheapest cover of the k smallest values by the buckets used so far
-    best = [(int(total[k]) * int(values[k - 1]) if k else 0, [int(values[k - 1])] * (k > 0)) for k in range(len(total))]
+    """Largest neighbour count of each bucket: the cheapest cut of the sorted counts into a few intervals."""
+    values, value_of = np.unique(np.maximum(degrees, 1), return_inverse=True)
+    atoms_below = np.concatenate([[0], np.cumsum(np.bincount(value_of, weights=counts))])
+    limits = [int(value) for value in values]
+
+    def slots(first: int, last: int) -> float:
+        """Edge slots of one bucket that holds the values `first` to `last`."""
+        return (atoms_below[last + 1] - atoms_below[first]) * limits[last]
+
+    # best[k]: cost and limits of the cheapest buckets for the values 0 to k, with one more bucket each round.
+    best = [(slots(0, k), [limits[k]]) for k in range(len(limits))]
     chosen = best[-1]
     for _ in range(MAX_BUCKETS - 1):
         best = [
-            min(
-                [best[k]]
-                + [
-                    (best[j][0] + int(total[k] - total[j]) * int(values[k - 1]), [*best[j][1], int(values[k - 1])])
-                    for j in range(1, k)
-                ]
-            )
-            for k in range(len(total))
+            min([best[k], *((best[j][0] + slots(j + 1, k), [*best[j][1], limits[k]]) for j in range(k))])
+            for k in range(len(limits))
         ]
         if best[-1][0] > (1 - WORTHWHILE_SAVING) * chosen[0]:
             break
@@ -112,7 +113,9 @@ def assign_budget(graph: jraph.GraphsTuple, budgets: Sequence[Budget]) -> int:
     raise ValueError(f"no budget holds {atoms} atoms with up to {degree} neighbours; plan for all graphs")
 
 
-def pack(samples: Sequence[Sample], budgets: Sequence[Budget], order: Iterable[int]) -> list[tuple[int, list[int]]]:
+def pack(
+    samples: Sequence[Sample], budgets: Sequence[Budget], order: Iterable[int]
+) -> list[tuple[int, list[int]]]:
     """Fill batches greedily in the given order.
 
     Returns:
@@ -193,35 +196,39 @@ def edge_fill(samples: Sequence[Sample], budgets: Sequence[Budget]) -> float:
     return sum(len(sample.graph.senders) for sample in samples) / slots
 
 
-def prefetch(make: Callable[[T], Batch], items: Sequence[T], ahead: int = 2) -> Iterator[Batch]:
-    """Make batches in a background thread, up to `ahead` of the one in use."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=ahead)
+def prefetch(make: Callable[[T], U], items: Sequence[T], ahead: int = 2) -> Iterator[U]:
+    """Make batches in a background thread, up to `ahead` of the one in use.
+
+    Raises:
+        Exception: whatever `make` raises, where the iteration has come to that item.
+    """
+    ready: queue.Queue[tuple[U | None, BaseException | None] | None] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
 
-    def put(item: Batch | BaseException | None) -> None:
+    def put(entry: tuple[U | None, BaseException | None] | None) -> None:
         while not stop.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                ready.put(entry, timeout=0.1)
+                return
 
     def work() -> None:
         try:
             for item in items:
+                put((make(item), None))
                 if stop.is_set():
                     return
-                put(make(item))
             put(None)
         except BaseException as error:  # handed to the consumer, who raises it
-            put(error)
+            put((None, error))
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        while (entry := ready.get()) is not None:
+            made, error = entry
+            if error is not None:
+                raise error
+            yield cast(U, made)
     finally:
         stop.set()
         worker.join()

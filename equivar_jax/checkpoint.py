@@ -112,7 +112,9 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{folder}: not a readable checkpoint ({reason}); train again or restore it") from error
+        raise InputError(
+            f"{folder}: not a readable checkpoint ({reason}); train again or restore it"
+        ) from error
     return state, meaning
 
 

@@ -61,7 +61,9 @@ def _explain(arguments: Sequence[str], complaint: str) -> str:
             return f"unknown setting {word.partition('=')[0]}{did_you_mean(name, settings)}; --help lists all"
     for word, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, _, attached = word.removeprefix("--").partition("=")
-        if name.replace("-", "_") in settings and _rejects(settings[name.replace("-", "_")], attached or value):
+        if name.replace("-", "_") in settings and _rejects(
+            settings[name.replace("-", "_")], attached or value
+        ):
             expected = _type_name(settings[name.replace("-", "_")])
             return f"--{name} got {attached or value!r}, expected {expected}"
     words = " ".join(part for part in complaint.replace("│", " ").split() if not set(part) <= set("╭─╮╰╯"))

@@ -129,7 +129,9 @@ def load_config(name: str) -> Config:
         raise InputError(f"{path}: defines no get_config(); see {next(iter(shipped.values()), 'the README')}")
     config = get_config()
     if not isinstance(config, Config):
-        raise InputError(f"{path}: get_config() gave {type(config).__name__}, expected equivar_jax.config.Config")
+        raise InputError(
+            f"{path}: get_config() gave {type(config).__name__}, expected equivar_jax.config.Config"
+        )
     return config
 
 

@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", help="file with Born effective charges; without it, the demonstration set")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
     parser.add_argument("--output", help="folder for evaluation.json and parity.png; default: RUN/evaluation")
-    parser.add_argument("--allow-unseen", action="store_true", help="only warn about elements never trained on")
+    parser.add_argument(
+        "--allow-unseen", action="store_true", help="only warn about elements never trained on"
+    )
     options = parser.parse_args(arguments)
     with exit_on_input_error():
         enable_compilation_cache()

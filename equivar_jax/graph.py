@@ -63,7 +63,7 @@ def neighbour_counts(graph: jraph.GraphsTuple) -> np.ndarray:
 def _boxed(atoms: Atoms) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "3 3"]]:
     """Positions and a cell of full rank that contains every atom along the directions without images.
 
-    The neighbour search sorts atoms into the cell; a molecule may have none, and a slab's atoms may stick out.
+    The neighbour search sorts atoms into the cell; a molecule may have none, a slab's atoms may stick out.
     """
     cell = atoms.cell.complete().array.copy()
     if atoms.pbc.all():

@@ -2,10 +2,11 @@
 
 All sizes come from `ModelConfig`; BM1 has 510,081 parameters and BM2 139,905. Weights start as unit normal
 variables and every sum is divided by the root of its number of terms, so that features keep unit variance
-through the layers. Being linear in the node features, the network is the same function whatever these
-constants are; they only set where training starts.
+where neighbours are independent; `unit_variance` measures what a crystal's equal bonds add to that and takes
+it out. The network is linear in the node features, so these constants only set where training starts.
 """
 
+import math
 from typing import NamedTuple
 
 import e3nn_jax as e3nn
@@ -25,8 +26,8 @@ PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
 
 _unit_normal = nn.initializers.normal(1.0)
 _zeros = nn.initializers.zeros
-# log(1 + e^x) - log 2, scaled so that a unit normal variable gives a unit second moment.
-shifted_softplus = e3nn.normalize_function(lambda x: jax.nn.softplus(x) - jnp.log(2.0).astype(x.dtype))
+# Second moment of log(1 + e^x) - log 2 for a unit normal variable x.
+_SOFTPLUS_SECOND_MOMENT = 0.2842636221740419
 
 
 class Edges(NamedTuple):
@@ -75,6 +76,7 @@ class Equivar(nn.Module):
         Raises:
             ValueError: the edges are no multiple of the nodes, or `config.mean_neighbours` is not set.
         """
+        graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
         edges = embed_edges(graph, self.config)
         features = self.embed_species(graph.nodes["species"], edges.basis.dtype)
         for layer in range(self.config.interactions):
@@ -106,7 +108,7 @@ class Equivar(nn.Module):
 
 
 class Interaction(nn.Module):
-    """Messages from neighbours, mixed by the path weights and an equivariant linear layer, plus a residual."""
+    """Messages from neighbours, mixed by path weights and an equivariant linear layer, plus a residual."""
 
     config: ModelConfig
     needed: tuple[e3nn.Irrep, ...]
@@ -135,7 +137,9 @@ class Interaction(nn.Module):
                 mixing = jnp.concatenate([path_weights[p.path] for p in products])
                 mixing = _matmul(mixing, linear[HIDDEN.index(out)]) / (f * len(products) ** 0.5)
                 message = jnp.concatenate([sums[:, p.out] for p in products], axis=-1)
-                terms.append(_matmul(message, mixing) + (bias if out == HIDDEN[0] else 0.0))
+                message = _matmul(message, mixing) + (bias if out == HIDDEN[0] else 0.0)
+                self.sow("intermediates", str(out), message)
+                terms.append(message)
             if terms:
                 updated.append((out, sum(terms) / len(terms) ** 0.5))
         irreps, arrays = zip(*updated, strict=True)
@@ -152,12 +156,19 @@ class Interaction(nn.Module):
         return radial.reshape(*radial.shape[:2], 3, f)
 
 
+def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`log(1 + e^x) - log 2`, scaled so that a unit normal variable gives a unit second moment."""
+    return (jax.nn.softplus(x) - math.log(2.0)) / _SOFTPLUS_SECOND_MOMENT**0.5
+
+
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> Edges:
     """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge slot."""
     nodes = graph.nodes["species"].shape[0]
     slots = graph.edges["vectors"].shape[0]
     if slots % nodes:
-        raise ValueError(f"{slots} edges for {nodes} nodes is not a dense graph; make it with equivar_jax.batch")
+        raise ValueError(
+            f"{slots} edges for {nodes} nodes is not a dense graph; make it with equivar_jax.batch"
+        )
     vectors = graph.edges["vectors"].reshape(nodes, slots // nodes, 3)
     mask: Bool[Array, "nodes neighbours"] = graph.edges["mask"].reshape(vectors.shape[:2])
 
@@ -192,6 +203,7 @@ def born_effective_charges(
     Returns:
         Tensors [node, field direction, displacement direction] in e, summing to the net charge of each graph.
     """
+    graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
     return apply_sum_rule(model.apply(params, graph), graph.n_node, graph.globals["charge"])
 
 
@@ -207,6 +219,40 @@ def displace(graph: jraph.GraphsTuple, displacements: Float[Array, "nodes 3"]) -
     """
     moved = graph.edges["vectors"] + displacements[graph.senders] - displacements[graph.receivers]
     return graph._replace(edges={**graph.edges, "vectors": moved})
+
+
+def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict:
+    """Initial weights under which the messages of every interaction have unit variance on `graph`.
+
+    Neighbours at equal distances add up coherently, so the variance of a message depends on the structures.
+    Layer by layer, the linear weights of each irrep are divided by the measured root mean square
+    (layer-sequential unit variance; Mishkin and Matas, ICLR 2016).
+
+    Args:
+        model: The network.
+        params: Weights as drawn by `model.init`.
+        graph: Dense graph of typical structures.
+
+    Returns:
+        The weights, with `linear_weight` rescaled.
+    """
+    is_atom = (jnp.asarray(graph.nodes["species"]) > 0)[:, None, None]
+
+    @jax.jit
+    def message_sizes(params):
+        messages = model.apply(params, graph, mutable="intermediates")[1]["intermediates"]
+        return jax.tree.map(
+            lambda m: jnp.sqrt(jnp.sum(m**2 * is_atom) / (is_atom.sum() * m[0].size)), messages
+        )
+
+    for layer in range(model.config.interactions):
+        name = f"Interaction_{layer}"
+        sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
+        factors = jnp.array([1.0 / jnp.maximum(sizes.get(str(ir), 1.0), 1e-3) for ir in HIDDEN])
+        weights = params["params"][name]
+        scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
+        params = {"params": {**params["params"], name: scaled}}
+    return params
 
 
 def count_parameters(params: dict) -> int:

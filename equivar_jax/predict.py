@@ -93,7 +93,9 @@ class Predictor:
             graph = build_graph(atoms, self.model.config.cutoff)
             isolated = int(np.sum(neighbour_counts(graph) == 0))
             if isolated:
-                message = f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
+                message = (
+                    f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
+                )
                 warnings.warn(message, IsolatedAtomWarning, stacklevel=3)
             samples.append(Sample(graph, None))
 
@@ -182,13 +184,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("inputs", nargs="+", help="structure files: CIF, POSCAR, extxyz, anything ASE reads")
     parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
     parser.add_argument("-o", "--output", required=True, help=".csv (one atom a line) or .extxyz")
-    parser.add_argument("--allow-unseen", action="store_true", help="only warn about elements never trained on")
+    parser.add_argument(
+        "--allow-unseen", action="store_true", help="only warn about elements never trained on"
+    )
     options = parser.parse_args(arguments)
     with exit_on_input_error():
         enable_compilation_cache()
         structures = [atoms for name in options.inputs for atoms in read_structures(name)]
         predictor = load(options.checkpoint)
-        found = predictor.predictions(structures, allow_unseen=options.allow_unseen, progress=len(structures) > 1)
+        found = predictor.predictions(
+            structures, allow_unseen=options.allow_unseen, progress=len(structures) > 1
+        )
         labelled = [with_born_effective_charges(a, p.tensors) for a, p in zip(structures, found, strict=True)]
         write_structures(options.output, labelled)
         atoms = sum(map(len, structures))

@@ -45,7 +45,9 @@ def new_run_directory(name: str, path: str | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         occupied = any(folder.iterdir())
     except OSError as error:
-        raise InputError(f"{folder}: cannot make the run directory ({error.strerror}); choose another") from None
+        raise InputError(
+            f"{folder}: cannot make the run directory ({error.strerror}); choose another"
+        ) from None
     if occupied:
         raise InputError(f"{folder}: not empty; choose another --run-dir, or continue that run with --resume")
     return folder

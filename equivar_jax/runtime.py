@@ -1,17 +1,16 @@
 """Settings of the process that belong to the command-line programs, not to the library."""
 
 import signal
-from pathlib import Path
 from types import FrameType
 
 import jax
-import platformdirs
+
+from equivar_jax.cache import cache_directory
 
 
 def enable_compilation_cache() -> None:
     """Keep compiled programs on disk, so that the second run of a configuration starts at once."""
-    folder = Path(platformdirs.user_cache_dir("equivar_jax")) / "compiled"
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
 
 

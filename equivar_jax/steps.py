@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from equivar_jax.batch import Batch
 from equivar_jax.config import ModelConfig, TrainConfig
-from equivar_jax.model import Equivar
+from equivar_jax.model import Equivar, unit_variance
 from equivar_jax.tensor import apply_sum_rule
 
 
@@ -87,15 +87,20 @@ def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax
 
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """AdamW, after clipping of the global gradient norm if asked for."""
-    clip = optax.identity() if config.gradient_clip is None else optax.clip_by_global_norm(config.gradient_clip)
+    clip = (
+        optax.identity() if config.gradient_clip is None else optax.clip_by_global_norm(config.gradient_clip)
+    )
     return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
 
 
-def initial_state(model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation, batch: Batch):
-    """Fresh weights from `train.seed`; any batch serves, only its structure is looked at."""
+def initial_state(
+    model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation, batch: Batch
+) -> TrainState:
+    """Fresh weights from `train.seed`, scaled to unit variance on a batch of typical structures."""
     # The plain kernel has the same weights and traces faster.
     network = Equivar(dataclasses.replace(model, kernel="reference"))
     params = jax.jit(network.init)(jax.random.key(train.seed), batch.graph)
+    params = unit_variance(network, {"params": params["params"]}, batch.graph)
     ema = None if train.ema_decay is None else jax.tree.map(jnp.copy, params)
     return TrainState(params, ema, optimizer.init(params), ErrorSums.zero())
 

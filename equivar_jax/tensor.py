@@ -12,7 +12,8 @@ OUTPUT_IRREPS = e3nn.Irreps("0e + 1e + 2e")
 def _change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:
     """Orthonormal rows Q[k] with `Z = sum_k t_k Q[k]`: trace, antisymmetric, symmetric traceless."""
     rows = [
-        np.moveaxis(np.asarray(e3nn.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, -1, 0) for _, ir in OUTPUT_IRREPS
+        np.moveaxis(np.asarray(e3nn.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, -1, 0)
+        for _, ir in OUTPUT_IRREPS
     ]
     return np.concatenate(rows).astype(dtype)
 

@@ -7,9 +7,9 @@ Errors of a network on this set say how well it learns such a function; they say
 DFPT labels.
 
 Mean and range, in e, over 300 structures of each family with seed 0 (trace(Z)/3, and for the oxygens of
-perovskites the components along and across B–O–B), beside published first-principles values for cubic crystals
-(Zhong, King-Smith and Vanderbilt, Phys. Rev. Lett. 72, 3618 (1994): Ca, Sr, Ba, PbTiO3 and Ba, PbZrO3; Zhao and
-Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
+perovskites the components along and across B–O–B), beside published first-principles values for cubic
+crystals (Zhong, King-Smith and Vanderbilt, Phys. Rev. Lett. 72, 3618 (1994): Ca, Sr, Ba, PbTiO3 and
+Ba, PbZrO3; Zhao and Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
 
     perovskite  Ca                 2.81    2.66 to  3.12      2.58
                 Sr                 2.78    2.62 to  3.13      2.54
@@ -31,10 +31,7 @@ Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
 
 import hashlib
 import os
-import tempfile
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -44,19 +41,25 @@ from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from ase import Atoms
-from jaxtyping import Float
 from tqdm import tqdm
 
+from equivar_jax.cache import cache_directory
 from equivar_jax.datasets import crystals
+from equivar_jax.datasets import demonstration_cache as cache
 from equivar_jax.datasets.polarisable_ion import born_effective_charges
 from equivar_jax.errors import InputError
-from equivar_jax.structures import BEC, SOURCE, with_born_effective_charges
+from equivar_jax.structures import SOURCE, with_born_effective_charges
 
-CACHE_VARIABLE = "EQUIVAR_CACHE"
 # The files that decide what is generated: a change in any of them makes every cached set stale.
-GENERATOR_SOURCES = ("crystals.py", "demonstration.py", "ewald.py", "ewald_setup.py", "polarisable_ion.py")
+GENERATOR_SOURCES = (
+    "crystals.py",
+    "demonstration.py",
+    "demonstration_cache.py",
+    "ewald.py",
+    "ewald_setup.py",
+    "polarisable_ion.py",
+)
 
 # A kind's place in this table seeds its structures: append, never reorder.
 KINDS: dict[str, Callable[[np.random.Generator], Atoms]] = {
@@ -112,12 +115,12 @@ def demonstration_set(
             raise InputError(f"demonstration set: {name} = {value}; give zero or more")
     tasks = [(kind, number) for kind, count in counts.items() for number in range(count)]
     key = _key(counts, seed)
-    path = _cache_directory(cache_dir) / f"demonstration-{key[:16]}.npz"
-    structures = _read(path, key)
+    path = cache_directory(cache_dir) / f"demonstration-{key[:16]}.npz"
+    structures = cache.read(path, key)
     if structures is None:
         structures = _generate(tasks, seed, progress)
         if structures:
-            _write(path, key, structures)
+            cache.write(path, key, structures)
     for atoms, (kind, number) in zip(structures, tasks, strict=True):
         atoms.info[SOURCE] = f"demonstration {kind} {number}"
     return structures
@@ -185,86 +188,9 @@ def _one_blas_thread_in_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _cache_directory(cache_dir: Path | None) -> Path:
-    """The argument, else the environment variable, else the user's cache directory."""
-    if cache_dir is not None:
-        return Path(cache_dir)
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else Path(platformdirs.user_cache_dir("equivar_jax"))
-
-
 def _key(counts: dict[str, int], seed: int) -> str:
     """Names a set by its arguments and by the source code that generates it."""
     digest = hashlib.sha256(repr((sorted(counts.items()), seed)).encode())
     for name in GENERATOR_SOURCES:
         digest.update((resources.files("equivar_jax.datasets") / name).read_bytes())
     return digest.hexdigest()
-
-
-def _write(path: Path, key: str, structures: list[Atoms]) -> None:
-    """Store a set; whole or not at all, so that a reader or a second writer never sees half a file."""
-    arrays = {
-        "key": np.array(key),
-        "sizes": np.array([len(atoms) for atoms in structures]),
-        "numbers": np.concatenate([atoms.numbers for atoms in structures]),
-        "positions": np.concatenate([atoms.positions for atoms in structures]),
-        "cells": np.stack([atoms.cell.array for atoms in structures]),
-        "tensors": np.concatenate([_tensors(atoms) for atoms in structures]),
-        "groups": np.array([atoms.info[crystals.GROUP] for atoms in structures]),
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial", delete=False) as partial:
-            try:
-                np.savez(partial, allow_pickle=False, **arrays)
-                partial.close()
-                Path(partial.name).replace(path)
-            except BaseException:
-                Path(partial.name).unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        warnings.warn(
-            f"demonstration set not cached ({error}); it is generated anew each time: "
-            f"set {CACHE_VARIABLE} to a writable directory",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
-
-def _read(path: Path, key: str) -> list[Atoms] | None:
-    """A stored set, or None if there is none that can be trusted (the zip format checks each byte by CRC)."""
-    if not path.is_file():
-        return None
-    try:
-        # numpy leaves a damaged file open if it is given the path.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            stored = {name: archive[name] for name in archive.files}
-        if str(stored["key"]) != key:
-            raise ValueError("it belongs to another set")
-        ends = np.cumsum(stored["sizes"])[:-1]
-        numbers, positions, tensors = (
-            np.split(stored[name], ends) for name in ("numbers", "positions", "tensors")
-        )
-        pieces = zip(numbers, positions, stored["cells"], tensors, stored["groups"], strict=True)
-        return [_restored(*piece) for piece in pieces]
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        warnings.warn(
-            f"cached demonstration set {path} is damaged ({error}); generating it again",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return None
-
-
-def _restored(
-    numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray, tensors: np.ndarray, group: np.str_
-) -> Atoms:
-    """A labelled structure from its stored parts."""
-    atoms = Atoms(numbers, positions=positions, cell=cell, pbc=True, info={crystals.GROUP: str(group)})
-    return with_born_effective_charges(atoms, tensors)
-
-
-def _tensors(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
-    """The label of a structure that has one, [atom, field, displacement], e."""
-    assert atoms.calc is not None
-    return atoms.calc.results[BEC]

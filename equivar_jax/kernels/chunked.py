@@ -68,9 +68,7 @@ def _backward(plan, saved, cotangent):
         gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
             table, radial, harmonics, senders, products_bar
         )
-        features_bar = features_bar.at[senders.reshape(-1)].add(
-            gathered_bar.reshape(-1, *table.shape[1:])
-        )
+        features_bar = features_bar.at[senders.reshape(-1)].add(gathered_bar.reshape(-1, *table.shape[1:]))
         return features_bar, (radial_bar, harmonics_bar)
 
     nodes = senders.shape[0]
@@ -115,7 +113,9 @@ def _outer_products_transpose(table, radial, harmonics, senders, products_bar):
     for degree in range(3):
         factor = radial[:, :, degree, None, :]
         product_bar = products_bar[degree].reshape(nodes, 2 * degree + 1, -1)
-        scaled_bar = jnp.einsum("nsk,nsd->nkd", harmonics[:, DEGREE_SLICES[degree]], product_bar, precision=PRECISION)
+        scaled_bar = jnp.einsum(
+            "nsk,nsd->nkd", harmonics[:, DEGREE_SLICES[degree]], product_bar, precision=PRECISION
+        )
         scaled_bar = _keep_apart(scaled_bar).reshape(gathered.shape)
         gathered_bar += scaled_bar * factor
         radial_bar.append((scaled_bar * gathered).sum(axis=2))

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equivar_jax.datasets import demonstration, demonstration_set
+from equivar_jax.datasets import demonstration, demonstration_cache, demonstration_set
 from equivar_jax.errors import InputError
 from equivar_jax.structures import born_effective_charges
+
+ONE_PEROVSKITE = {"perovskite": 1, "Li3PO4": 0, "ZrO2": 0}
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,25 @@ def test_a_damaged_cache_is_noticed_and_replaced(tmp_path, damage):
         repaired = demonstration_set(2, cache_dir=tmp_path, progress=False)
     assert fingerprint(repaired) == expected
     assert fingerprint(demonstration_set(2, cache_dir=tmp_path, progress=False)) == expected
+
+
+@pytest.mark.filterwarnings("ignore:cached demonstration set")
+def test_no_flipped_byte_is_ever_read_as_data(tmp_path):
+    expected = demonstration_set(1, cache_dir=tmp_path, progress=False)
+    for atoms in expected:
+        del atoms.info["source"]
+    expected = fingerprint(expected)
+    (path,) = tmp_path.iterdir()
+    content, noticed = path.read_bytes(), 0
+    for place in range(0, len(content), 5):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        structures = demonstration_cache.read(path, demonstration._key(ONE_PEROVSKITE, 0))
+        noticed += structures is None
+        # Time stamps and the like carry no data.
+        assert structures is None or fingerprint(structures) == expected
+    assert noticed > 0.8 * len(content) / 5
 
 
 def test_an_unwritable_cache_is_a_warning(tmp_path):
