@@ -1,8 +1,8 @@
 """Graphs -> padded batches of a few fixed shapes, so that each shape compiles once.
 
 Batches are dense: node i owns the edge slots `i K ... i K + K - 1`, filled from the front with its
-neighbours. A sum over neighbours is then a reduction over an axis, with no scatter. Structures are sorted into
-a few buckets by their largest neighbour count, which sets K. Everything here is NumPy.
+neighbours. A sum over neighbours is then a reduction over an axis, with no scatter. Structures are sorted
+into a few buckets by their largest neighbour count, which sets K. Everything here is NumPy.
 """
 
 import contextlib
@@ -14,9 +14,10 @@ from typing import NamedTuple, TypeVar, cast
 
 import jraph
 import numpy as np
+from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from equivar_jax.graph import neighbour_counts
+from equivar_jax.graph import build_graph, neighbour_counts
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -139,7 +140,7 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
     """Join structures into one dense batch of the budget's shape.
 
     Args:
-        samples: Structures whose atoms fit into `budget.nodes - 1`.
+        samples: Structures whose atoms fit into `budget.nodes`.
         budget: The shape.
         dtype: Precision of vectors and labels.
 
@@ -178,6 +179,25 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
         n_edge=n_node * neighbours,
     )
     return Batch(graph, tensors, np.arange(nodes) < atoms)
+
+
+def dense_graph(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float32) -> jraph.GraphsTuple:
+    """The graph of one structure in the layout that the network reads, without a padding node.
+
+    Args:
+        atoms: The structure.
+        cutoff: Of the network, in Å.
+        dtype: Precision of the edge vectors.
+
+    Raises:
+        InputError: what `equivar_jax.graph.build_graph` refuses.
+    """
+    graph = build_graph(atoms, cutoff)
+    neighbours = int(neighbour_counts(graph).max(initial=1))
+    padded = collate([Sample(graph, None)], Budget(len(atoms), max(neighbours, 1), 2), dtype).graph
+    return padded._replace(
+        n_node=padded.n_node[:1], n_edge=padded.n_edge[:1], globals={"charge": padded.globals["charge"][:1]}
+    )
 
 
 def epoch_batches(

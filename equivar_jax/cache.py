@@ -9,7 +9,7 @@ CACHE_VARIABLE = "EQUIVAR_CACHE"
 
 
 def cache_directory(cache_dir: Path | None = None) -> Path:
-    """The argument, else the folder named by the environment variable EQUIVAR_CACHE, else the user's cache."""
+    """The argument, else what the environment variable EQUIVAR_CACHE names, else the user's cache."""
     if cache_dir is not None:
         return Path(cache_dir)
     named = os.environ.get(CACHE_VARIABLE)

@@ -28,7 +28,7 @@ class Metadata:
     config: Config
     elements: tuple[int, ...]
     """Atomic numbers that occur in the training part, rising."""
-    statistics: dict[str, float] = field(default_factory=dict)
+    statistics: dict[str, int | float] = field(default_factory=dict)
     """Of the training part: structures, atoms, edges, mean_neighbours."""
     epoch: int = 0
     """Epochs completed."""
@@ -121,7 +121,7 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
 def _find_checkpoint(location: Path, which: Which) -> Path:
     """The numbered folder of the newest complete checkpoint."""
     if not location.exists():
-        raise InputError(f"{location}: no such run directory; give the folder that training wrote")
+        raise InputError(f"{location}: no such run directory or checkpoint; give a folder of training")
     for candidate in (location / "checkpoints" / which, location):
         numbered = (path for path in candidate.glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
         if steps := sorted(numbered, key=lambda path: int(path.name)):

@@ -1,21 +1,44 @@
 """The command line: `--train.epochs 20` replaces one setting; what cannot be read is explained in a line."""
 
+import argparse
 import contextlib
-import dataclasses
 import io
-import types
-import typing
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, NoReturn
 
 import tyro
 
-from equivar_jax.config import Config, check_config, did_you_mean
+from equivar_jax.config import Config, check_config, did_you_mean, setting_types, type_name
 from equivar_jax.errors import InputError
 
 
-def override(config: Config, arguments: Sequence[str], program: str, description: str = "") -> Config:
+class OptionParser(argparse.ArgumentParser):
+    """The options of a program; what cannot be read is an `InputError`, one line without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{message}; --help explains the options")
+
+
+def override(
+    config: Config,
+    arguments: Sequence[str],
+    program: str,
+    description: str = "",
+    others: Sequence[str] = (),
+) -> Config:
     """Replace settings by command-line words such as `--train.epochs 20`.
+
+    Args:
+        config: What to change.
+        arguments: The words.
+        program: Name of the program, for `--help`.
+        description: Of the program, for `--help`.
+        others: Options that the program reads itself; somebody may have mistyped one of them.
 
     Raises:
         InputError: an unknown setting (the message names the nearest right one) or a value of the wrong type.
@@ -36,36 +59,24 @@ def override(config: Config, arguments: Sequence[str], program: str, description
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise InputError(_explain(arguments, complaint.getvalue())) from None
+        raise InputError(_explain(arguments, complaint.getvalue(), others)) from None
     check_config(changed)
     return changed
 
 
-def _setting_types(kind: type, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> type of every setting below a dataclass."""
-    found: dict[str, Any] = {}
-    for key, hint in typing.get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint):
-            found |= _setting_types(typing.cast(type, hint), f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = hint
-    return found
-
-
-def _explain(arguments: Sequence[str], complaint: str) -> str:
+def _explain(arguments: Sequence[str], complaint: str, others: Sequence[str]) -> str:
     """One line for what the command-line parser objected to."""
-    settings = _setting_types(Config)
+    settings = setting_types(Config)
     for word in arguments:
-        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
-        if word.startswith("--") and name not in settings:
-            return f"unknown setting {word.partition('=')[0]}{did_you_mean(name, settings)}; --help lists all"
+        name = word.partition("=")[0].removeprefix("--")
+        if word.startswith("--") and name.replace("-", "_") not in settings:
+            hint = did_you_mean(name, [*settings, *others], prefix="--")
+            return f"unknown setting --{name}{hint}; --help lists all"
     for word, value in zip(arguments, [*arguments[1:], ""], strict=True):
         name, _, attached = word.removeprefix("--").partition("=")
-        if name.replace("-", "_") in settings and _rejects(
-            settings[name.replace("-", "_")], attached or value
-        ):
-            expected = _type_name(settings[name.replace("-", "_")])
-            return f"--{name} got {attached or value!r}, expected {expected}"
+        name, value = name.replace("-", "_"), attached or value
+        if name in settings and _rejects(settings[name], value):
+            return f"--{name} got {value!r}, expected {type_name(settings[name])}"
     words = " ".join(part for part in complaint.replace("│", " ").split() if not set(part) <= set("╭─╮╰╯"))
     return f"cannot read the command line: {words}"
 
@@ -78,13 +89,3 @@ def _rejects(hint: Any, text: str) -> bool:
         except SystemExit:
             return True
     return False
-
-
-def _type_name(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if isinstance(hint, types.UnionType):
-        return " or ".join(_type_name(part) for part in typing.get_args(hint))
-    return {"int": "an integer", "float": "a number", "bool": "True or False", "str": "a text"}.get(
-        getattr(hint, "__name__", ""), "None" if hint is type(None) else str(hint)
-    )

@@ -6,7 +6,12 @@ shipped one (`bm2.py`). `equivar_jax.cli` reads overrides such as `--train.epoch
 
 import dataclasses
 import difflib
+import math
+import operator
+import re
 import runpy
+import traceback
+import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +21,35 @@ from typing import Any, Literal, TypeVar
 from equivar_jax.errors import InputError
 
 T = TypeVar("T")
+Kernel = Literal["auto", "chunked", "reference"]
+
+_POSITIVE = {
+    "model.cutoff",
+    "model.mean_neighbours",
+    "train.learning_rate",
+    "train.final_learning_rate",
+    "train.gradient_clip",
+}
+_FRACTIONS = {"data.validation_fraction", "train.ema_decay"}
+_LOWEST = {
+    "data.split_seed": 0,
+    "data.demonstration.perovskites": 0,
+    "data.demonstration.li3po4": 0,
+    "data.demonstration.zro2": 0,
+    "data.demonstration.seed": 0,
+    "model.radial_functions": 2,
+    "model.species": 2,
+    "model.embedding": 1,
+    "model.channels": 1,
+    "model.interactions": 1,
+    "train.epochs": 1,
+    "train.batch_size": 1,
+    "train.warmup_epochs": 0,
+    "train.weight_decay": 0,
+    "train.seed": 0,
+    "train.checkpoint_minutes": 0,
+}
+_TYPE_NAMES = {int: "an integer", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +97,7 @@ class ModelConfig:
     interactions: int = 6
     mean_neighbours: float | None = None
     """Mean neighbour count of the training part, by whose root messages are divided; None: measure it."""
-    kernel: Literal["auto", "chunked", "reference"] = "auto"
+    kernel: Kernel = "auto"
     """Implementation of the neighbour sum; all give the same numbers (see `equivar_jax.kernels`)."""
 
 
@@ -114,20 +148,24 @@ def load_config(name: str) -> Config:
     """Run the config file of that path or shipped name and return its `get_config()`.
 
     Raises:
-        InputError: no such file or shipped name, or the file gives no `Config`.
+        InputError: no such file or shipped name, or the file fails or gives no `Config`.
     """
     shipped = shipped_configs()
     path = Path(name)
     if not path.is_file():
         path = shipped.get(name) or shipped.get(f"{name}.py") or path
     if not path.is_file():
+        there = ", ".join(shipped)
         raise InputError(
-            f"{name}: no such config file, nor a shipped one ({', '.join(shipped)}){did_you_mean(name, shipped)}"
+            f"{name}: no such config file, nor a shipped one ({there}){did_you_mean(name, shipped)}"
         )
-    get_config = runpy.run_path(str(path)).get("get_config")
+    try:
+        get_config = runpy.run_path(str(path)).get("get_config")
+        config = None if get_config is None else get_config()
+    except Exception as error:  # a config file is a program, so anything can happen in it
+        raise InputError(f"{path}: {_fault(path, error)}") from error
     if get_config is None:
         raise InputError(f"{path}: defines no get_config(); see {next(iter(shipped.values()), 'the README')}")
-    config = get_config()
     if not isinstance(config, Config):
         raise InputError(
             f"{path}: get_config() gave {type(config).__name__}, expected equivar_jax.config.Config"
@@ -135,33 +173,69 @@ def load_config(name: str) -> Config:
     return config
 
 
+def _fault(path: Path, error: Exception) -> str:
+    """What went wrong in a config file, and in which line."""
+    text = " ".join(str(error).split())
+    if unknown := re.search(r"unexpected keyword argument '(\w+)'", text):
+        names = [name.rpartition(".")[2] for name in setting_types(Config)]
+        text = f"unknown setting {unknown[1]!r}{did_you_mean(unknown[1], names)}"
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
+    return f"line {lines[-1]}: {text}" if lines else text
+
+
 def check_config(config: Config) -> None:
-    """Refuse values that no run can have.
+    """Refuse values of the wrong type, and those that no run can have.
 
     Raises:
         InputError: names the setting, its value and what is allowed.
     """
-    data, model, train = config.data, config.model, config.train
-    positive = {
-        "model.cutoff": model.cutoff,
-        "model.radial_functions": model.radial_functions - 1,
-        "model.channels": model.channels,
-        "model.interactions": model.interactions,
-        "model.embedding": model.embedding,
-        "train.epochs": train.epochs,
-        "train.batch_size": train.batch_size,
-        "train.learning_rate": train.learning_rate,
-        "train.final_learning_rate": train.final_learning_rate,
-    }
-    for name, value in positive.items():
-        if not value > 0:
-            raise InputError(f"--{name} is too small; give a larger value")
-    if not 0 < data.validation_fraction < 1:
-        raise InputError(f"--data.validation_fraction {data.validation_fraction} is not between 0 and 1")
-    if train.ema_decay is not None and not 0 < train.ema_decay < 1:
-        raise InputError(f"--train.ema_decay {train.ema_decay} is not between 0 and 1")
-    if model.mean_neighbours is not None and not model.mean_neighbours > 0:
-        raise InputError(f"--model.mean_neighbours {model.mean_neighbours} is not positive; leave it out")
+    for name, hint in setting_types(Config).items():
+        value = operator.attrgetter(name)(config)
+        if not _is_of_type(value, hint):
+            raise InputError(f"--{name} is {value!r}, expected {type_name(hint)}")
+        if value is None:
+            continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"--{name} {value} is not finite")
+        if name in _POSITIVE and not value > 0:
+            raise InputError(f"--{name} {value} is not above zero")
+        if name in _LOWEST and value < _LOWEST[name]:
+            raise InputError(f"--{name} {value} is too small; give {_LOWEST[name]} or more")
+        if name in _FRACTIONS and not 0 < value < 1:
+            raise InputError(f"--{name} {value} is not between 0 and 1")
+
+
+def setting_types(kind: type, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> type of every setting below a dataclass."""
+    found: dict[str, Any] = {}
+    for key, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found |= setting_types(typing.cast(type, hint), f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = hint
+    return found
+
+
+def type_name(hint: Any) -> str:
+    """A setting's type in words: "an integer or None"."""
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if isinstance(hint, types.UnionType):
+        return " or ".join(type_name(part) for part in typing.get_args(hint))
+    return _TYPE_NAMES.get(hint, str(hint))
+
+
+def _is_of_type(value: Any, hint: Any) -> bool:
+    """Whether a setting has its type; an integer is a number, too, but True is neither."""
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    if isinstance(hint, types.UnionType):
+        return any(_is_of_type(value, part) for part in typing.get_args(hint))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -173,7 +247,7 @@ def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T
     """Rebuild a frozen dataclass from `to_dict`.
 
     Raises:
-        InputError: a key that `kind` does not have (names the nearest), as in a checkpoint of another program.
+        InputError: a key that `kind` does not have (names the nearest), as of another program.
     """
     hints = typing.get_type_hints(kind)
     for key in values:
@@ -186,7 +260,7 @@ def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T
     return kind(**nested)
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
+def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
     """`; did you mean ...?` for the choice nearest to `word`, or nothing when none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.4)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean '{prefix}{near[0]}'?" if near else ""

@@ -32,7 +32,7 @@ class Dataset:
     """Atomic numbers of the training part, rising."""
 
     @property
-    def statistics(self) -> dict[str, float]:
+    def statistics(self) -> dict[str, int | float]:
         """Of the training part: structures, atoms, edges, and the mean neighbour count."""
         atoms = sum(len(sample.graph.nodes["species"]) for sample in self.training)
         edges = sum(len(sample.graph.senders) for sample in self.training)
@@ -58,7 +58,7 @@ def load_structures(config: DataConfig, path: str | None) -> list[Atoms]:
             there = ", ".join(sorted(set(atoms.arrays) - {"numbers", "positions"})) or "none"
             raise InputError(
                 f"{source(atoms)}: no Born effective charges (columns there: {there}); name the column with "
-                "--data.key, or remove the frame"
+                "--data.key (in evaluation --key), or remove the frame"
             )
     return structures
 
@@ -80,7 +80,7 @@ def load_dataset(config: Config) -> Dataset:
     """Read, split and build graphs, as the config says.
 
     Raises:
-        InputError: unusable data, an empty part, or a validation element that training never sees.
+        InputError: unusable data, an empty part, or an element that the table of the network has no row for.
     """
     data = config.data
     structures = load_structures(data, data.path)
@@ -90,11 +90,14 @@ def load_dataset(config: Config) -> Dataset:
         training, validation = ([structures[k] for k in part] for part in chosen)
     else:
         training, validation = structures, load_structures(data, data.validation_path)
+    if not training or not validation:
+        raise InputError("the training or the validation part is empty; give some structures for both")
     elements = np.unique(np.concatenate([atoms.numbers for atoms in training]))
-    if elements.max() >= config.model.species:
+    highest = max(int(atoms.numbers.max()) for atoms in [*training, *validation])
+    if highest >= config.model.species:
         raise InputError(
-            f"atomic number {elements.max()} does not fit a table of {config.model.species}; "
-            f"use --model.species {elements.max() + 1}"
+            f"atomic number {highest} does not fit a table of {config.model.species}; "
+            f"use --model.species {highest + 1}"
         )
     return Dataset(
         training=make_samples(training, config.model.cutoff),

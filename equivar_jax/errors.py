@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -21,3 +22,14 @@ def exit_on_input_error() -> Iterator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+@contextmanager
+def input_error_unless_writable(path: Path, option: str) -> Iterator[None]:
+    """Turn an `OSError` inside the block into an `InputError` that asks for another value of `option`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another {option}"
+        ) from None

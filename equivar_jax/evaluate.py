@@ -1,21 +1,22 @@
 """How good a model is: `python -m equivar_jax.evaluate --checkpoint RUN --data FILE`."""
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Float
 
+from equivar_jax.cli import OptionParser
 from equivar_jax.config import DataConfig
 from equivar_jax.data import load_structures
-from equivar_jax.errors import exit_on_input_error
+from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.metrics import Metrics, Report, charge_drift
 from equivar_jax.plots import plot_parity
 from equivar_jax.predict import Predictor, load
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.structures import born_effective_charges
+from equivar_jax.structures import born_effective_charges, source
 
 
 def evaluate_model(
@@ -40,10 +41,13 @@ def evaluate_model(
     Raises:
         InputError: no structures, one without a label, or one that the model cannot take.
     """
+    if not structures:
+        raise InputError("no structures to evaluate; give some with Born effective charges")
+    labels = [_label(atoms) for atoms in structures]
     found = predictor.predictions(structures, allow_unseen=allow_unseen, progress=progress)
     numbers = np.concatenate([atoms.numbers for atoms in structures])
     predicted = np.concatenate([prediction.tensors for prediction in found])
-    reference = np.concatenate([born_effective_charges(atoms) for atoms in structures])
+    reference = np.concatenate(labels)
     sizes = np.array([len(atoms) for atoms in structures])
     charges = np.array([float(atoms.info.get("charge", 0.0)) for atoms in structures])
     metrics = Metrics()
@@ -54,9 +58,17 @@ def evaluate_model(
     return metrics.report()
 
 
+def _label(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """The Born effective charges that a structure must have."""
+    tensors = born_effective_charges(atoms)
+    if tensors is None:
+        raise InputError(f"{source(atoms)}: no Born effective charges to compare with; remove it")
+    return tensors
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; write JSON and the parity plot."""
-    parser = argparse.ArgumentParser(prog="python -m equivar_jax.evaluate", description=__doc__)
+    parser = OptionParser(prog="python -m equivar_jax.evaluate", description=__doc__)
     parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
     parser.add_argument("--data", help="file with Born effective charges; without it, the demonstration set")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
@@ -64,13 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"
     )
-    options = parser.parse_args(arguments)
     with exit_on_input_error():
+        options = parser.parse_args(arguments)
         enable_compilation_cache()
         predictor = load(options.checkpoint)
         structures = load_structures(DataConfig(key=options.key), options.data)
         folder = Path(options.output or Path(options.checkpoint) / "evaluation")
-        folder.mkdir(parents=True, exist_ok=True)
+        with input_error_unless_writable(folder, "--output"):
+            folder.mkdir(parents=True, exist_ok=True)
         report = evaluate_model(
             predictor,
             structures,
@@ -81,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         print(report.table())
         written = {"checkpoint": options.checkpoint, "data": options.data, **report.to_dict()}
-        (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
+        with input_error_unless_writable(folder, "--output"):
+            (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
         print(f"written: {folder / 'evaluation.json'}, {folder / 'parity.png'}")
 
 

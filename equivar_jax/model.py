@@ -56,7 +56,7 @@ class Equivar(nn.Module):
     """Born effective charges of a batch of graphs, before the acoustic sum rule.
 
     The graph is dense: every node has the same number K of edge slots, slot k of node i being edge `i K + k`
-    (see `equivar_jax.batch`).
+    (see `equivar_jax.batch.dense_graph` and `collate`).
     """
 
     config: ModelConfig

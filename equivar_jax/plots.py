@@ -75,8 +75,17 @@ def plot_history(records: Sequence[Mapping[str, object]], path: str | os.PathLik
         if np.isfinite(mae).any():
             best = int(np.nanargmin(mae))
             label = f"best: {mae[best]:.4f} e, epoch {epochs[best]}"
-            star = {"marker": "*", "markersize": 12, "markeredgecolor": "white", "linestyle": "none"}
-            entries += axes.plot(epochs[best], mae[best], color="black", label=label, zorder=4, **star)
+            entries += axes.plot(
+                epochs[best],
+                mae[best],
+                color="black",
+                label=label,
+                zorder=4,
+                marker="*",
+                markersize=12,
+                markeredgecolor="white",
+                linestyle="none",
+            )
         if np.isfinite(rate).any():
             entries += _learning_rate(axes, epochs, rate)
         _logarithmic(axes)

@@ -1,6 +1,5 @@
 """Born effective charges of structures: `load(RUN).predict(atoms)`, and `python -m equivar_jax.predict`."""
 
-import argparse
 import dataclasses
 import functools
 import math
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from equivar_jax.batch import Budget, Sample, collate, pack
 from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
+from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.io import read_structures, write_structures
@@ -135,16 +135,16 @@ def load(location: str | Path, dtype: str = "float32") -> Predictor:
         dtype: Precision of the computation; "float64" needs `jax.config.update("jax_enable_x64", True)`.
 
     Raises:
-        InputError: no readable checkpoint of this architecture there.
+        InputError: no readable checkpoint of this architecture there, or float64 without 64 bits in JAX.
     """
+    if jax.dtypes.canonicalize_dtype(dtype) != np.dtype(dtype):
+        raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
     state, metadata = read_checkpoint(location)
     model = Equivar(metadata.config.model)
     tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 1, 2))
     expected = jax.eval_shape(model.init, jax.random.key(0), tiny.graph)
     check_parameters(state["params"], expected, str(location))
     params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, dtype), state["params"])
-    if jax.tree.leaves(params)[0].dtype != np.dtype(dtype):
-        raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
     return Predictor(model, params, metadata)
 
 
@@ -180,15 +180,15 @@ def _padded_nodes(atoms: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read structures, predict, write CSV or extxyz."""
-    parser = argparse.ArgumentParser(prog="python -m equivar_jax.predict", description=__doc__)
+    parser = OptionParser(prog="python -m equivar_jax.predict", description=__doc__)
     parser.add_argument("inputs", nargs="+", help="structure files: CIF, POSCAR, extxyz, anything ASE reads")
     parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
     parser.add_argument("-o", "--output", required=True, help=".csv (one atom a line) or .extxyz")
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"
     )
-    options = parser.parse_args(arguments)
     with exit_on_input_error():
+        options = parser.parse_args(arguments)
         enable_compilation_cache()
         structures = [atoms for name in options.inputs for atoms in read_structures(name)]
         predictor = load(options.checkpoint)

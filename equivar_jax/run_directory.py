@@ -1,6 +1,7 @@
 """The folder of a run: everything it writes, and a README that says so."""
 
 import json
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from ase import Atoms
 
 from equivar_jax.config import Config, to_dict
 from equivar_jax.data import Dataset
-from equivar_jax.errors import InputError
+from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.structures import source
 
 _README = """\
@@ -35,26 +36,36 @@ Tensors are Born effective charges in e, index order [atom, electric field, disp
 
 
 def new_run_directory(name: str, path: str | None) -> Path:
-    """Make the folder of a new run: `path`, or `runs/<name>-<date>-<time>` below the current folder.
+    """Choose the folder of a new run: `path`, or `runs/<name>-<date>-<time>` below the current folder.
+
+    It is made by `describe_run`, once there is something to put into it.
 
     Raises:
-        InputError: the folder holds something already, or cannot be made.
+        InputError: the folder holds something already, or could not be made.
     """
     folder = Path(path) if path else Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot make the run directory ({error.strerror}); choose another"
-        ) from None
+    with input_error_unless_writable(folder, "--run-dir"):
+        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        occupied = there == folder.absolute() and any(folder.iterdir())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{folder}: cannot make the run directory in {there}; choose another --run-dir")
     if occupied:
         raise InputError(f"{folder}: not empty; choose another --run-dir, or continue that run with --resume")
     return folder
 
 
 def describe_run(folder: Path, config: Config, dataset: Dataset) -> None:
-    """Write README, config and split."""
+    """Make the folder; write README, config and split.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    with input_error_unless_writable(folder, "--run-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_description(folder, config, dataset)
+
+
+def _write_description(folder: Path, config: Config, dataset: Dataset) -> None:
     (folder / "README.md").write_text(_README.format(run=folder))
     write_json(folder / "config.json", to_dict(config))
     parts = {"training": dataset.training_structures, "validation": dataset.validation_structures}
@@ -75,7 +86,9 @@ def append_record(folder: Path, record: dict[str, Any]) -> None:
 def read_records(folder: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl`."""
     path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    text = path.read_text() if path.exists() else ""
+    # A process that was killed while writing leaves a line without its end.
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def drop_records_after(folder: Path, epoch: int) -> None:

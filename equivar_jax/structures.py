@@ -5,6 +5,9 @@ shape (N, 3, 3), index order [atom, field direction, displacement direction], un
 `SinglePointCalculator`. `atoms.info["source"]` names file and frame for error messages.
 """
 
+import math
+from numbers import Real
+
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -57,8 +60,9 @@ def check_structure(atoms: Atoms) -> None:
     """Refuse what no graph can be built from.
 
     Raises:
-        InputError: no atoms, non-finite positions or cell, an atomic number outside 1 to 118, or periodic
-            directions that span no volume. (Coincident atoms are found by the graph, which has distances.)
+        InputError: no atoms, non-finite positions or cell, a net charge (`info["charge"]`) that is no number,
+            an atomic number outside 1 to 118, or periodic directions that span no volume. (Coincident atoms
+            are found by the graph, which has distances.)
     """
     where = source(atoms)
     if len(atoms) == 0:
@@ -68,6 +72,11 @@ def check_structure(atoms: Atoms) -> None:
         raise InputError(f"{where}: position of atom {int(np.argmin(finite))} is not finite; repair the file")
     if not np.isfinite(atoms.cell.array).all():
         raise InputError(f"{where}: the cell is not finite; repair the file")
+    charge = atoms.info.get("charge", 0.0)
+    if not isinstance(charge, Real) or not math.isfinite(charge):
+        raise InputError(
+            f"{where}: the net charge {charge!r} in its info is no number of e; repair or remove it"
+        )
     if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
         wrong = int(np.argmax((atoms.numbers < 1) | (atoms.numbers > 118)))
         raise InputError(

@@ -4,8 +4,9 @@ Structures become padded batches, batches go through the compiled step, and the 
 validation MAE are kept. Ctrl-C and SIGTERM save first; `--resume RUN` goes on to the same numbers.
 """
 
-import argparse
 import dataclasses
+import math
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from equivar_jax.batch import Batch, Budget, collate, edge_fill, epoch_batches, pack, plan_budgets, prefetch
 from equivar_jax.checkpoint import CheckpointWriter, Metadata, check_parameters, read_checkpoint
-from equivar_jax.cli import override
+from equivar_jax.cli import OptionParser, override
 from equivar_jax.config import Config, load_config
 from equivar_jax.data import Dataset, load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error
@@ -88,7 +89,9 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
     Raises:
         InputError: unusable data or checkpoint.
     """
-    saved, progress = read_checkpoint(folder, "last") if resume else (None, None)
+    saved, progress = read_checkpoint(_last(folder), "last") if resume else (None, None)
+    if progress is not None and progress.epoch >= config.train.epochs:
+        raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
     dataset = load_dataset(config)
     statistics = dataset.statistics
     if config.model.mean_neighbours is None:
@@ -107,20 +110,33 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
     state = initial_state(config.model, config.train, optimizer, validation[0])
     if saved is None or progress is None:
         progress = Metadata(config, dataset.elements, statistics)
-        describe_run(folder, config, dataset)
     else:
         check_parameters(saved["params"], state.params, str(folder))
-        if progress.elements != dataset.elements:
-            raise InputError(f"{folder}: was trained on other elements than this data has; start a new run")
+        if (progress.elements, progress.statistics) != (dataset.elements, statistics):
+            raise InputError(f"{folder}: was trained on other data or another split; start a new run")
+        if (saved["ema"] is None) != (state.ema is None):
+            raise InputError(
+                f"{folder}: a run begins and ends with --train.ema_decay or without; start a new run"
+            )
         state = serialization.from_state_dict(state, saved)
         progress = dataclasses.replace(progress, config=config)
+    describe_run(folder, config, dataset)
+    if resume:
         drop_records_after(folder, progress.epoch)
     steps = make_steps(config.model, config.train, optimizer)
     return Run(folder, config, dataset, budgets, validation, steps, schedule, state, progress)
 
 
-def train(run: Run) -> bool:
-    """Run the epochs that are left. Returns whether it came to the end (False: interrupted and saved).
+def _last(folder: Path) -> Path:
+    """Where a run keeps its last state; a single checkpoint cannot be gone on with."""
+    return folder / "checkpoints" / "last"
+
+
+def train(run: Run) -> signal.Signals | None:
+    """Run the epochs that are left.
+
+    Returns:
+        The signal that interrupted it (everything is saved), or None if it came to the end.
 
     Raises:
         InputError: the loss is no longer finite.
@@ -147,9 +163,10 @@ def train(run: Run) -> bool:
             save(run, best, last)
             best.close()
             last.close()
-    if interruption.signal is not None:
+    if run.progress.epoch < epochs and interruption.signal is not None:
         print(f"{interruption.signal.name}: saved; continue with --resume {run.folder}", file=sys.stderr)
-    return interruption.signal is None
+        return interruption.signal
+    return None
 
 
 def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any] | None:
@@ -170,16 +187,13 @@ def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any]
             return None
     loss = run.state.sums.mean()  # waits for the device, once an epoch
     seconds = time.perf_counter() - started
-    if not jnp.isfinite(loss):
-        raise InputError(
-            f"{run.folder}: the training loss of epoch {epoch + 1} is {loss}; lower --train.learning_rate "
-            f"{run.config.train.learning_rate} or --train.gradient_clip; the best weights are saved"
-        )
+    _require_finite(run, "training loss", loss)
     mae = validate(run)
+    _require_finite(run, "validation MAE", mae)
     improved = run.progress.best_validation_mae is None or mae < run.progress.best_validation_mae
     if improved:
         run.best_params = jax.tree.map(jnp.copy, run.state.evaluated)
-    run.state = run.state.replace(sums=ErrorSums.zero())
+    run.state = dataclasses.replace(run.state, sums=ErrorSums.zero())
     run.progress = dataclasses.replace(
         run.progress,
         epoch=epoch + 1,
@@ -199,6 +213,21 @@ def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any]
     }
 
 
+def _require_finite(run: Run, what: str, value: float) -> None:
+    """Stop a run that has diverged."""
+    if math.isfinite(value):
+        return
+    best = run.progress.best_validation_mae
+    kept = (
+        "there are no good weights to keep"
+        if best is None
+        else f"the best weights, MAE {best:.4f} e, are saved"
+    )
+    where = f"{run.folder}: the {what} of epoch {run.progress.epoch + 1}"
+    rate = run.config.train.learning_rate
+    raise InputError(f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}")
+
+
 def validate(run: Run) -> float:
     """Mean absolute error over the validation part after the sum rule, in e."""
     sums = ErrorSums.zero()
@@ -208,14 +237,16 @@ def validate(run: Run) -> float:
 
 
 def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
-    """Write the state, and the best weights if they are new."""
-    if run.best_params is None and run.progress.best_validation_mae is None:
+    """Write the state, and the best weights if they are new; never weights that are not finite."""
+    finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(run.state.params))
+    if finite and run.best_params is None and run.progress.best_validation_mae is None:
         run.best_params = run.state.evaluated  # interrupted before the first validation: better than nothing
     if run.best_params is not None:
         metadata = dataclasses.replace(run.progress, validation_mae=run.progress.best_validation_mae)
         best.save({"params": run.best_params}, metadata)
         run.best_params = None
-    last.save(serialization.to_state_dict(run.state), run.progress)
+    if finite:
+        last.save(serialization.to_state_dict(run.state), run.progress)
 
 
 def report(run: Run) -> None:
@@ -257,27 +288,30 @@ def announce(run: Run) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and train."""
-    parser = argparse.ArgumentParser(prog="python -m equivar_jax.train", add_help=False, allow_abbrev=False)
+    parser = OptionParser(prog="python -m equivar_jax.train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--run-dir")
     parser.add_argument("--resume")
-    options, settings = parser.parse_known_args(arguments)
     description = "--config FILE_OR_NAME | --resume RUN, --run-dir FOLDER, and any setting below."
     with exit_on_input_error():
+        options, settings = parser.parse_known_args(arguments)
         enable_compilation_cache()
-        if options.resume:
-            folder, config = Path(options.resume), read_checkpoint(options.resume, "last")[1].config
-        else:
+        if options.resume is None:
             config = load_config(options.config or "bm2.py")
-        config = override(config, settings, parser.prog, description)
-        if not options.resume:
+        elif options.config or options.run_dir:
+            raise InputError("--resume goes on in its own folder, with its own config; leave out the other")
+        else:
+            config = read_checkpoint(_last(Path(options.resume)), "last")[1].config
+        config = override(config, settings, parser.prog, description, ("config", "resume", "run-dir"))
+        if options.resume is None:
             folder = new_run_directory(Path(options.config or "bm2").stem, options.run_dir)
-        run = start_run(config, folder, resume=bool(options.resume))
-        if run.progress.epoch >= config.train.epochs:
-            raise InputError(f"{folder}: all {run.progress.epoch} epochs are done; raise --train.epochs")
+        else:
+            folder = Path(options.resume)
+        run = start_run(config, folder, resume=options.resume is not None)
         announce(run)
-        if not train(run):
-            raise SystemExit(130)
+        interrupted = train(run)
+        if interrupted is not None:
+            raise SystemExit(128 + interrupted)
         report(run)
 
 

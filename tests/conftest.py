@@ -3,6 +3,9 @@
 import contextlib
 import dataclasses
 import functools
+import io
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,10 +13,13 @@ import pytest
 from ase import Atoms
 from ase.spacegroup import crystal
 
+from equivar_jax import train
 from equivar_jax.batch import Budget, Sample, collate
 from equivar_jax.config import ModelConfig
 from equivar_jax.graph import build_graph, neighbour_counts
+from equivar_jax.io import write_structures
 from equivar_jax.model import Equivar, born_effective_charges
+from equivar_jax.structures import with_born_effective_charges
 
 SMALL = ModelConfig(channels=4, interactions=3, mean_neighbours=9.0)
 
@@ -79,3 +85,67 @@ def predict(config, params, atoms, dtype=np.float32, **shape):
 
 
 _tensors = jax.jit(born_effective_charges, static_argnums=0)
+
+
+# For the tests of settings, training, prediction and evaluation.
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory):
+    """Where generated data and compiled programs go while tests run."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EQUIVAR_CACHE", str(folder))
+        yield folder
+
+
+class Trained(NamedTuple):
+    """A finished run and what it printed."""
+
+    folder: Path
+    output: str
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, cache_folder):
+    """`configs/test.py` with a moving average of the weights, from beginning to end."""
+    folder, output = tmp_path_factory.mktemp("runs") / "trained", io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
+        train.main(["--config", "test.py", "--run-dir", str(folder), "--train.ema_decay", "0.5"])
+    return Trained(folder, output.getvalue())
+
+
+def labelled_crystal(seed=0, scale=1.0):
+    """Three atoms without any symmetry; their tensors are far from symmetric and sum to zero."""
+    rng = np.random.default_rng(seed)
+    places = [[0.05, 0.02, 0.1], [0.5, 0.45, 0.4], [0.2, 0.6, 0.8]]
+    cell = np.array([[4.1, 0.0, 0.0], [0.3, 4.4, 0.0], [-0.2, 0.5, 5.3]]) * scale
+    atoms = Atoms("MgOTi", cell=cell, scaled_positions=places, pbc=True)
+    atoms.positions += rng.normal(scale=0.05, size=(3, 3))
+    tensors = np.array([2.0, -2.0, 0.0])[:, None, None] * np.eye(3) + rng.normal(scale=0.7, size=(3, 3, 3))
+    return with_born_effective_charges(atoms, tensors - tensors.mean(axis=0))
+
+
+@pytest.fixture
+def labelled_file(tmp_path):
+    """A file of five labelled crystals."""
+    path = tmp_path / "labelled.extxyz"
+    write_structures(path, [labelled_crystal(seed) for seed in range(5)])
+    return path
+
+
+@pytest.fixture
+def complaint(capsys):
+    """The one line with which a program refuses its input."""
+
+    def refuse(main, *arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in arguments])
+        assert stop.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.endswith("\n")
+        assert error.count("\n") == 1
+        return error.removeprefix("error: ").strip()
+
+    return refuse

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import integrate
 
-PATHS = (
-    ["0e.0e->0e", "1o.1o->0e", "2e.2e->0e"]
-    + ["1e.0e->1e", "1e.2e->1e", "1o.1o->1e"]
-    + ["0e.1o->1o", "1e.1o->1o", "1o.0e->1o", "1o.2e->1o", "2e.1o->1o"]
-    + ["0e.2e->2e", "1o.1o->2e", "2e.0e->2e", "2e.2e->2e"]
-)
+PATHS = [
+    *("0e.0e->0e", "1o.1o->0e", "2e.2e->0e"),
+    *("1e.0e->1e", "1e.2e->1e", "1o.1o->1e"),
+    *("0e.1o->1o", "1e.1o->1o", "1o.0e->1o", "1o.2e->1o", "2e.1o->1o"),
+    *("0e.2e->2e", "1o.1o->2e", "2e.0e->2e", "2e.2e->2e"),
+]
 HIDDEN = ["0e", "1o", "1e", "2e"]
 EDGE = ["0e", "1o", "2e"]
 

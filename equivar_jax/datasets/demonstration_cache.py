@@ -9,6 +9,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -18,9 +19,10 @@ from equivar_jax.cache import CACHE_VARIABLE
 from equivar_jax.datasets import crystals
 from equivar_jax.structures import BEC, with_born_effective_charges
 
+
 def write(path: Path, key: str, structures: list[Atoms]) -> None:
     """Store a set; whole or not at all, so that a reader or a second writer never sees half a file."""
-    arrays = {
+    arrays: dict[str, Any] = {
         "key": np.array(key),
         "sizes": np.array([len(atoms) for atoms in structures]),
         "numbers": np.concatenate([atoms.numbers for atoms in structures]),

@@ -44,8 +44,8 @@ def dipole_tensor(sums: LatticeSums) -> Float[np.ndarray, "components components
     waves = np.empty((atoms, 3, 2, len(root)))
     np.multiply(sums.cosine[:, None, :], root.T, out=waves[:, :, 0])
     np.multiply(sums.sine[:, None, :], root.T, out=waves[:, :, 1])
-    waves = waves.reshape(3 * atoms, -1)
-    tensor = -(waves @ waves.T)
+    rows = waves.reshape(3 * atoms, -1)
+    tensor = -(rows @ rows.T)
     tensor[np.diag_indices(3 * atoms)] += sums.self_term
     block = sums.radial[1][:, None, None] * sums.vector[:, :, None] * sums.vector[:, None, :]
     block[:, range(3), range(3)] -= sums.radial[0][:, None]

@@ -41,6 +41,8 @@ def random_split(
     Raises:
         InputError: one part would be empty.
     """
+    if len(groups) == 0:
+        raise InputError("no structures to divide into training and validation; give some")
     names, member_of = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)
     sizes = np.bincount(member_of, minlength=len(names))
     order = np.random.default_rng(seed).permutation(len(names))

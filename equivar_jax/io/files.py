@@ -5,17 +5,22 @@ import gzip
 import lzma
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from equivar_jax.errors import InputError
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz")
 
 # The first bytes tell the compression, so that a misnamed file is still read.
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+}
 
 
 def require_file(path: Path) -> None:

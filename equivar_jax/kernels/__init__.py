@@ -1,5 +1,7 @@
 """The message passing behind one function; the model does not know which implementation runs."""
 
+from collections.abc import Callable
+
 from jaxtyping import Array, Float, Int
 
 from equivar_jax.kernels import chunked, reference
@@ -7,7 +9,7 @@ from equivar_jax.kernels.paths import EDGE, HIDDEN, PATHS, ProductPlan, offsets,
 
 __all__ = ["EDGE", "HIDDEN", "PATHS", "ProductPlan", "neighbour_sum", "offsets", "plan_products"]
 
-_IMPLEMENTATIONS = {
+_IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
     "auto": chunked.neighbour_sum,
     "chunked": chunked.neighbour_sum,
     "reference": reference.neighbour_sum,

@@ -1,0 +1,1 @@
+"""Measurements. Speeds are given as ratios within one run, because machines differ and are rarely quiet."""

@@ -1,0 +1,58 @@
+import os
+import signal
+from pathlib import Path
+
+import jax
+import platformdirs
+import pytest
+
+from equivar_jax.cache import cache_directory
+from equivar_jax.runtime import Interruption, enable_compilation_cache
+
+
+@pytest.fixture
+def jax_settings():
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+def test_compiled_programs_go_to_the_folder_that_the_environment_names(tmp_path, monkeypatch, jax_settings):
+    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
+    enable_compilation_cache()
+    assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "compiled"
+
+
+def test_the_cache_is_the_argument_or_the_variable_or_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
+    assert cache_directory(tmp_path / "given") == tmp_path / "given"
+    assert cache_directory() == tmp_path
+    monkeypatch.delenv("EQUIVAR_CACHE")
+    assert cache_directory() == Path(platformdirs.user_cache_dir("equivar_jax"))
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_noted_and_the_handlers_come_back(kind):
+    before = signal.getsignal(kind)
+    with Interruption() as interruption:
+        assert interruption.signal is None
+        os.kill(os.getpid(), kind)
+        assert interruption.signal is kind
+    assert signal.getsignal(kind) is before
+
+
+def test_a_second_ctrl_c_acts_as_usual():
+    with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.signal is signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_handlers_come_back_after_an_error():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(RuntimeError), Interruption():
+        raise RuntimeError
+    assert signal.getsignal(signal.SIGTERM) is before
