@@ -21,7 +21,7 @@ from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph, neighbour_counts
-from equivar_jax.io import read_structures, write_structures
+from equivar_jax.io import check_output, read_structures, write_structures
 from equivar_jax.model import Equivar
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import source, with_born_effective_charges
@@ -190,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         options = parser.parse_args(arguments)
         enable_compilation_cache()
+        check_output(options.output)
         structures = [atoms for name in options.inputs for atoms in read_structures(name)]
         predictor = load(options.checkpoint)
         found = predictor.predictions(

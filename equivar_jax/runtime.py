@@ -11,7 +11,7 @@ from equivar_jax.cache import cache_directory
 def enable_compilation_cache() -> None:
     """Keep compiled programs on disk, so that the second run of a configuration starts at once."""
     jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 class Interruption:

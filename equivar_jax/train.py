@@ -118,7 +118,7 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
             raise InputError(
                 f"{folder}: a run begins and ends with --train.ema_decay or without; start a new run"
             )
-        state = serialization.from_state_dict(state, saved)
+        state = serialization.from_state_dict(state, jax.tree.map(jnp.asarray, saved))
         progress = dataclasses.replace(progress, config=config)
     describe_run(folder, config, dataset)
     if resume:
@@ -261,7 +261,7 @@ def report(run: Run) -> None:
     write_json(run.folder / "validation.json", result.to_dict())
     plot_history(read_records(run.folder), run.folder / "history.png")
     print(result.table())
-    counts = ", ".join(f"{kind} {count}" for kind, count in run.steps.compiles.items())
+    counts = ", ".join(f"{kind} {count}" for kind, count in sorted(run.steps.compiles.items()))
     print(f"compilations: {counts}, for {len(run.budgets)} batch shapes")
     print(f"best validation MAE {run.progress.best_validation_mae:.4f} e; everything is in {run.folder}")
 

@@ -44,7 +44,7 @@ def test_a_place_where_no_folder_can_be_made_is_refused(tmp_path):
 
 
 def test_a_place_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the one who tests may be root
+    monkeypatch.setattr(os, "access", lambda *_: False)  # who tests may be root
     with pytest.raises(InputError, match=r"cannot make the run directory"):
         new_run_directory("x", str(tmp_path / "run"))
 

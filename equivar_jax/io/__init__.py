@@ -18,7 +18,15 @@ from equivar_jax.io.extxyz import BEC_KEYS, read_extxyz
 from equivar_jax.io.extxyz_writer import write_extxyz
 from equivar_jax.io.files import format_suffix, require_file
 
-__all__ = ["BEC_KEYS", "read_extxyz", "read_structures", "write_csv", "write_extxyz", "write_structures"]
+__all__ = [
+    "BEC_KEYS",
+    "check_output",
+    "read_extxyz",
+    "read_structures",
+    "write_csv",
+    "write_extxyz",
+    "write_structures",
+]
 
 _READERS: dict[str, Callable[[Path, str | None], list[Atoms]]] = {
     ".extxyz": read_extxyz,
@@ -68,10 +76,32 @@ def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[
         InputError: another suffix, nothing to write, or a structure that the format cannot hold.
     """
     path = Path(path)
+    _writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
+
+
+def check_output(path: str | os.PathLike[str]) -> None:
+    """Refuse before a long calculation what `write_structures` would refuse after it.
+
+    Args:
+        path: the file to write.
+
+    Raises:
+        InputError: another suffix, a folder of this name, or no folder to write it into.
+    """
+    path = Path(path)
+    _writer(path)
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{path}: cannot be written; name a file in a folder that is there and can be written to"
+        )
+
+
+def _writer(path: Path) -> Callable[[Path, Iterable[Atoms]], None]:
+    """What writes a file of this name."""
     write = _WRITERS.get(format_suffix(path))
     if write is None or path.suffix.lower() in (".bz2", ".xz"):
         possible = ", ".join(sorted(_WRITERS))
         raise InputError(
             f"{path}: cannot write a file of this name; use one of {possible} (or these with .gz)"
         )
-    write(path, [structures] if isinstance(structures, Atoms) else structures)
+    return write
