@@ -104,10 +104,12 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
         jax.device_put(collate([dataset.validation[k] for k in members], budgets[bucket]))
         for bucket, members in pack(dataset.validation, budgets, range(len(dataset.validation)))
     ]
-    batches = len(epoch_batches(dataset.training, budgets, config.train.seed, 0))
-    schedule = learning_rate_schedule(config.train, batches)
+    batches = epoch_batches(dataset.training, budgets, config.train.seed, 0)
+    schedule = learning_rate_schedule(config.train, len(batches))
     optimizer = make_optimizer(config.train, schedule)
-    state = initial_state(config.model, config.train, optimizer, validation[0])
+    bucket, members = batches[0]
+    typical = collate([dataset.training[k] for k in members], budgets[bucket])
+    state = initial_state(config.model, config.train, optimizer, typical)
     if saved is None or progress is None:
         progress = Metadata(config, dataset.elements, statistics)
     else:
@@ -251,12 +253,13 @@ def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
 
 def report(run: Run) -> None:
     """Evaluate the best weights on the validation part; draw history and parity."""
+    path = run.config.data.path
     result = evaluate_model(
         load(run.folder),
         run.dataset.validation_structures,
         allow_unseen=True,
         parity_plot=run.folder / "parity.png",
-        title=f"Validation, {run.config.data.path or 'demonstration set (not DFT)'}",
+        title=f"Validation, {Path(path).name if path else 'demonstration set (not DFT)'}",
     )
     write_json(run.folder / "validation.json", result.to_dict())
     plot_history(read_records(run.folder), run.folder / "history.png")

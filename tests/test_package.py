@@ -31,7 +31,9 @@ def test_wheel_has_the_configs_and_the_types(wheel):
 
 def test_configs_are_found_by_name_after_a_wheel_install(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    code = "from equivar_jax.config import load_config, __file__ as f; print(f, load_config('bm2.py').model.channels)"
+    code = (
+        "from equivar_jax import config; print(config.__file__, config.load_config('bm2.py').model.channels)"
+    )
     found = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path / "site",
