@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from equivar_jax.cli import OptionParser
 from equivar_jax.config import DataConfig
-from equivar_jax.data import load_structures
+from equivar_jax.data import load_dataset, load_structures
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.metrics import Metrics, Report, charge_drift
 from equivar_jax.plots import plot_parity
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; write JSON and the parity plot."""
     parser = OptionParser(prog="python -m equivar_jax.evaluate", description=__doc__)
     parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
-    parser.add_argument("--data", help="file with Born effective charges; without it, the demonstration set")
+    parser.add_argument("--data", help="file with Born effective charges; default: the run's validation part")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
     parser.add_argument("--output", help="folder for evaluation.json and parity.png; default: RUN/evaluation")
     parser.add_argument(
@@ -80,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = parser.parse_args(arguments)
         enable_compilation_cache()
         predictor = load(options.checkpoint)
-        structures = load_structures(DataConfig(key=options.key), options.data)
+        if options.data:
+            structures = load_structures(DataConfig(key=options.key), options.data)
+        else:
+            structures = load_dataset(predictor.metadata.config).validation_structures
         folder = Path(options.output or Path(options.checkpoint) / "evaluation")
         with input_error_unless_writable(folder, "--output"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             structures,
             allow_unseen=options.allow_unseen,
             parity_plot=folder / "parity.png",
-            title=Path(options.data).name if options.data else "demonstration set (not DFT)",
+            title=Path(options.data).name if options.data else "Validation part of the run",
             progress=True,
         )
         print(report.table())

@@ -286,6 +286,10 @@ def announce(run: Run) -> None:
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "run": str(run.folder),
     }
+    only_validated = set().union(*(a.numbers.tolist() for a in data.validation_structures)) - {*data.elements}
+    if only_validated:
+        symbols = " ".join(chemical_symbols[number] for number in sorted(only_validated))
+        lines["unseen"] = f"{symbols}: validated on, but never trained on; use another --data.split_seed"
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
 
 

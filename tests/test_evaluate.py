@@ -111,3 +111,12 @@ def test_nothing_and_the_unlabelled_cannot_be_evaluated(model):
         evaluate.evaluate_model(model, [])
     with pytest.raises(InputError, match="structure O: no Born effective charges"):
         evaluate.evaluate_model(model, [Atoms("O")])
+
+
+@pytest.mark.filterwarnings("ignore::equivar_jax.predict.UnseenElementWarning")
+def test_without_data_the_validation_part_of_the_run_is_evaluated(trained, tmp_path):
+    evaluated("--checkpoint", trained.folder, "--output", tmp_path, "--allow-unseen")
+    result = json.loads((tmp_path / "evaluation.json").read_text())
+    expected = json.loads((trained.folder / "validation.json").read_text())
+    assert result["overall"] == expected["overall"]
+    assert result["data"] is None
