@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.io import write
 from conftest import labelled_crystal
 
-from equivar_jax import evaluate, predict, train
+from equivar_jax import evaluate, loop, predict, train
 from equivar_jax.io import write_structures
 
 HEADER = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3{label} pbc="T T T"{more}'
@@ -152,7 +152,7 @@ def test_a_refused_start_does_not_block_the_next_one(complaint, labelled_file, t
     complaint(train.main, *words, tmp_path / "absent.extxyz")
     config = train.override(train.load_config("test"), ["--data.path", str(labelled_file)], "")
     assert train.new_run_directory("test", str(tmp_path / "run")) == tmp_path / "run"
-    train.start_run(config, tmp_path / "run")
+    loop.start_run(config, tmp_path / "run")
     assert (tmp_path / "run" / "split.json").exists()
 
 

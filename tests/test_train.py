@@ -16,7 +16,7 @@ import pytest
 from ase.io import read
 from conftest import labelled_crystal
 
-from equivar_jax import load, train
+from equivar_jax import load, loop, train
 from equivar_jax import predict as prediction
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.config import Config, from_dict, load_config
@@ -66,13 +66,13 @@ def same_arrays(first, second):
 def signal_at(monkeypatch, batch, kind):
     """Send this process a signal as soon as it has trained on so many batches."""
 
-    class Bar(train.tqdm):
+    class Bar(loop.tqdm):
         def update(self, n=1):
             super().update(n)
             if self.n == batch:
                 os.kill(os.getpid(), kind)
 
-    monkeypatch.setattr(train, "tqdm", Bar)
+    monkeypatch.setattr(loop, "tqdm", Bar)
 
 
 def test_the_start_tells_what_is_trained_on_what(trained):
@@ -93,7 +93,7 @@ def test_the_start_tells_what_is_trained_on_what(trained):
 
 def test_the_start_of_bm2_prints_its_139905_parameters(labelled_file, tmp_path):
     config = train.override(load_config("bm2"), ["--data.path", str(labelled_file)], "")
-    started = train.start_run(config, tmp_path / "run")
+    started = loop.start_run(config, tmp_path / "run")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         train.announce(started)
@@ -211,13 +211,13 @@ def test_an_interruption_before_the_first_validation_leaves_weights_to_predict_w
 
 
 def test_a_signal_after_the_last_batch_of_all_ends_the_run_as_usual(labelled_file, tmp_path, monkeypatch):
-    real = train.validate
+    real = loop.validate
 
     def validate(run):
         os.kill(os.getpid(), signal.SIGTERM)
         return real(run)
 
-    monkeypatch.setattr(train, "validate", validate)
+    monkeypatch.setattr(loop, "validate", validate)
     words = (*QUICK, "--data.path", labelled_file, "--train.epochs", 1)
     assert run(*words, "--run-dir", tmp_path / "run")[0] == 0
     assert (tmp_path / "run" / "validation.json").exists()
@@ -288,7 +288,7 @@ def test_a_network_fitted_to_one_structure_writes_its_tensors_in_the_order_of_th
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_best_weights(labelled_file, tmp_path, monkeypatch):
-    real = train.run_epoch
+    real = loop.run_epoch
 
     def run_epoch(run, bar, interruption):
         if run.progress.epoch == 2:
@@ -296,7 +296,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_best_weights(labelled_fil
             run.state = run.state.replace(params=params)
         return real(run, bar, interruption)
 
-    monkeypatch.setattr(train, "run_epoch", run_epoch)
+    monkeypatch.setattr(loop, "run_epoch", run_epoch)
     folder = tmp_path / "run"
     status, _, errors = run(*QUICK, "--data.path", labelled_file, "--run-dir", folder)
     assert status == 2

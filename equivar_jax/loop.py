@@ -1,0 +1,233 @@
+"""A training run: set up or restored, then epoch after epoch until it is done or interrupted."""
+
+import dataclasses
+import math
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import serialization
+from tqdm import tqdm
+
+from equivar_jax.batch import Batch, Budget, collate, epoch_batches, pack, plan_budgets, prefetch
+from equivar_jax.checkpoint import CheckpointWriter, Metadata, check_parameters, read_checkpoint
+from equivar_jax.config import Config
+from equivar_jax.data import Dataset, load_dataset
+from equivar_jax.errors import InputError
+from equivar_jax.run_directory import append_record, describe_run, drop_records_after
+from equivar_jax.runtime import Interruption
+from equivar_jax.steps import (
+    ErrorSums,
+    Steps,
+    TrainState,
+    initial_state,
+    learning_rate_schedule,
+    make_optimizer,
+    make_steps,
+)
+
+
+@dataclass
+class Run:
+    """A training run in progress: what is fixed, then what changes."""
+
+    folder: Path
+    config: Config
+    dataset: Dataset
+    budgets: tuple[Budget, ...]
+    validation_batches: list[Batch]
+    steps: Steps
+    schedule: optax.Schedule
+    state: TrainState
+    progress: Metadata
+    """Epochs and batches done, and the best validation so far; saved with the state."""
+    best_params: dict | None = None
+    """Weights of the best validation, if they are not on disk yet."""
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Of the first epoch; packing structures of different sizes may need one more or less later."""
+        return len(self.epoch(0))
+
+    def epoch(self, number: int) -> list[tuple[int, list[int]]]:
+        """The batches of an epoch."""
+        return epoch_batches(self.dataset.training, self.budgets, self.config.train.seed, number)
+
+    def collate(self, batch: tuple[int, list[int]]) -> Batch:
+        """Build a training batch."""
+        bucket, members = batch
+        return collate([self.dataset.training[k] for k in members], self.budgets[bucket])
+
+
+def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
+    """Load data, plan shapes, make or restore the state.
+
+    Raises:
+        InputError: unusable data or checkpoint.
+    """
+    saved, progress = read_checkpoint(last_checkpoint(folder), "last") if resume else (None, None)
+    if progress is not None and progress.epoch >= config.train.epochs:
+        raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
+    dataset = load_dataset(config)
+    statistics = dataset.statistics
+    if config.model.mean_neighbours is None:
+        measured = dataclasses.replace(config.model, mean_neighbours=statistics["mean_neighbours"] or 1.0)
+        config = dataclasses.replace(config, model=measured)
+
+    graphs = [sample.graph for sample in dataset.training + dataset.validation]
+    budgets = plan_budgets(graphs, config.train.batch_size)
+    validation = [
+        jax.device_put(collate([dataset.validation[k] for k in members], budgets[bucket]))
+        for bucket, members in pack(dataset.validation, budgets, range(len(dataset.validation)))
+    ]
+    batches = epoch_batches(dataset.training, budgets, config.train.seed, 0)
+    schedule = learning_rate_schedule(config.train, len(batches))
+    optimizer = make_optimizer(config.train, schedule)
+    bucket, members = batches[0]
+    typical = collate([dataset.training[k] for k in members], budgets[bucket])
+    state = initial_state(config.model, config.train, optimizer, typical)
+    if saved is None or progress is None:
+        progress = Metadata(config, dataset.elements, statistics)
+    else:
+        check_parameters(saved["params"], state.params, str(folder))
+        if (progress.elements, progress.statistics) != (dataset.elements, statistics):
+            raise InputError(f"{folder}: was trained on other data or another split; start a new run")
+        if (saved["ema"] is None) != (state.ema is None):
+            raise InputError(
+                f"{folder}: a run begins and ends with --train.ema_decay or without; start a new run"
+            )
+        state = serialization.from_state_dict(state, jax.tree.map(jnp.asarray, saved))
+        progress = dataclasses.replace(progress, config=config)
+    describe_run(folder, config, dataset)
+    if resume:
+        drop_records_after(folder, progress.epoch)
+    steps = make_steps(config.model, config.train, optimizer)
+    return Run(folder, config, dataset, budgets, validation, steps, schedule, state, progress)
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Where a run keeps its last state; a single checkpoint cannot be gone on with."""
+    return folder / "checkpoints" / "last"
+
+
+def train(run: Run) -> signal.Signals | None:
+    """Run the epochs that are left.
+
+    Returns:
+        The signal that interrupted it (everything is saved), or None if it came to the end.
+
+    Raises:
+        InputError: the loss is no longer finite.
+    """
+    epochs, done = run.config.train.epochs, run.progress.epoch
+    best, last = CheckpointWriter(run.folder, "best"), CheckpointWriter(run.folder, "last")
+    saved_at = time.monotonic()
+    total = run.batches_per_epoch * (epochs - done) - run.progress.batch
+    with Interruption() as interruption, tqdm(total=total, unit="batch", dynamic_ncols=True) as bar:
+        try:
+            while run.progress.epoch < epochs and interruption.signal is None:
+                bar.set_description(f"epoch {run.progress.epoch + 1}/{epochs}")
+                record = run_epoch(run, bar, interruption)
+                if record is not None:
+                    append_record(run.folder, record)
+                    bar.set_postfix_str(
+                        f"loss {record['train_loss']:.4f} e, validation MAE {record['validation_mae']:.4f} e "
+                        f"(best {run.progress.best_validation_mae:.4f}), {record['ms_per_atom']:.3f} ms/atom"
+                    )
+                if time.monotonic() - saved_at > 60 * run.config.train.checkpoint_minutes:
+                    save(run, best, last)
+                    saved_at = time.monotonic()
+        finally:
+            save(run, best, last)
+            best.close()
+            last.close()
+    if run.progress.epoch < epochs and interruption.signal is not None:
+        print(f"{interruption.signal.name}: saved; continue with --resume {run.folder}", file=sys.stderr)
+        return interruption.signal
+    return None
+
+
+def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any] | None:
+    """Train on every batch once (from where an interrupted epoch stopped), then validate.
+
+    Returns:
+        The record of the epoch, or None if it was interrupted.
+    """
+    epoch, first = run.progress.epoch, run.progress.batch
+    left = run.epoch(epoch)[first:]
+    started, atoms = time.perf_counter(), 0
+    for count, batch in enumerate(prefetch(run.collate, left), start=1):
+        run.state = run.steps.train(run.state, batch)
+        atoms += int(batch.node_mask.sum())
+        bar.update()
+        if interruption.signal is not None:
+            run.progress = dataclasses.replace(run.progress, batch=first + count)
+            return None
+    loss = run.state.sums.mean()  # waits for the device, once an epoch
+    seconds = time.perf_counter() - started
+    _require_finite(run, "training loss", loss)
+    mae = validate(run)
+    _require_finite(run, "validation MAE", mae)
+    improved = run.progress.best_validation_mae is None or mae < run.progress.best_validation_mae
+    if improved:
+        run.best_params = jax.tree.map(jnp.copy, run.state.evaluated)
+    run.state = dataclasses.replace(run.state, sums=ErrorSums.zero())
+    run.progress = dataclasses.replace(
+        run.progress,
+        epoch=epoch + 1,
+        batch=0,
+        validation_mae=mae,
+        best_validation_mae=mae if improved else run.progress.best_validation_mae,
+    )
+    rate = float(run.schedule((epoch + 1) * run.batches_per_epoch))
+    return {
+        "epoch": epoch + 1,
+        "train_loss": loss,
+        "validation_mae": mae,
+        "learning_rate": rate,
+        "ms_per_atom": 1e3 * seconds / max(atoms, 1),
+        "seconds": seconds,
+        "compiles": dict(run.steps.compiles),
+    }
+
+
+def _require_finite(run: Run, what: str, value: float) -> None:
+    """Stop a run that has diverged."""
+    if math.isfinite(value):
+        return
+    best = run.progress.best_validation_mae
+    kept = (
+        "there are no good weights to keep"
+        if best is None
+        else f"the best weights, MAE {best:.4f} e, are saved"
+    )
+    where = f"{run.folder}: the {what} of epoch {run.progress.epoch + 1}"
+    rate = run.config.train.learning_rate
+    raise InputError(f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}")
+
+
+def validate(run: Run) -> float:
+    """Mean absolute error over the validation part after the sum rule, in e."""
+    sums = ErrorSums.zero()
+    for batch in run.validation_batches:
+        sums = run.steps.validate(run.state.evaluated, sums, batch)
+    return sums.mean()
+
+
+def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
+    """Write the state, and the best weights if they are new; never weights that are not finite."""
+    finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(run.state.params))
+    if finite and run.best_params is None and run.progress.best_validation_mae is None:
+        run.best_params = run.state.evaluated  # interrupted before the first validation: better than nothing
+    if run.best_params is not None:
+        metadata = dataclasses.replace(run.progress, validation_mae=run.progress.best_validation_mae)
+        best.save({"params": run.best_params}, metadata)
+        run.best_params = None
+    if finite:
+        last.save(serialization.to_state_dict(run.state), run.progress)
