@@ -43,7 +43,15 @@ def test_a_signal_is_noted_and_the_handlers_come_back(kind):
     assert signal.getsignal(kind) is before
 
 
-def test_a_second_ctrl_c_acts_as_usual():
+@pytest.fixture
+def usual_ctrl_c():
+    """Python's own handler; a process started in the background inherits none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_acts_as_usual(usual_ctrl_c):
     with Interruption() as interruption:
         os.kill(os.getpid(), signal.SIGINT)
         assert interruption.signal is signal.SIGINT
