@@ -1,6 +1,7 @@
 """A training run: set up or restored, then epoch after epoch until it is done or interrupted."""
 
 import dataclasses
+import functools
 import math
 import signal
 import sys
@@ -50,7 +51,7 @@ class Run:
     best_params: dict | None = None
     """Weights of the best validation, if they are not on disk yet."""
 
-    @property
+    @functools.cached_property
     def batches_per_epoch(self) -> int:
         """Of the first epoch; packing structures of different sizes may need one more or less later."""
         return len(self.epoch(0))

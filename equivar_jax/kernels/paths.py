@@ -39,7 +39,7 @@ PATHS = tuple(
 class Product:
     """One path between the irreps at hand: where its operands and its result lie.
 
-    `rows`, `degree` and `out` index components of the node features, the edge's degree l, and components of
+    `node`, `degree` and `out` index components of the node features, the edge's degree l, and components of
     the result.
     """
 
@@ -74,12 +74,6 @@ class ProductPlan:
     def output_components(self) -> int:
         """Components per channel of all products together (47 with all paths)."""
         return sum(PATHS[p.path][2].dim for p in self.products)
-
-    @property
-    def outputs(self) -> tuple[e3nn.Irrep, ...]:
-        """Irreps that some product reaches, in the order of `HIDDEN`."""
-        reached = {PATHS[p.path][2] for p in self.products}
-        return tuple(ir for ir in HIDDEN if ir in reached)
 
     def products_to(self, out: e3nn.Irrep) -> tuple[Product, ...]:
         """The products whose result transforms as `out`."""
