@@ -22,6 +22,7 @@ from equivar_jax.errors import InputError
 
 T = TypeVar("T")
 Kernel = Literal["auto", "chunked", "reference"]
+FirstIndex = Literal["field", "displacement"]
 
 _POSITIVE = {
     "model.cutoff",
@@ -33,6 +34,8 @@ _POSITIVE = {
 _FRACTIONS = {"data.validation_fraction", "train.ema_decay"}
 _LOWEST = {
     "data.split_seed": 0,
+    "data.folds": 2,
+    "data.fold": 0,
     "data.demonstration.perovskites": 0,
     "data.demonstration.li3po4": 0,
     "data.demonstration.zro2": 0,
@@ -63,19 +66,37 @@ class DemonstrationConfig:
 
 
 @dataclass(frozen=True)
+class HygieneConfig:
+    """Which labelled structures are set aside before training (see `equivar_jax.hygiene`)."""
+
+    enabled: bool = True
+    """False takes every readable label as it is."""
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which structures, and how they are divided."""
 
     path: str | None = None
-    """File with Born effective charges; None takes the embedded demonstration set."""
+    """File, folder or glob with Born effective charges; None takes the embedded demonstration set."""
     key: str | None = None
-    """Column of the tensors (nine a row, field index first); None finds the usual names."""
+    """Column of the tensors (nine a row); None finds the usual names."""
+    first_index: FirstIndex | None = None
+    """What the first index of a stored tensor is, where the format leaves it open; None: what it says."""
     validation_path: str | None = None
-    """File to validate on; None sets aside `validation_fraction` of `path`."""
+    """File, folder or glob to validate on; None sets aside a part of `path`."""
+    split: Literal["random", "composition", "block"] = "random"
+    """How `path` is divided: frame by frame, by reduced formula, or the end of each trajectory."""
+    split_path: str | None = None
+    """A `split.json` of an earlier run, or a file of that form, to divide in the same way again."""
     validation_fraction: float = 0.2
+    folds: int | None = None
+    """Divide into this many parts for cross-validation, and validate on part number `fold`."""
+    fold: int = 0
     split_seed: int = 0
     group_key: str | None = None
-    """Key of `atoms.info` whose equal values stay on one side of the split; None splits frame by frame."""
+    """Key of `atoms.info` whose equal values stay on one side of the split (with "block": a trajectory)."""
+    hygiene: HygieneConfig = field(default_factory=HygieneConfig)
     demonstration: DemonstrationConfig = field(default_factory=DemonstrationConfig)
 
 
