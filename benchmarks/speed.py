@@ -6,7 +6,6 @@ starts. Compilation is timed apart. Times are medians.
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from equivar_jax import __version__
-from equivar_jax.batch import Batch, Sample, collate, edge_fill, plan_budgets
+from benchmarks.machine import describe_machine
+from equivar_jax.batch import Batch, GraphSizes, Sample, collate, edge_fill, plan_budgets
 from equivar_jax.config import Kernel, load_config
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graph import build_graph
@@ -39,8 +38,8 @@ def demonstration_batch(structures: int, cutoff: float) -> tuple[Batch, float]:
     """One batch of demonstration perovskites, and the share of its edge slots that hold an edge."""
     made = demonstration_set(perovskites=structures, progress=False)
     samples = [Sample(build_graph(atoms, cutoff), born_effective_charges(atoms)) for atoms in made]
-    (budget,) = plan_budgets([sample.graph for sample in samples], structures)[-1:]
-    return jax.device_put(collate(samples, budget)), edge_fill(samples, [budget])
+    (budget,) = plan_budgets(sizes := GraphSizes.of(samples), structures)[-1:]
+    return jax.device_put(collate(samples, budget)), edge_fill(sizes, [budget])
 
 
 def median_seconds(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -107,16 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "speed.json")
     options = parser.parse_args(arguments)
     results = [measure(name, options.structures, options.repeats) for name in ("bm1.py", "bm2.py")]
-    device = {
-        "device": jax.devices()[0].device_kind,
-        "backend": jax.default_backend(),
-        "machine": platform.machine(),
-    }
-    versions = {"equivar_jax": __version__, "jax": jax.__version__, "python": platform.python_version()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(
-        json.dumps({**device, "versions": versions, "results": results}, indent=2) + "\n"
-    )
+    options.output.write_text(json.dumps({**describe_machine(), "results": results}, indent=2) + "\n")
     for result in results:
         for kind in ("inference", "training"):
             row = result[kind]

@@ -43,6 +43,26 @@ class Sample(NamedTuple):
     """Label [atom, field, displacement] in e, or None for prediction."""
 
 
+class GraphSizes(NamedTuple):
+    """What planning and packing need to know of many graphs."""
+
+    atoms: Int[np.ndarray, " graphs"]
+    edges: Int[np.ndarray, " graphs"]
+    degrees: Int[np.ndarray, " graphs"]
+    """Largest neighbour count of each graph."""
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample]) -> "GraphSizes":
+        """Measure samples that are in memory."""
+        counts = [neighbour_counts(sample.graph) for sample in samples]
+        measured = [(len(count), count.sum(), count.max(initial=0)) for count in counts]
+        return cls(*np.array(measured, np.int64).reshape(-1, 3).T)
+
+    def joined(self, other: "GraphSizes") -> "GraphSizes":
+        """The graphs of both."""
+        return GraphSizes(*map(np.concatenate, zip(self, other, strict=True)))
+
+
 class Batch(NamedTuple):
     """One padded batch. The last graph is padding; its nodes have species 0 and no edges."""
 
@@ -53,22 +73,21 @@ class Batch(NamedTuple):
     """True for atoms, False for padding."""
 
 
-def plan_budgets(graphs: Sequence[jraph.GraphsTuple], batch_size: int) -> tuple[Budget, ...]:
+def plan_budgets(sizes: GraphSizes, batch_size: int) -> tuple[Budget, ...]:
     """A few shapes that hold every graph, chosen to waste few edge slots.
 
     Args:
-        graphs: Single-structure graphs of `build_graph`.
+        sizes: Of single-structure graphs.
         batch_size: Structures of average size in a batch.
 
     Returns:
         Budgets in rising order of `neighbours`; a graph belongs to the first that holds its largest
         neighbour count.
     """
-    counts = np.array([len(graph.nodes["species"]) for graph in graphs])
-    degrees = np.array([int(neighbour_counts(graph).max(initial=1)) for graph in graphs])
+    degrees = np.maximum(sizes.degrees, 1)
     budgets, lower = [], 0
-    for limit in _degree_limits(degrees, counts):
-        members = counts[(degrees > lower) & (degrees <= limit)]
+    for limit in _degree_limits(degrees, sizes.atoms):
+        members = sizes.atoms[(degrees > lower) & (degrees <= limit)]
         atoms = max(int(members.max()), round(batch_size * float(members.mean())))
         nodes = -(-(atoms + 1) // NODE_MULTIPLE) * NODE_MULTIPLE
         most_graphs = min(len(members), atoms // int(members.min()))
@@ -101,22 +120,23 @@ def _degree_limits(degrees: Int[np.ndarray, " graphs"], counts: Int[np.ndarray, 
     return chosen[1]
 
 
-def assign_budget(graph: jraph.GraphsTuple, budgets: Sequence[Budget]) -> int:
-    """Index of the first budget that holds the graph.
+def assign_budgets(sizes: GraphSizes, budgets: Sequence[Budget]) -> Int[np.ndarray, " graphs"]:
+    """Index of the first budget that holds each graph.
 
     Raises:
-        ValueError: the graph is larger than every budget.
+        ValueError: a graph is larger than every budget.
     """
-    degree, atoms = int(neighbour_counts(graph).max(initial=0)), len(graph.nodes["species"])
-    for index, budget in enumerate(budgets):
-        if degree <= budget.neighbours and atoms < budget.nodes:
-            return index
-    raise ValueError(f"no budget holds {atoms} atoms with up to {degree} neighbours; plan for all graphs")
+    chosen = np.full(len(sizes.atoms), len(budgets))
+    for index, budget in reversed(list(enumerate(budgets))):
+        chosen[(sizes.degrees <= budget.neighbours) & (sizes.atoms < budget.nodes)] = index
+    if len(chosen) and chosen.max() == len(budgets):
+        worst = int(np.argmax(chosen))
+        atoms, degree = sizes.atoms[worst], sizes.degrees[worst]
+        raise ValueError(f"no budget holds {atoms} atoms with up to {degree} neighbours; plan for all graphs")
+    return chosen
 
 
-def pack(
-    samples: Sequence[Sample], budgets: Sequence[Budget], order: Iterable[int]
-) -> list[tuple[int, list[int]]]:
+def pack(sizes: GraphSizes, budgets: Sequence[Budget], order: Iterable[int]) -> list[tuple[int, list[int]]]:
     """Fill batches greedily in the given order.
 
     Returns:
@@ -124,11 +144,10 @@ def pack(
     """
     batches: list[tuple[int, list[int]]] = []
     open_batches: dict[int, tuple[list[int], int]] = {}
+    buckets, counts = assign_budgets(sizes, budgets).tolist(), sizes.atoms.tolist()
     for index in order:
-        graph = samples[index].graph
-        bucket = assign_budget(graph, budgets)
+        bucket, size = buckets[index], counts[index]
         members, atoms = open_batches.get(bucket, ([], 0))
-        size = len(graph.nodes["species"])
         if members and (atoms + size >= budgets[bucket].nodes or len(members) >= budgets[bucket].graphs - 1):
             batches.append((bucket, members))
             members, atoms = [], 0
@@ -201,19 +220,19 @@ def dense_graph(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float
 
 
 def epoch_batches(
-    samples: Sequence[Sample], budgets: Sequence[Budget], seed: int, epoch: int
+    sizes: GraphSizes, budgets: Sequence[Budget], seed: int, epoch: int
 ) -> list[tuple[int, list[int]]]:
     """The shuffled batches of an epoch, a pure function of (seed, epoch), so that a run can be resumed."""
     rng = np.random.default_rng([seed, epoch])
-    batches = pack(samples, budgets, rng.permutation(len(samples)).tolist())
+    batches = pack(sizes, budgets, rng.permutation(len(sizes.atoms)).tolist())
     return [batches[k] for k in rng.permutation(len(batches))]
 
 
-def edge_fill(samples: Sequence[Sample], budgets: Sequence[Budget]) -> float:
+def edge_fill(sizes: GraphSizes, budgets: Sequence[Budget]) -> float:
     """Padding efficiency: share of edge slots of an epoch that hold an edge."""
-    batches = pack(samples, budgets, range(len(samples)))
+    batches = pack(sizes, budgets, range(len(sizes.atoms)))
     slots = sum(budgets[bucket].nodes * budgets[bucket].neighbours for bucket, _ in batches)
-    return sum(len(sample.graph.senders) for sample in samples) / slots
+    return int(sizes.edges.sum()) / slots
 
 
 def prefetch(make: Callable[[T], U], items: Sequence[T], ahead: int = 2) -> Iterator[U]:

@@ -1,6 +1,10 @@
 """The folder of what would take time to make again: generated data and compiled programs."""
 
+import functools
+import hashlib
 import os
+from collections.abc import Iterable
+from importlib import metadata, resources
 from pathlib import Path
 
 import platformdirs
@@ -14,3 +18,34 @@ def cache_directory(cache_dir: Path | None = None) -> Path:
         return Path(cache_dir)
     named = os.environ.get(CACHE_VARIABLE)
     return Path(named) if named else Path(platformdirs.user_cache_dir("equivar_jax"))
+
+
+@functools.cache
+def code_version(*names: str) -> str:
+    """A digest of source files of this package and of the libraries that data pass through.
+
+    Args:
+        *names: Files or folders of the package ("graph.py", "io").
+    """
+    digest = hashlib.sha256()
+    package = Path(str(resources.files("equivar_jax")))
+    for name in names:
+        place = package / name
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    for library in ("ase", "matscipy", "numpy", "phonopy", "spglib"):
+        digest.update(f"{library} {metadata.version(library)}".encode())
+    return digest.hexdigest()
+
+
+def content_key(paths: Iterable[Path]) -> str:
+    """A digest of names and contents of files.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(f"{path}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+    return digest.hexdigest()

@@ -25,6 +25,14 @@ Kernel = Literal["auto", "chunked", "reference"]
 FirstIndex = Literal["field", "displacement"]
 
 _POSITIVE = {
+    "data.hygiene.sum_rule",
+    "data.hygiene.largest_component",
+    "data.hygiene.symmetry",
+    "data.hygiene.symprec",
+    "data.hygiene.duplicate_distance",
+    "data.hygiene.near_duplicate_distance",
+    "data.hygiene.label_difference",
+    "data.hygiene.transposition",
     "model.cutoff",
     "model.mean_neighbours",
     "train.learning_rate",
@@ -36,6 +44,7 @@ _LOWEST = {
     "data.split_seed": 0,
     "data.folds": 2,
     "data.fold": 0,
+    "data.hygiene.rare_element": 0,
     "data.demonstration.perovskites": 0,
     "data.demonstration.li3po4": 0,
     "data.demonstration.zro2": 0,
@@ -52,6 +61,8 @@ _LOWEST = {
     "train.seed": 0,
     "train.checkpoint_minutes": 0,
 }
+_UNIONS = (types.UnionType, typing.Union)
+"""`int | None` is the first kind, a `Literal` with `| None` the second."""
 _TYPE_NAMES = {int: "an integer", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
 
 
@@ -71,6 +82,26 @@ class HygieneConfig:
 
     enabled: bool = True
     """False takes every readable label as it is."""
+    sum_rule: float = 0.1
+    """Largest excess charge |sum_i Z_i - Q 1| over the root of the number of atoms, in e."""
+    largest_component: float = 15.0
+    """Largest |Z| of a component in e; known materials reach 12.5 (W in cubic WO3)."""
+    symmetry: float = 0.1
+    """Largest deviation from the crystal's symmetry, over the root-mean-square diagonal of the tensors."""
+    symprec: float = 1e-3
+    """How far in Å an atom may be from its symmetric place."""
+    duplicate_distance: float = 1e-3
+    """Crystals whose neighbour distances all differ by less, in Å, are the same."""
+    near_duplicate_distance: float = 5e-3
+    """Those that differ by less than this, in Å, are nearly the same (never in training and validation)."""
+    label_difference: float = 0.1
+    """Labels of one crystal that differ by more than this, in e, contradict each other."""
+    transposition: float = 0.5
+    """Disagreement of the antisymmetric part, 0 to 1, from which a structure is a clear case."""
+    rare_element: int = 5
+    """Elements in fewer structures than this are pointed at."""
+    refuse_rare: bool = False
+    """Set structures with rare elements aside."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +274,7 @@ def type_name(hint: Any) -> str:
     """A setting's type in words: "an integer or None"."""
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in _UNIONS:
         return " or ".join(type_name(part) for part in typing.get_args(hint))
     return _TYPE_NAMES.get(hint, str(hint))
 
@@ -252,7 +283,7 @@ def _is_of_type(value: Any, hint: Any) -> bool:
     """Whether a setting has its type; an integer is a number, too, but True is neither."""
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in _UNIONS:
         return any(_is_of_type(value, part) for part in typing.get_args(hint))
     if isinstance(value, bool):
         return hint is bool

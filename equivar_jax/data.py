@@ -1,41 +1,64 @@
-"""From files to the training and validation parts of a run."""
+"""From files to the training and validation parts of a run: read, set aside, divide, build graphs.
+
+Each stage is kept in the cache under a key made of content, settings and code, so that the second run of a
+configuration opens its data at once.
+"""
 
 import dataclasses
-from collections.abc import Sequence
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from equivar_jax.batch import Sample
+from equivar_jax.cache import cache_directory, code_version, content_key
 from equivar_jax.config import Config, DataConfig
 from equivar_jax.datasets import demonstration_set
-from equivar_jax.datasets.splits import group_labels, random_split
+from equivar_jax.datasets.splits import split
 from equivar_jax.errors import InputError
 from equivar_jax.graph import build_graph
+from equivar_jax.graph_table import SampleTable, cached_samples
 from equivar_jax.io import read_structures
+from equivar_jax.structure_table import StructureTable, cached_table
 from equivar_jax.structures import born_effective_charges, source
 
-SHOW_PROGRESS_FROM = 500  # structures
+
+class Labelled(NamedTuple):
+    """What a file, folder or glob has to learn from, and what it has beside that."""
+
+    structures: StructureTable
+    """Those with Born effective charges."""
+    unreadable: list[InputError]
+    """Frames and files that cannot be used."""
+    unlabelled: int
+    """Structures without Born effective charges."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The two parts of a run, and what training knows of its own part."""
+    """The two parts of a run, and what is in neither."""
 
-    training: list[Sample]
-    validation: list[Sample]
-    training_structures: list[Atoms]
-    validation_structures: list[Atoms]
-    elements: tuple[int, ...]
-    """Atomic numbers of the training part, rising."""
+    training: SampleTable
+    validation: SampleTable
+    unlabelled: int
+    """Structures without Born effective charges."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about the division."""
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers of the training part, rising."""
+        return tuple(self.training.structures.elements.tolist())
 
     @property
     def statistics(self) -> dict[str, int | float]:
         """Of the training part: structures, atoms, edges, and the mean neighbour count."""
-        atoms = sum(len(sample.graph.nodes["species"]) for sample in self.training)
-        edges = sum(len(sample.graph.senders) for sample in self.training)
+        sizes = self.training.sizes
+        atoms, edges = int(sizes.atoms.sum()), int(sizes.edges.sum())
         return {
             "structures": len(self.training),
             "atoms": atoms,
@@ -44,65 +67,106 @@ class Dataset:
         }
 
 
-def load_structures(config: DataConfig, path: str | None) -> list[Atoms]:
-    """The labelled structures of a file, or the demonstration set if there is none.
+def read_labelled(data: DataConfig, path: str | None) -> Labelled:
+    """The labelled structures of a file, folder or glob, or the demonstration set if there is none.
 
     Raises:
-        InputError: the file cannot be used, or a frame has no label.
+        InputError: the one file that was named cannot be read, or nothing there has a label.
     """
     if path is None:
-        return demonstration_set(**dataclasses.asdict(config.demonstration))
-    structures = read_structures(path, config.key)
-    for atoms in structures:
-        if born_effective_charges(atoms) is None:
-            there = ", ".join(sorted(set(atoms.arrays) - {"numbers", "positions"})) or "none"
-            raise InputError(
-                f"{source(atoms)}: no Born effective charges (columns there: {there}); name the column with "
-                "--data.key (in evaluation --key), or remove the frame"
-            )
-    return structures
+        return Labelled(demonstration_set(**dataclasses.asdict(data.demonstration)), [], 0)
+    unreadable: list[str] = []
+    without: list[tuple[str, str]] = []
+
+    def labelled() -> Iterator[Atoms]:
+        for atoms in read_structures(path, data.key):
+            if isinstance(atoms, InputError):
+                unreadable.append(str(atoms))
+            elif born_effective_charges(atoms) is None:
+                columns = ", ".join(sorted(set(atoms.arrays) - {"numbers", "positions"})) or "none"
+                without.append((source(atoms), columns))
+            else:
+                yield atoms
+
+    options = f"{data.key} {data.first_index}"
+    table = cached_table(
+        _cache_folder("structures", path, options),
+        f"{content_key([Path(path)])} {options} {code_version('io', *_STRUCTURE_CODE)}",
+        labelled,
+        lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
+    )
+    notes = table.columns.notes
+    if len(table) == 0 and notes["unlabelled"]:
+        (where, columns), *_ = notes["first unlabelled"]
+        raise InputError(
+            f"{where}: no Born effective charges, nor in any other structure of {path} (columns there: "
+            f"{columns}); name the column with --data.key (in evaluation --key)"
+        )
+    if len(table) == 0:
+        raise InputError(notes["unreadable"][0])
+    return Labelled(table, [InputError(text) for text in notes["unreadable"]], notes["unlabelled"])
 
 
-def make_samples(structures: Sequence[Atoms], cutoff: float, progress: bool = True) -> list[Sample]:
-    """Build the graph of every structure and put it beside its label.
+_STRUCTURE_CODE = ("structures.py", "structure_table.py", "store.py")
+_GRAPH_CODE = ("graph.py", "graph_table.py", *_STRUCTURE_CODE)
+
+
+def load_structures(data: DataConfig, path: str | None) -> StructureTable:
+    """The labelled structures, as `read_labelled`; what is left out is counted on standard error."""
+    found = read_labelled(data, path)
+    if found.unreadable:
+        print(
+            f"set aside: {len(found.unreadable)} unreadable, such as {found.unreadable[0]}", file=sys.stderr
+        )
+    if found.unlabelled:
+        print(f"skipped: {found.unlabelled} without Born effective charges", file=sys.stderr)
+    return found.structures
+
+
+def make_samples(structures: Sequence[Atoms], cutoff: float) -> list[Sample]:
+    """Build the graph of every structure and put it beside its label, in memory.
 
     Raises:
         InputError: a structure from which no graph can be built.
     """
-    hide = not progress or len(structures) < SHOW_PROGRESS_FROM
-    return [
-        Sample(build_graph(atoms, cutoff), born_effective_charges(atoms))
-        for atoms in tqdm(structures, desc="graphs", unit="structure", disable=hide)
-    ]
+    return [Sample(build_graph(atoms, cutoff), born_effective_charges(atoms)) for atoms in structures]
 
 
 def load_dataset(config: Config) -> Dataset:
-    """Read, split and build graphs, as the config says.
+    """Read, set aside, divide and build graphs, as the config says.
 
     Raises:
         InputError: unusable data, an empty part, or an element that the table of the network has no row for.
     """
     data = config.data
-    structures = load_structures(data, data.path)
+    found = read_labelled(data, data.path)
+    everything = _samples(found.structures, config)
     if data.validation_path is None:
-        groups = group_labels(structures, data.group_key)
-        chosen = random_split(groups, data.validation_fraction, data.split_seed)
-        training, validation = ([structures[k] for k in part] for part in chosen)
+        parts = split(found.structures, data)
+        training, validation = everything.subset(parts.training), everything.subset(parts.validation)
     else:
-        training, validation = structures, load_structures(data, data.validation_path)
-    if not training or not validation:
+        training = everything
+        validation = _samples(read_labelled(data, data.validation_path).structures, config)
+    if not len(training) or not len(validation):
         raise InputError("the training or the validation part is empty; give some structures for both")
-    elements = np.unique(np.concatenate([atoms.numbers for atoms in training]))
-    highest = max(int(atoms.numbers.max()) for atoms in [*training, *validation])
+    return Dataset(training, validation, found.unlabelled)
+
+
+def _samples(structures: StructureTable, config: Config) -> SampleTable:
+    """Graphs from the cache, or built now."""
+    highest, cutoff = int(structures.elements.max(initial=0)), config.model.cutoff
     if highest >= config.model.species:
         raise InputError(
             f"atomic number {highest} does not fit a table of {config.model.species}; "
             f"use --model.species {highest + 1}"
         )
-    return Dataset(
-        training=make_samples(training, config.model.cutoff),
-        validation=make_samples(validation, config.model.cutoff),
-        training_structures=training,
-        validation_structures=validation,
-        elements=tuple(int(z) for z in elements),
-    )
+    rows = hashlib.sha256(structures.chosen.tobytes()).hexdigest()
+    folder = _cache_folder("graphs", str(structures.columns.folder), f"{cutoff}")
+    key = f"{structures.columns.key} {rows} {cutoff} {code_version(*_GRAPH_CODE)}"
+    return cached_samples(folder, key, structures, cutoff)
+
+
+def _cache_folder(kind: str, path: str, options: str) -> Path:
+    """One folder for a file and its settings: new content takes the place of the old."""
+    name = hashlib.sha256(f"{Path(path).absolute()} {options}".encode()).hexdigest()
+    return cache_directory() / f"{kind}-{name[:16]}"

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.data:
             structures = load_structures(DataConfig(key=options.key), options.data)
         else:
-            structures = load_dataset(predictor.metadata.config).validation_structures
+            structures = load_dataset(predictor.metadata.config).validation.structures
         folder = Path(options.output or Path(options.checkpoint) / "evaluation")
         with input_error_unless_writable(folder, "--output"):
             folder.mkdir(parents=True, exist_ok=True)

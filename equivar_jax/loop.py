@@ -58,7 +58,7 @@ class Run:
 
     def epoch(self, number: int) -> list[tuple[int, list[int]]]:
         """The batches of an epoch."""
-        return epoch_batches(self.dataset.training, self.budgets, self.config.train.seed, number)
+        return epoch_batches(self.dataset.training.sizes, self.budgets, self.config.train.seed, number)
 
     def collate(self, batch: tuple[int, list[int]]) -> Batch:
         """Build a training batch."""
@@ -81,13 +81,13 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
         measured = dataclasses.replace(config.model, mean_neighbours=statistics["mean_neighbours"] or 1.0)
         config = dataclasses.replace(config, model=measured)
 
-    graphs = [sample.graph for sample in dataset.training + dataset.validation]
-    budgets = plan_budgets(graphs, config.train.batch_size)
+    training_sizes, validation_sizes = dataset.training.sizes, dataset.validation.sizes
+    budgets = plan_budgets(training_sizes.joined(validation_sizes), config.train.batch_size)
     validation = [
         jax.device_put(collate([dataset.validation[k] for k in members], budgets[bucket]))
-        for bucket, members in pack(dataset.validation, budgets, range(len(dataset.validation)))
+        for bucket, members in pack(validation_sizes, budgets, range(len(dataset.validation)))
     ]
-    batches = epoch_batches(dataset.training, budgets, config.train.seed, 0)
+    batches = epoch_batches(training_sizes, budgets, config.train.seed, 0)
     schedule = learning_rate_schedule(config.train, len(batches))
     optimizer = make_optimizer(config.train, schedule)
     bucket, members = batches[0]

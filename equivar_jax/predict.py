@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from tqdm import tqdm
 
-from equivar_jax.batch import Budget, Sample, collate, pack
+from equivar_jax.batch import Budget, GraphSizes, Sample, collate, pack
 from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
@@ -161,15 +161,16 @@ def _sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[n
 
 def _batches(samples: Sequence[Sample]) -> Iterator[tuple[list[int], Budget]]:
     """Samples joined into batches of few shapes, similar neighbour counts together."""
-    degrees = [int(neighbour_counts(sample.graph).max(initial=1)) for sample in samples]
-    rounded = [-(-max(degree, 1) // _NEIGHBOUR_MULTIPLE) * _NEIGHBOUR_MULTIPLE for degree in degrees]
-    for neighbours in sorted(set(rounded)):
-        members = [k for k in range(len(samples)) if rounded[k] == neighbours]
-        sizes = [len(samples[k].graph.nodes["species"]) for k in members]
-        nodes = _padded_nodes(max(*sizes, min(sum(sizes), BATCH_NODES), 1) + 1)
+    sizes = GraphSizes.of(samples)
+    rounded = -(-np.maximum(sizes.degrees, 1) // _NEIGHBOUR_MULTIPLE) * _NEIGHBOUR_MULTIPLE
+    for neighbours in np.unique(rounded).tolist():
+        members = np.flatnonzero(rounded == neighbours)
+        chosen_sizes = GraphSizes(*(column[members] for column in sizes))
+        largest, total = int(chosen_sizes.atoms.max()), int(chosen_sizes.atoms.sum())
+        nodes = _padded_nodes(max(largest, min(total, BATCH_NODES)) + 1)
         budget = Budget(nodes, neighbours, nodes + 1)
-        for _, chosen in pack([samples[k] for k in members], [budget], range(len(members))):
-            yield [members[k] for k in chosen], budget
+        for _, chosen in pack(chosen_sizes, [budget], range(len(members))):
+            yield members[chosen].tolist(), budget
 
 
 def _padded_nodes(atoms: int) -> int:

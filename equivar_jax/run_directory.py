@@ -68,7 +68,7 @@ def describe_run(folder: Path, config: Config, dataset: Dataset) -> None:
 def _write_description(folder: Path, config: Config, dataset: Dataset) -> None:
     (folder / "README.md").write_text(_README.format(run=folder))
     write_json(folder / "config.json", to_dict(config))
-    parts = {"training": dataset.training_structures, "validation": dataset.validation_structures}
+    parts = {"training": dataset.training.structures, "validation": dataset.validation.structures}
     write_json(folder / "split.json", {name: _names(part) for name, part in parts.items()})
 
 

@@ -29,7 +29,7 @@ def report(run: Run) -> None:
     path = run.config.data.path
     result = evaluate_model(
         load(run.folder),
-        run.dataset.validation_structures,
+        run.dataset.validation.structures,
         allow_unseen=True,
         parity_plot=run.folder / "parity.png",
         title=f"Validation, {Path(path).name if path else 'demonstration set (not DFT)'}",
@@ -55,11 +55,11 @@ def announce(run: Run) -> None:
         "atoms": f"{statistics['atoms']:,} training",
         "edges": f"{statistics['edges']:,} training, {statistics['mean_neighbours']:.2f} an atom",
         "batches": f"{run.batches_per_epoch} an epoch, of {shapes}",
-        "padding": f"{100 * edge_fill(data.training, budgets):.0f} % of edge slots are edges",
+        "padding": f"{100 * edge_fill(data.training.sizes, budgets):.0f} % of edge slots are edges",
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "run": str(run.folder),
     }
-    only_validated = set().union(*(a.numbers.tolist() for a in data.validation_structures)) - {*data.elements}
+    only_validated = {*data.validation.structures.elements.tolist()} - {*data.elements}
     if only_validated:
         symbols = " ".join(chemical_symbols[number] for number in sorted(only_validated))
         lines["unseen"] = f"{symbols}: validated on, but never trained on; use another --data.split_seed"

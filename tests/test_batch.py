@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from equivar_jax import batch as batching
 from equivar_jax.batch import (
     Budget,
+    GraphSizes,
     Sample,
-    assign_budget,
+    assign_budgets,
     collate,
     edge_fill,
     epoch_batches,
@@ -73,39 +74,40 @@ def test_padding_is_harmless(samples):
 
 
 def test_every_sample_fits_its_budget_and_is_packed_once(samples):
+    sizes = GraphSizes.of(samples)
     for batch_size in (1, 2, 7, 100):
-        budgets = plan_budgets([sample.graph for sample in samples], batch_size)
+        budgets = plan_budgets(sizes, batch_size)
         assert len(budgets) <= batching.MAX_BUCKETS
-        batches = pack(samples, budgets, range(len(samples)))
+        batches = pack(sizes, budgets, range(len(samples)))
         assert sorted(k for _, members in batches for k in members) == list(range(len(samples)))
         for bucket, members in batches:
             collate([samples[k] for k in members], budgets[bucket])  # would not fit otherwise
-        assert 0 < edge_fill(samples, budgets) <= 1
+        assert 0 < edge_fill(sizes, budgets) <= 1
 
 
 def test_similar_neighbour_counts_share_a_bucket_and_different_ones_do_not(samples):
-    alike = [sample.graph for sample in samples[:1] * 10]
+    alike, others = GraphSizes.of(samples[:1] * 10), GraphSizes.of(samples[2:3] * 10)
     assert len(plan_budgets(alike, 4)) == 1
-    assert [budget.neighbours for budget in plan_budgets(alike + [samples[2].graph] * 10, 4)] == [2, 18]
+    assert [budget.neighbours for budget in plan_budgets(alike.joined(others), 4)] == [2, 18]
 
 
 def test_structures_of_one_size_fill_their_batches(samples):
-    (budget,) = plan_budgets([samples[0].graph] * 8, 4)
+    (budget,) = plan_budgets(sizes := GraphSizes.of([samples[0]] * 8), 4)
     assert budget == Budget(nodes=16, neighbours=18, graphs=5)
-    assert [len(members) for _, members in pack([samples[0]] * 8, [budget], range(8))] == [4, 4]
+    assert [len(members) for _, members in pack(sizes, [budget], range(8))] == [4, 4]
 
 
 def test_epochs_are_shuffled_reproducibly(samples):
-    budgets = plan_budgets([sample.graph for sample in samples], 2)
-    first = epoch_batches(samples, budgets, seed=3, epoch=0)
-    assert first == epoch_batches(samples, budgets, seed=3, epoch=0)
-    assert first != epoch_batches(samples, budgets, seed=3, epoch=1)
-    assert first != epoch_batches(samples, budgets, seed=4, epoch=0)
+    budgets = plan_budgets(sizes := GraphSizes.of(samples), 2)
+    first = epoch_batches(sizes, budgets, seed=3, epoch=0)
+    assert first == epoch_batches(sizes, budgets, seed=3, epoch=0)
+    assert first != epoch_batches(sizes, budgets, seed=3, epoch=1)
+    assert first != epoch_batches(sizes, budgets, seed=4, epoch=0)
 
 
 def test_what_no_budget_holds_is_refused(samples):
     with pytest.raises(ValueError, match="no budget holds 16 atoms"):
-        assign_budget(samples[1].graph, [Budget(16, 20, 2)])
+        assign_budgets(GraphSizes.of(samples[1:2]), [Budget(16, 20, 2)])
 
 
 @given(degrees=st.lists(st.integers(0, 60), min_size=1, max_size=40), seed=st.integers(0, 99))

@@ -10,6 +10,7 @@ from equivar_jax.config import (
     Config,
     DataConfig,
     DemonstrationConfig,
+    HygieneConfig,
     ModelConfig,
     TrainConfig,
     check_config,
@@ -65,7 +66,21 @@ def test_every_shipped_config_is_sound_and_survives_json(config):
 
 def test_every_setting_survives_json():
     config = Config(
-        DataConfig("a.extxyz", "bec", "b.extxyz", 0.3, 4, "group", DemonstrationConfig(1, 2, 3, 4)),
+        DataConfig(
+            path="a.extxyz",
+            key="bec",
+            first_index="displacement",
+            validation_path="b.extxyz",
+            split="block",
+            split_path="split.json",
+            validation_fraction=0.3,
+            folds=5,
+            fold=2,
+            split_seed=4,
+            group_key="group",
+            hygiene=HygieneConfig(enabled=False),
+            demonstration=DemonstrationConfig(1, 2, 3, 4),
+        ),
         ModelConfig(4.5, 16, True, 60, 8, 4, 2, 7.25, "reference"),
         TrainConfig(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, True, 8, 3.0),
     )

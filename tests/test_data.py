@@ -28,7 +28,7 @@ def test_the_parts_cover_the_file_once_and_do_not_overlap(labelled_file):
 def test_the_split_seed_decides_the_parts(labelled_file):
     def validation(seed):
         config = Config(data=DataConfig(str(labelled_file), split_seed=seed))
-        return [source(atoms) for atoms in load_dataset(config).validation_structures]
+        return [source(atoms) for atoms in load_dataset(config).validation.structures]
 
     assert validation(3) == validation(3)
     assert len({*map(str, map(validation, range(8)))}) > 1
@@ -41,14 +41,14 @@ def test_frames_of_a_group_stay_on_one_side(tmp_path):
     training, validation = ({atoms.info["run"] for atoms in part} for part in parts(dataset))
     assert not training & validation
     assert len(dataset.validation) == 3
-    assert len({atoms.info["run"] for atoms in dataset.validation_structures}) == 1
+    assert len({atoms.info["run"] for atoms in dataset.validation.structures}) == 1
 
 
 def test_labels_keep_their_order_and_stay_with_their_structure(labelled_file):
     dataset = load_dataset(Config(data=DataConfig(str(labelled_file))))
     for samples, structures in (
-        (dataset.training, dataset.training_structures),
-        (dataset.validation, dataset.validation_structures),
+        (dataset.training, dataset.training.structures),
+        (dataset.validation, dataset.validation.structures),
     ):
         for sample, atoms in zip(samples, structures, strict=True):
             seed = int(source(atoms).split()[-1])
@@ -61,7 +61,7 @@ def test_labels_keep_their_order_and_stay_with_their_structure(labelled_file):
 def test_statistics_are_those_of_the_training_part(labelled_file):
     dataset = load_dataset(Config(data=DataConfig(str(labelled_file)), model=ModelConfig(cutoff=3.5)))
     edges = 0
-    for atoms in dataset.training_structures:
+    for atoms in dataset.training.structures:
         images = atoms.repeat((5, 5, 5))
         centre = images.positions[3 * 62 : 3 * 63]  # cell (2, 2, 2) of 5 x 5 x 5
         distances = np.linalg.norm(images.positions[None] - centre[:, None], axis=2)
@@ -94,9 +94,21 @@ def test_the_demonstration_set_is_the_default():
     ]
 
 
-def test_a_frame_without_label_is_refused_by_name(tmp_path):
-    path = written(tmp_path / "a.extxyz", [labelled_crystal(0), labelled_crystal(1).copy()])
-    with pytest.raises(InputError, match=r"a\.extxyz, frame 1: no Born effective charges .*--data\.key"):
+def test_frames_without_label_are_skipped_and_counted(tmp_path, capsys):
+    path = written(
+        tmp_path / "a.extxyz", [labelled_crystal(0), labelled_crystal(1).copy(), labelled_crystal(2)]
+    )
+    structures = load_structures(DataConfig(), path)
+    assert [source(atoms) for atoms in structures] == [f"{path}, frame 0", f"{path}, frame 2"]
+    assert "skipped: 1 without Born effective charges" in capsys.readouterr().err
+    assert load_dataset(Config(data=DataConfig(path, validation_fraction=0.5))).unlabelled == 1
+
+
+def test_a_file_without_any_label_is_refused_with_the_columns_it_has(tmp_path):
+    atoms = labelled_crystal(1).copy()
+    atoms.arrays["mine"] = np.zeros((len(atoms), 9))
+    path = written(tmp_path / "a.extxyz", [atoms, atoms])
+    with pytest.raises(InputError, match=r"frame 0: no Born effective charges.*there: mine.*--data\.key"):
         load_structures(DataConfig(), path)
 
 
@@ -130,4 +142,4 @@ def test_samples_for_prediction_have_no_label():
 
 
 def parts(dataset):
-    return dataset.training_structures, dataset.validation_structures
+    return dataset.training.structures, dataset.validation.structures

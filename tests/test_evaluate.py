@@ -65,7 +65,7 @@ def test_without_a_folder_the_run_keeps_the_evaluation(trained, labelled, tmp_pa
 
 
 def test_a_transposed_label_is_a_large_error(model, labelled):
-    structures = load_structures(load_config("test").data, str(labelled))
+    structures = list(load_structures(load_config("test").data, str(labelled)))
     transposed = [
         with_born_effective_charges(a, born_effective_charges(a).transpose(0, 2, 1)) for a in structures
     ]
@@ -76,7 +76,7 @@ def test_a_transposed_label_is_a_large_error(model, labelled):
 
 
 def test_the_drift_is_that_before_the_sum_rule(model, labelled):
-    structures = load_structures(load_config("test").data, str(labelled))
+    structures = list(load_structures(load_config("test").data, str(labelled)))
     raw = [prediction.raw.sum(axis=0) for prediction in model.predictions(structures)]
     drift = evaluate.evaluate_model(model, structures).drift
     assert drift.per_cell_mean == pytest.approx(np.mean([np.abs(total).mean() for total in raw]))

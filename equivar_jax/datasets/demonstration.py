@@ -29,36 +29,30 @@ Ba, PbZrO3; Zhao and Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
                 O                 -2.73   -2.93 to -2.50     -2.87
 """
 
-import hashlib
-import os
-import warnings
+import functools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from importlib import resources
-from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from equivar_jax.cache import cache_directory
+from equivar_jax.cache import cache_directory, code_version
 from equivar_jax.datasets import crystals
-from equivar_jax.datasets import demonstration_cache as cache
 from equivar_jax.datasets.polarisable_ion import born_effective_charges
 from equivar_jax.errors import InputError
+from equivar_jax.parallel import map_in_order
+from equivar_jax.structure_table import StructureTable, cached_table
 from equivar_jax.structures import SOURCE, with_born_effective_charges
 
 # The files that decide what is generated: a change in any of them makes every cached set stale.
 GENERATOR_SOURCES = (
-    "crystals.py",
-    "demonstration.py",
-    "demonstration_cache.py",
-    "ewald.py",
-    "ewald_setup.py",
-    "polarisable_ion.py",
+    "datasets/crystals.py",
+    "datasets/demonstration.py",
+    "datasets/ewald.py",
+    "datasets/ewald_setup.py",
+    "datasets/polarisable_ion.py",
+    "structure_table.py",
 )
 
 # A kind's place in this table seeds its structures: append, never reorder.
@@ -84,12 +78,12 @@ def demonstration_set(
     seed: int = 0,
     cache_dir: Path | None = None,
     progress: bool = True,
-) -> list[Atoms]:
+) -> StructureTable:
     """Labelled demonstration structures: perovskites first, then Li3PO4, then ZrO2.
 
     The k-th structure of a kind depends on `seed`, the kind and k only, so a larger set begins with a smaller
     one. The same call gives the same structures; labels agree to about 1e-12 e between machines. The result
-    is cached as one file; the published training sets had 1224, 17991 and 10103 structures, which take a few
+    is cached; the published training sets had 1224, 17991 and 10103 structures, which take a few
     minutes once. Large sets are labelled by worker processes, which import the calling script: guard its
     entry with `if __name__ == "__main__":`.
 
@@ -114,83 +108,41 @@ def demonstration_set(
         if value < 0:
             raise InputError(f"demonstration set: {name} = {value}; give zero or more")
     tasks = [(kind, number) for kind, count in counts.items() for number in range(count)]
-    key = _key(counts, seed)
-    path = cache_directory(cache_dir) / f"demonstration-{key[:16]}.npz"
-    structures = cache.read(path, key)
-    if structures is None:
-        structures = _generate(tasks, seed, progress)
-        if structures:
-            cache.write(path, key, structures)
-    for atoms, (kind, number) in zip(structures, tasks, strict=True):
-        atoms.info[SOURCE] = f"demonstration {kind} {number}"
-    return structures
+    return cached_table(
+        cache_directory(cache_dir) / f"demonstration-{_name(counts, seed)}",
+        _key(counts, seed),
+        lambda: _generate(tasks, seed, progress),
+    )
 
 
-def _labelled(seed: int, tasks: list[Task]) -> list[Atoms]:
+def _labelled(tasks: list[Task], seed: int) -> list[Atoms]:
     """Generate and label structures, each from its own random stream."""
     structures = []
     for kind, number in tasks:
         stream = np.random.default_rng([seed, list(KINDS).index(kind), number])
         atoms = KINDS[kind](stream)
+        atoms.info[SOURCE] = f"demonstration {kind} {number}"
         structures.append(with_born_effective_charges(atoms, born_effective_charges(atoms)))
     return structures
 
 
-def _generate(tasks: list[Task], seed: int, progress: bool, pool_from: int = POOL_PAYS_FROM) -> list[Atoms]:
+def _generate(
+    tasks: list[Task], seed: int, progress: bool, pool_from: int = POOL_PAYS_FROM
+) -> Iterator[Atoms]:
     """All structures in order, from worker processes where there are `pool_from` or more."""
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    done: dict[int, list[Atoms]] = {}
-    workers = min(os.cpu_count() or 1, len(chunks))
+    work = functools.partial(_labelled, seed=seed)
     with tqdm(total=len(tasks), desc="demonstration set", unit="structure", disable=not progress) as bar:
-        if len(tasks) >= pool_from and workers > 1 and not current_process().daemon:
-            try:
-                for index, structures in _in_workers(chunks, seed, workers):
-                    done[index] = structures
-                    bar.update(len(structures))
-            except BrokenProcessPool:
-                warnings.warn(
-                    "worker processes died (does the script lack `if __name__ == '__main__':`?); "
-                    "generating the rest of the demonstration set in this process",
-                    RuntimeWarning,
-                    stacklevel=3,
-                )
-        for index, chunk in enumerate(chunks):
-            if index not in done:
-                done[index] = _labelled(seed, chunk)
-                bar.update(len(chunk))
-    return [atoms for index in range(len(chunks)) for atoms in done[index]]
+        for structures in map_in_order(work, chunks, processes=len(tasks) >= pool_from):
+            yield from structures
+            bar.update(len(structures))
 
 
-def _in_workers(chunks: list[list[Task]], seed: int, workers: int) -> Iterator[tuple[int, list[Atoms]]]:
-    """Chunks as they finish, with their place. Spawned: a fork would copy the locks of an initialised JAX."""
-    with (
-        _one_blas_thread_in_children(),
-        ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool,
-    ):
-        places = {pool.submit(_labelled, seed, chunk): index for index, chunk in enumerate(chunks)}
-        for future in as_completed(places):
-            yield places[future], future.result()
-
-
-@contextmanager
-def _one_blas_thread_in_children() -> Iterator[None]:
-    """Let the processes started inside the block use one BLAS thread each: together they fill the cores."""
-    names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _name(counts: dict[str, int], seed: int) -> str:
+    """Names a set by its arguments."""
+    return "-".join(map(str, (*counts.values(), seed)))
 
 
 def _key(counts: dict[str, int], seed: int) -> str:
     """Names a set by its arguments and by the source code that generates it."""
-    digest = hashlib.sha256(repr((sorted(counts.items()), seed)).encode())
-    for name in GENERATOR_SOURCES:
-        digest.update((resources.files("equivar_jax.datasets") / name).read_bytes())
-    return digest.hexdigest()
+    return f"{sorted(counts.items())} {seed} {code_version(*GENERATOR_SOURCES)}"

@@ -1,0 +1,201 @@
+"""Cross-validate: `python -m equivar_jax.cross_validate --config bm2.py --folds 5 [any setting of training]`.
+
+The data are divided into folds, and one network after the other is trained, each without one fold, on which
+its best weights are validated. Every structure is validated once, by a network that was not trained on it;
+whatever a network takes from the data, such as the mean neighbour count, comes from its own training part.
+(Its best epoch is chosen on the fold that it is validated on, as in any run of training.)
+
+Ctrl-C and SIGTERM save first; `--resume FOLDER` keeps finished folds and goes on with an unfinished one.
+"""
+
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase.data import chemical_symbols
+
+from equivar_jax.checkpoint import read_checkpoint
+from equivar_jax.cli import OptionParser, override
+from equivar_jax.config import Config, check_config, from_dict, load_config, to_dict
+from equivar_jax.data import load_dataset
+from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
+from equivar_jax.evaluate import evaluate_model
+from equivar_jax.fold_report import CrossValidation, plot_cross_validation, read_report
+from equivar_jax.loop import last_checkpoint, start_run, train
+from equivar_jax.predict import load
+from equivar_jax.run_directory import drop_records_after, new_run_directory, write_json
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.train import announce, report
+
+DEFAULT_FOLDS = 5
+
+_README = """\
+# A cross-validation of equivar_jax
+
+| file | what |
+|---|---|
+| `config.json` | every setting; `data.fold` is the number of the folder |
+| `fold-0` ... `fold-{last}` | the runs, each trained without its fold and validated on it |
+| `cross_validation.json` | errors over all atoms, mean and spread over the folds, and of each fold |
+| `cross_validation.png` | MAE of each element, diagonal and off-diagonal, with the spread over the folds |
+
+    python -m equivar_jax.cross_validate --resume {folder}
+
+Tensors are Born effective charges in e, index order [atom, electric field, displacement].
+"""
+
+
+def cross_validate(config: Config, folder: Path) -> CrossValidation | signal.Signals:
+    """Train and validate the folds that are left.
+
+    Args:
+        config: The settings, with `data.folds`; `data.fold` is set for each fold.
+        folder: Where the runs go, and where those already there are found.
+
+    Returns:
+        The errors of all folds, or the signal that interrupted the training (everything is saved).
+
+    Raises:
+        InputError: unusable data or settings, or a loss that is no longer finite.
+    """
+    folds = config.data.folds
+    if folds is None:
+        raise InputError("cross-validation needs a number of folds; give --folds")
+    for fold in range(folds):
+        if not (fold_folder(folder, fold) / "validation.json").exists():
+            print(f"\nfold {fold} ({fold + 1} of {folds})", flush=True)
+            interrupted = _validate_fold(config, folder, fold)
+            if interrupted is not None:
+                return interrupted
+    reports = [read_report(fold_folder(folder, fold) / "validation.json") for fold in range(folds)]
+    unseen = []
+    for fold, found in enumerate(reports):
+        _, metadata = read_checkpoint(fold_folder(folder, fold))
+        trained = {chemical_symbols[number] for number in metadata.elements}
+        unseen.append(tuple(symbol for symbol in found.elements if symbol not in trained))
+    return CrossValidation(tuple(reports), tuple(unseen))
+
+
+def fold_folder(folder: Path, fold: int) -> Path:
+    """Where the run of a fold is."""
+    return folder / f"fold-{fold}"
+
+
+def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | None:
+    """Train without one fold, from where it was left, and validate on it.
+
+    Returns:
+        The signal that interrupted it, or None if it came to the end.
+    """
+    run_folder = fold_folder(folder, fold)
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=fold))
+    resume = any(path.name.isdecimal() for path in last_checkpoint(run_folder).glob("*"))
+    if resume and read_checkpoint(run_folder, "last")[1].epoch >= config.train.epochs:
+        # It was stopped between its last epoch and its validation.
+        structures = load_dataset(config).validation.structures
+        result = evaluate_model(load(run_folder), structures, allow_unseen=True)
+        write_json(run_folder / "validation.json", result.to_dict())
+        return None
+    run = start_run(config, run_folder, resume=resume)
+    if not resume:
+        drop_records_after(run_folder, 0)  # of a process that was killed before it had saved anything
+    _describe(config, folder)
+    announce(run)
+    interrupted = train(run)
+    if interrupted is None:
+        report(run)
+    return interrupted
+
+
+def _describe(config: Config, folder: Path) -> None:
+    """Write README and config of the whole."""
+    shared = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=0))
+    with input_error_unless_writable(folder, "--run-dir"):
+        (folder / "README.md").write_text(_README.format(folder=folder, last=(config.data.folds or 1) - 1))
+        write_json(folder / "config.json", to_dict(shared))
+
+
+def _stored_config(folder: Path) -> Config:
+    """The config of a cross-validation that was begun."""
+    path = folder / "config.json"
+    try:
+        config = from_dict(Config, json.loads(path.read_text(encoding="utf-8")), str(path))
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not the settings of a cross-validation ({type(error).__name__}: {error}); "
+            "give the folder of one to --resume, or start anew"
+        ) from None
+    check_config(config)
+    if config.data.folds is None or (folder / "checkpoints").exists():
+        raise InputError(f"{folder}: not a cross-validation; give the folder of one to --resume")
+    return config
+
+
+def _check_folds(config: Config) -> None:
+    """Refuse settings that a cross-validation cannot have."""
+    check_config(config)
+    for name in ("validation_path", "split_path"):
+        if getattr(config.data, name) is not None:
+            raise InputError(f"--data.{name} says what to validate on, and so do the folds; leave it out")
+    if config.data.fold != 0:
+        raise InputError(f"--data.fold {config.data.fold} is set for each fold in turn; leave it out")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, train all folds, print the table, write JSON and picture."""
+    parser = OptionParser(prog="python -m equivar_jax.cross_validate", add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument("--folds", type=int)
+    parser.add_argument("--run-dir")
+    parser.add_argument("--resume")
+    description = (
+        "--config FILE_OR_NAME --folds N | --resume FOLDER, --run-dir FOLDER, and any setting below."
+    )
+    with exit_on_input_error():
+        options, settings = parser.parse_known_args(arguments)
+        enable_compilation_cache()
+        if options.resume is not None:
+            if settings or options.config or options.run_dir or options.folds is not None:
+                raise InputError(
+                    "--resume goes on in its own folder, with its own settings; leave out the others"
+                )
+            folder = Path(options.resume)
+            config = _stored_config(folder)
+        else:
+            config = load_config(options.config or "bm2.py")
+            others = ("config", "folds", "run-dir", "resume")
+            config = override(config, settings, parser.prog, description, others)
+            folds = config.data.folds or DEFAULT_FOLDS if options.folds is None else options.folds
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
+            _check_folds(config)
+            folder = new_run_directory(f"{Path(options.config or 'bm2').stem}-folds", options.run_dir)
+        try:
+            result = cross_validate(config, folder)
+        except KeyboardInterrupt:  # between two trainings; during one it is saved first
+            result = signal.SIGINT
+        if isinstance(result, signal.Signals):
+            print(
+                f"{result.name}: continue all folds with "
+                f"python -m equivar_jax.cross_validate --resume {folder}",
+                file=sys.stderr,
+            )
+            raise SystemExit(128 + result)
+        _write(result, folder)
+
+
+def _write(result: CrossValidation, folder: Path) -> None:
+    """Table, JSON and picture."""
+    print(f"\n{result.table()}")
+    with input_error_unless_writable(folder, "--run-dir"):
+        write_json(folder / "cross_validation.json", result.to_dict())
+    plot_cross_validation(result, folder / "cross_validation.png")
+    print(f"everything is in {folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Given splits: the lists of structures to train and to validate on, read from a file.
+
+A JSON file has two lists, `{"training": [...], "validation": [...]}`, as `split.json` of a run has. A folder
+holds such a `split.json`, or two files of integers, one whose name begins with "train" and one whose name
+begins with "val" (.txt: integers between white space; .npy: an array). Other lists, such as of a test part,
+are not used.
+
+A structure is named by its source ("my.extxyz, frame 3"), or by an integer: frame number 3 of the file, from
+0, if all are of one file. It is the number in the file, so frames that were set aside shift nothing.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from equivar_jax.errors import InputError
+
+_FRAME_OF_FILE = re.compile(r"(.*), frame ([0-9]+)", re.DOTALL)
+_PREFIXES = ("train", "val")
+
+
+def file_and_frame(source: str) -> tuple[str, int | None]:
+    """File and frame number of "my.extxyz, frame 3"; of a source without a number, itself and None."""
+    match = _FRAME_OF_FILE.fullmatch(source)
+    return (match[1], int(match[2])) if match else (source, None)
+
+
+def given_parts(
+    sources: Sequence[str], path: Path
+) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
+    """Places of the structures that a split file names for training and for validation, rising.
+
+    Args:
+        sources: Where each structure came from, such as "my.extxyz, frame 3".
+        path: The file, or a folder with one.
+
+    Raises:
+        InputError: no such file or not a split file; a structure named twice, or named and not there; or
+            integers that do not say which structures they mean.
+    """
+    training, validation = _read_lists(path)
+    listed = [*training, *validation]
+    if repeated := [name for name, count in Counter(listed).items() if count > 1]:
+        both = "in both parts" if repeated[0] in set(training) & set(validation) else "twice in one part"
+        raise InputError(
+            f"{path}: {_shown(repeated[0])} is {both} ({len(repeated)} such names); name a structure once"
+        )
+    names: Sequence[str | int] = sources
+    if listed and isinstance(listed[0], int):
+        names = _frames_of_one_file(sources, path)
+    places = {name: place for place, name in enumerate(names)}
+    if len(places) < len(names):
+        name = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"{path}: two structures of the data are {_shown(name)}; read each file only once")
+    if absent := [name for name in listed if name not in places]:
+        raise InputError(
+            f"{path}: {len(absent)} of the {len(listed)} structures named there are not in the data, "
+            f"{_shown(absent[0])} is one (the data begin with {_shown(names[0])}); "
+            "give the data it was made for, or remove the names"
+        )
+    train, validate = (sorted(places[name] for name in part) for part in (training, validation))
+    return np.array(train, dtype=np.int64), np.array(validate, dtype=np.int64)
+
+
+def _frames_of_one_file(sources: Sequence[str], path: Path) -> list[int]:
+    """The frame number of each structure, if it can mean only one."""
+    files, frames = zip(*map(file_and_frame, sources), strict=True)
+    numbers = [frame for frame in frames if frame is not None]
+    if len(set(files)) > 1 or len(numbers) < len(frames):
+        raise InputError(
+            f"{path}: integers count the frames of one file, but the data are {sources[0]!r} to "
+            f'{sources[-1]!r}; name the structures by such texts, as "split.json" of a run does'
+        )
+    return numbers
+
+
+def _shown(name: str | int) -> str:
+    """A name for a message."""
+    return f"frame {name}" if isinstance(name, int) else repr(name)
+
+
+_Names = list[str] | list[int]
+
+
+def _read_lists(path: Path) -> tuple[_Names, _Names]:
+    """The training and the validation list of a file or folder."""
+    try:
+        path = path / "split.json" if (path / "split.json").is_file() else path
+        if path.is_dir():
+            files = [file for file in sorted(path.iterdir()) if file.suffix in (".txt", ".npy")]
+            lists = [(file.stem, _integers(file)) for file in files if file.stem.startswith(_PREFIXES)]
+        else:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            lists = list(content.items()) if isinstance(content, dict) else []
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check --data.split_path"
+        ) from None
+    except ValueError as error:  # no JSON, not UTF-8
+        raise InputError(
+            f"{path}: not a JSON file ({error}); give a split.json or a folder with lists"
+        ) from None
+    found = [[names for name, names in lists if name.startswith(prefix)] for prefix in _PREFIXES]
+    if [len(part) for part in found] != [1, 1]:
+        there = ", ".join(name for name, _ in lists) or "none"
+        raise InputError(
+            f"{path}: one list train... and one val... are needed, found {there}; "
+            'write {"training": [...], "validation": [...]}, or train.txt and val.txt in a folder'
+        )
+    training, validation = found[0][0], found[1][0]
+    if not (isinstance(training, list) and isinstance(validation, list)):
+        raise InputError(f"{path}: the two parts must be lists; write [...] of sources or integers")
+    if len(kinds := {type(name) for name in [*training, *validation]}) > 1 or not kinds <= {str, int}:
+        those = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise InputError(f"{path}: the lists hold {those}; write either sources or integers, not both")
+    return training, validation
+
+
+def _integers(path: Path) -> list[int]:
+    """The integers of a text or NumPy file."""
+    try:
+        if path.suffix == ".npy":
+            array = np.load(path, allow_pickle=False)
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise ValueError(f"an array of shape {array.shape} and type {array.dtype}")
+            return array.tolist()
+        return [int(word) for word in path.read_text(encoding="utf-8").split()]
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a list of integers ({error}); write frame numbers") from None

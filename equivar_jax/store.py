@@ -1,0 +1,144 @@
+"""Columns of numbers on disk, memory-mapped when they are read.
+
+A store is a folder: one raw file a column and a manifest with its key, shapes and checksums. It appears under
+its name whole or not at all; one that is damaged or belongs to another key is not used.
+"""
+
+import contextlib
+import json
+import shutil
+import tempfile
+import warnings
+import weakref
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from equivar_jax.cache import CACHE_VARIABLE
+
+_MANIFEST = "manifest.json"
+_CHECKED_AT_ONCE = 1 << 24  # bytes
+
+
+class Columns:
+    """Read-only arrays by name, and what was noted when they were written."""
+
+    def __init__(self, folder: Path, key: str, arrays: Mapping[str, np.ndarray], notes: Any):
+        self.folder = folder
+        self.key = key
+        self.arrays = arrays
+        self.notes = notes
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+
+class ColumnWriter:
+    """Appends to columns in a hidden folder beside its target; `finish` puts it in place.
+
+    Where the target cannot be written, a temporary folder takes it, with a warning: the work is then done
+    again the next time.
+    """
+
+    def __init__(self, target: Path):
+        self._target: Path | None = target
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        except OSError as error:
+            warnings.warn(
+                f"{target}: not cached ({error.strerror or error}); it is prepared anew each time: "
+                f"set {CACHE_VARIABLE} to a writable folder",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+            self._target = None
+            self._folder = Path(tempfile.mkdtemp(prefix="equivar_jax-"))
+        self._files: dict[str, BinaryIO] = {}
+        self._columns: dict[str, dict[str, Any]] = {}
+
+    def append(self, **arrays: np.ndarray) -> None:
+        """Add rows (first axis) to the named columns; type and row shape are those of the first call."""
+        for name, array in arrays.items():
+            if name not in self._files:
+                self._files[name] = (self._folder / f"{name}.bin").open("wb")
+                self._columns[name] = {"dtype": array.dtype.str, "shape": [0, *array.shape[1:]], "crc32": 0}
+            column = self._columns[name]
+            data = np.ascontiguousarray(array, dtype=column["dtype"]).tobytes()
+            self._files[name].write(data)
+            column["crc32"] = zlib.crc32(data, column["crc32"])
+            column["shape"][0] += len(array)
+
+    def finish(self, key: str, notes: Any = None) -> Columns:
+        """Close the files and put the folder in its place."""
+        for file in self._files.values():
+            file.close()
+        manifest = {"key": key, "columns": self._columns, "notes": notes}
+        (self._folder / _MANIFEST).write_text(json.dumps(manifest))
+        folder = self._folder
+        if self._target is not None:
+            shutil.rmtree(self._target, ignore_errors=True)  # a stale or damaged one
+            # Where another process has just put the same store, this one stays aside.
+            with contextlib.suppress(OSError):
+                folder = self._folder.rename(self._target)
+        columns = Columns(folder, key, _map_columns(folder, self._columns), notes)
+        if folder is self._folder:
+            weakref.finalize(columns, shutil.rmtree, folder, ignore_errors=True)
+        return columns
+
+    def discard(self) -> None:
+        """Remove what was written, after a failure."""
+        for file in self._files.values():
+            file.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def open_columns(folder: Path, key: str, verify: bool = True) -> Columns | None:
+    """The columns of a folder, or None if there are none of this key.
+
+    Args:
+        folder: Of the store.
+        key: The one it must have.
+        verify: Compare the checksum of every column with the one noted when it was written.
+    """
+    if not (folder / _MANIFEST).is_file():
+        return None
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        if manifest["key"] != key:
+            return None
+        for name, column in manifest["columns"].items():
+            if verify and _checksum(folder / f"{name}.bin") != column["crc32"]:
+                raise ValueError(f"column {name} has changed")
+        return Columns(folder, key, _map_columns(folder, manifest["columns"]), manifest["notes"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        warnings.warn(
+            f"{folder}: the cache is damaged ({error}); it is made again", RuntimeWarning, stacklevel=2
+        )
+        return None
+
+
+def _map_columns(folder: Path, columns: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
+    return {name: _mapped(folder / f"{name}.bin", column) for name, column in columns.items()}
+
+
+def _mapped(path: Path, column: dict[str, Any]) -> np.ndarray:
+    """A column without its bytes in memory; an empty one cannot be mapped."""
+    shape, dtype = tuple(column["shape"]), np.dtype(column["dtype"])
+    return np.memmap(path, dtype, "r", shape=shape) if 0 not in shape else np.zeros(shape, dtype)
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while piece := file.read(_CHECKED_AT_ONCE):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum
+
+
+def ragged(sizes: np.ndarray) -> np.ndarray:
+    """Where each piece of a concatenated column starts, with the end of the last: int64 [pieces + 1]."""
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
