@@ -13,8 +13,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from equivar_jax.config import Config, from_dict
+from equivar_jax.config import Config
 from equivar_jax.errors import InputError
+from equivar_jax.settings import from_dict
 
 ARCHITECTURE = "Equivar"
 FORMAT = 1

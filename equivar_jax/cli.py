@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 import tyro
 
-from equivar_jax.config import Config, check_config, did_you_mean, setting_types, type_name
+from equivar_jax.config import Config, check_config
 from equivar_jax.errors import InputError
+from equivar_jax.settings import did_you_mean, setting_types, type_name
 
 
 class OptionParser(argparse.ArgumentParser):

@@ -19,7 +19,7 @@ from ase.data import chemical_symbols
 
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.cli import OptionParser, override
-from equivar_jax.config import Config, check_config, from_dict, load_config, to_dict
+from equivar_jax.config import Config, check_config, load_config
 from equivar_jax.data import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.evaluate import evaluate_model
@@ -28,6 +28,7 @@ from equivar_jax.loop import last_checkpoint, start_run, train
 from equivar_jax.predict import load
 from equivar_jax.run_directory import drop_records_after, new_run_directory, write_json
 from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.settings import from_dict, to_dict
 from equivar_jax.train import announce, report
 
 DEFAULT_FOLDS = 5

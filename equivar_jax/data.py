@@ -19,10 +19,12 @@ from equivar_jax.cache import cache_directory, code_version, content_key
 from equivar_jax.config import Config, DataConfig
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.datasets.splits import split
-from equivar_jax.errors import InputError
+from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph
 from equivar_jax.graph_table import SampleTable, cached_samples
-from equivar_jax.io import read_structures
+from equivar_jax.hygiene import Finding, command
+from equivar_jax.io import scan_structures, structure_files
+from equivar_jax.set_aside import apart_from, without_refused
 from equivar_jax.structure_table import StructureTable, cached_table
 from equivar_jax.structures import born_effective_charges, source
 
@@ -44,10 +46,12 @@ class Dataset:
 
     training: SampleTable
     validation: SampleTable
+    findings: list[Finding]
+    """Structures that hygiene set aside, each with its reason, and those that it only points at."""
     unlabelled: int
     """Structures without Born effective charges."""
     remarks: tuple[str, ...] = ()
-    """What the user should know about the division."""
+    """What the user should know of the data and their division."""
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -79,7 +83,7 @@ def read_labelled(data: DataConfig, path: str | None) -> Labelled:
     without: list[tuple[str, str]] = []
 
     def labelled() -> Iterator[Atoms]:
-        for atoms in read_structures(path, data.key):
+        for atoms in scan_structures(path, data.key, data.first_index):
             if isinstance(atoms, InputError):
                 unreadable.append(str(atoms))
             elif born_effective_charges(atoms) is None:
@@ -91,7 +95,7 @@ def read_labelled(data: DataConfig, path: str | None) -> Labelled:
     options = f"{data.key} {data.first_index}"
     table = cached_table(
         _cache_folder("structures", path, options),
-        f"{content_key([Path(path)])} {options} {code_version('io', *_STRUCTURE_CODE)}",
+        f"{content_key(structure_files(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
         labelled,
         lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
     )
@@ -139,17 +143,60 @@ def load_dataset(config: Config) -> Dataset:
         InputError: unusable data, an empty part, or an element that the table of the network has no row for.
     """
     data = config.data
-    found = read_labelled(data, data.path)
-    everything = _samples(found.structures, config)
+    if data.validation_path is not None and (data.folds is not None or data.split_path is not None):
+        raise InputError("--data.validation_path leaves nothing to divide; leave out folds and split_path")
+    source = _checked(data, data.path)
+    samples = _samples(source.structures, config)
+    findings, remarks, unlabelled = source.findings, [source.warning], source.unlabelled
     if data.validation_path is None:
-        parts = split(found.structures, data)
-        training, validation = everything.subset(parts.training), everything.subset(parts.validation)
+        parts = split(source.structures, data)
+        training, validation = samples.subset(parts.training), samples.subset(parts.validation)
+        remarks.append(parts.note)
     else:
-        training = everything
-        validation = _samples(read_labelled(data, data.validation_path).structures, config)
+        other = _checked(data, data.validation_path)
+        training, validation = samples, _samples(other.structures, config)
+        findings, unlabelled = findings + other.findings, unlabelled + other.unlabelled
+        remarks.append(other.warning)
+    if data.hygiene.enabled and data.path is not None:
+        overlap = apart_from(training.structures, validation.structures, data.hygiene)
+        findings = findings + overlap
+        left_out = {finding.index for finding in overlap if finding.refused}
+        kept = [k for k in range(len(validation)) if k not in left_out]
+        if not kept and left_out:
+            raise InputError(
+                f"all {len(validation)} structures to validate on are in the training part, too "
+                f"({overlap[0].source}: {overlap[0].reason}); give others, or --data.hygiene.enabled False"
+            )
+        validation = validation.subset(kept)
     if not len(training) or not len(validation):
         raise InputError("the training or the validation part is empty; give some structures for both")
-    return Dataset(training, validation, found.unlabelled)
+    return Dataset(training, validation, findings, unlabelled, tuple(filter(None, remarks)))
+
+
+class _Source(NamedTuple):
+    """A file, folder or glob without what hygiene refuses."""
+
+    structures: StructureTable
+    findings: list[Finding]
+    unlabelled: int
+    warning: str = ""
+
+
+def _checked(data: DataConfig, path: str | None) -> _Source:
+    """Labelled structures and what was set aside of them.
+
+    Raises:
+        InputError: nothing can be read, nothing is left, or hygiene is off and something is unreadable.
+    """
+    found = read_labelled(data, path)
+    if path is None:  # made by the rules
+        return _Source(found.structures, [], 0)
+    if not data.hygiene.enabled:
+        if found.unreadable:
+            raise found.unreadable[0]
+        return _Source(found.structures, [], found.unlabelled)
+    checked = without_refused(found.structures, found.unreadable, data.hygiene)
+    return _Source(checked.kept, checked.findings, found.unlabelled, checked.warning)
 
 
 def _samples(structures: StructureTable, config: Config) -> SampleTable:
@@ -170,3 +217,16 @@ def _cache_folder(kind: str, path: str, options: str) -> Path:
     """One folder for a file and its settings: new content takes the place of the old."""
     name = hashlib.sha256(f"{Path(path).absolute()} {options}".encode()).hexdigest()
     return cache_directory() / f"{kind}-{name[:16]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python -m equivar_jax.data check FILE ...`: what training would set aside, and why."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with exit_on_input_error():
+        if given[:1] != ["check"]:
+            raise InputError("usage: python -m equivar_jax.data check FILE ... (--help for the options)")
+    command.main(given[1:])
+
+
+if __name__ == "__main__":
+    main()

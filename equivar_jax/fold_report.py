@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from equivar_jax.errors import InputError
 from equivar_jax.metrics import DriftSummary, ErrorSummary, Report
-from equivar_jax.plots import _COLOURS, _STYLE, _save
+from equivar_jax.plots import COLOURS, STYLE, save_figure
 
 _SHOWN = {
     "mae": "MAE",
@@ -169,16 +169,16 @@ def plot_cross_validation(result: CrossValidation, path: str | os.PathLike[str])
         InputError: the picture cannot be written.
     """
     spreads = result.spreads()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         width = min(max(4.8, 1.2 + 0.27 * len(spreads)), 24.0)
         figure = Figure(figsize=(width, 4.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
-        _bars(upper, {row: errors["mae_diagonal"] for row, errors in spreads.items()}, _COLOURS[0])
-        _bars(lower, {row: errors["mae_off_diagonal"] for row, errors in spreads.items()}, _COLOURS[3])
+        _bars(upper, {row: errors["mae_diagonal"] for row, errors in spreads.items()}, COLOURS[0])
+        _bars(lower, {row: errors["mae_off_diagonal"] for row, errors in spreads.items()}, COLOURS[3])
         upper.set_ylabel("Diagonal MAE (e)")
         lower.set_ylabel("Off-diagonal MAE (e)")
         upper.set_title(f"{len(result.folds)} folds: mean, standard deviation, each fold")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _bars(axes: Axes, spreads: Mapping[str, Spread], colour: str) -> None:

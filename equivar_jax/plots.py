@@ -19,11 +19,11 @@ from equivar_jax.errors import InputError
 from equivar_jax.metrics import ErrorSummary, evaluate
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; the most frequent element comes first.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
 _OTHERS = "#A0A0A0"
 
 # Print-sized text, and vector files whose text stays text.
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.labelsize": 10.0,
     "axes.titlesize": 10.0,
@@ -65,12 +65,12 @@ def plot_history(records: Sequence[Mapping[str, object]], path: str | os.PathLik
     )
     if not (np.isfinite(loss).any() or np.isfinite(mae).any()):
         raise InputError(f"{path}: no epoch with a training loss or a validation MAE to draw; train first")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 3.6), layout="constrained")
         axes = figure.add_subplot()
         entries = [
-            *_series(axes, epochs, loss, color=_COLOURS[0], label="training loss"),
-            *_series(axes, epochs, mae, color=_COLOURS[3], label="validation MAE"),
+            *_series(axes, epochs, loss, color=COLOURS[0], label="training loss"),
+            *_series(axes, epochs, mae, color=COLOURS[3], label="validation MAE"),
         ]
         if np.isfinite(mae).any():
             best = int(np.nanargmin(mae))
@@ -94,7 +94,7 @@ def plot_history(records: Sequence[Mapping[str, object]], path: str | os.PathLik
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         # Above the axes, where no curve can run into it.
         axes.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def plot_parity(
@@ -127,7 +127,7 @@ def plot_parity(
         )
     diagonal = np.eye(3, dtype=bool)
     groups = _groups(numbers)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         # Fixed places, in inches: square panels, below them a legend as high as it needs to be.
         below, above, panel = 0.8 + 0.17 * math.ceil(len(groups) / 2), 0.6 if title else 0.35, 2.75
         width, height = 7.2, below + panel + above
@@ -141,17 +141,17 @@ def plot_parity(
             box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "0.7", "alpha": 0.9}
             text = _panel_text(overall, is_diagonal=mask is diagonal)
             axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8.5, bbox=box)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _groups(numbers: Int[np.ndarray, "atoms"]) -> list[tuple[str, str, np.ndarray]]:
     """Name, colour and mask of atoms of each legend entry: the most frequent first, the rest as others."""
     present, counts = np.unique(numbers, return_counts=True)
     ranked = present[np.lexsort((present, -counts))]
-    kept = ranked if len(ranked) <= len(_COLOURS) else ranked[: len(_COLOURS)]
+    kept = ranked if len(ranked) <= len(COLOURS) else ranked[: len(COLOURS)]
     groups = [
         (chemical_symbols[number], colour, numbers == number)
-        for number, colour in zip(kept, _COLOURS, strict=False)
+        for number, colour in zip(kept, COLOURS, strict=False)
     ]
     if len(ranked) > len(kept):
         groups.append(("others", _OTHERS, ~np.isin(numbers, kept)))
@@ -264,7 +264,7 @@ def _positive(record: Mapping[str, object], name: str) -> float:
     return value if value is not None and value > 0 else math.nan
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the picture in the format of its suffix."""
     possible = figure.canvas.get_supported_filetypes()
     suffix = Path(path).suffix.lower().removeprefix(".")

@@ -9,9 +9,11 @@ from typing import Any
 
 from ase import Atoms
 
-from equivar_jax.config import Config, to_dict
+from equivar_jax.config import Config
 from equivar_jax.data import Dataset
 from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.hygiene import SET_ASIDE, write_findings
+from equivar_jax.settings import to_dict
 from equivar_jax.structures import source
 
 _README = """\
@@ -20,7 +22,8 @@ _README = """\
 | file | what |
 |---|---|
 | `config.json` | every setting of the run, measured ones filled in |
-| `split.json` | which structures were trained on and which validated on |
+| `split.json` | which structures were trained on and which validated on; `--data.split_path` takes it back |
+| `set_aside.csv` | structures that hygiene refused (and those it only points at), each with the reason |
 | `metrics.jsonl` | one line an epoch: losses and validation MAE in e, learning rate, ms per atom and epoch |
 | `checkpoints/best` | the weights with the lowest validation MAE, with config, elements and statistics |
 | `checkpoints/last` | the complete state, from which the run can be resumed |
@@ -70,6 +73,7 @@ def _write_description(folder: Path, config: Config, dataset: Dataset) -> None:
     write_json(folder / "config.json", to_dict(config))
     parts = {"training": dataset.training.structures, "validation": dataset.validation.structures}
     write_json(folder / "split.json", {name: _names(part) for name, part in parts.items()})
+    write_findings(folder / SET_ASIDE, dataset.findings)
 
 
 def write_json(path: Path, value: Any) -> None:

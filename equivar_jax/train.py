@@ -4,6 +4,7 @@ Structures become padded batches, batches go through the compiled step, and the 
 validation MAE are kept. Ctrl-C and SIGTERM save first; `--resume RUN` goes on to the same numbers.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from equivar_jax.batch import edge_fill
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.cli import OptionParser, override
 from equivar_jax.config import load_config
+from equivar_jax.data import Dataset
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.evaluate import evaluate_model
+from equivar_jax.hygiene import SET_ASIDE
 from equivar_jax.loop import Run, last_checkpoint, start_run, train
 from equivar_jax.model import count_parameters
 from equivar_jax.plots import plot_history
@@ -63,7 +66,23 @@ def announce(run: Run) -> None:
     if only_validated:
         symbols = " ".join(chemical_symbols[number] for number in sorted(only_validated))
         lines["unseen"] = f"{symbols}: validated on, but never trained on; use another --data.split_seed"
+    lines |= _left_out(data, run.folder)
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
+    for remark in data.remarks:
+        print(f"{'note':>10}  {remark}", flush=True)
+
+
+def _left_out(data: Dataset, folder: Path) -> dict[str, str]:
+    """What is in neither part: counts by reason."""
+    lines = {}
+    if data.unlabelled:
+        lines["skipped"] = f"{data.unlabelled:,} without Born effective charges"
+    for name, refused in (("set aside", True), ("pointed at", False)):
+        counts = Counter(finding.rule for finding in data.findings if finding.refused == refused)
+        if counts:
+            rules = ", ".join(f"{count:,} {rule}" for rule, count in counts.most_common())
+            lines[name] = f"{rules}; see {folder / SET_ASIDE}"
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

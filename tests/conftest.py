@@ -126,6 +126,13 @@ def labelled_crystal(seed=0, scale=1.0):
     return with_born_effective_charges(atoms, tensors - tensors.mean(axis=0))
 
 
+def written(path, structures, **infos):
+    for k, atoms in enumerate(structures):
+        atoms.info.update({name: values[k] for name, values in infos.items()})
+    write_structures(path, structures)
+    return str(path)
+
+
 @pytest.fixture
 def labelled_file(tmp_path):
     """A file of five labelled crystals."""

@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from equivar_jax.cli import OptionParser, override
-from equivar_jax.config import Config, TrainConfig, setting_types
+from equivar_jax.config import Config, TrainConfig
 from equivar_jax.errors import InputError
+from equivar_jax.settings import setting_types
 
 
 def changed(*words, config=None):

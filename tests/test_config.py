@@ -14,15 +14,11 @@ from equivar_jax.config import (
     ModelConfig,
     TrainConfig,
     check_config,
-    did_you_mean,
-    from_dict,
     load_config,
-    setting_types,
     shipped_configs,
-    to_dict,
-    type_name,
 )
 from equivar_jax.errors import InputError
+from equivar_jax.settings import did_you_mean, from_dict, setting_types, to_dict, type_name
 
 HEAD = "from equivar_jax.config import *\n"
 

@@ -1,20 +1,16 @@
+import json
+
 import numpy as np
 import pytest
 from ase import Atoms
-from conftest import labelled_crystal
+from conftest import labelled_crystal, written
 
+from equivar_jax import data as module
 from equivar_jax.config import Config, DataConfig, DemonstrationConfig, ModelConfig
-from equivar_jax.data import load_dataset, load_structures, make_samples
+from equivar_jax.data import load_dataset, load_structures, main, make_samples, read_labelled
 from equivar_jax.errors import InputError
-from equivar_jax.io import write_structures
-from equivar_jax.structures import born_effective_charges, source
-
-
-def written(path, structures, **infos):
-    for k, atoms in enumerate(structures):
-        atoms.info.update({name: values[k] for name, values in infos.items()})
-    write_structures(path, structures)
-    return str(path)
+from equivar_jax.run_directory import describe_run
+from equivar_jax.structures import born_effective_charges, source, with_born_effective_charges
 
 
 def test_the_parts_cover_the_file_once_and_do_not_overlap(labelled_file):
@@ -139,6 +135,102 @@ def test_an_empty_training_part_beside_a_validation_file_is_refused(labelled_fil
 def test_samples_for_prediction_have_no_label():
     (sample,) = make_samples([Atoms("H")], 3.0)
     assert sample.tensors is None
+
+
+def test_a_split_given_back_is_the_same_and_others_contradict(labelled_file, tmp_path):
+    config = Config(data=DataConfig(str(labelled_file), split_seed=5))
+    dataset = load_dataset(config)
+    describe_run(tmp_path / "run", config, dataset)
+    given = str(tmp_path / "run" / "split.json")
+    again = load_dataset(Config(data=DataConfig(str(labelled_file), split_path=given)))
+    for one, other in zip(parts(dataset), parts(again), strict=True):
+        assert [source(atoms) for atoms in one] == [source(atoms) for atoms in other]
+    for wrong in ({"folds": 2}, {"split_path": given}):
+        data = DataConfig(str(labelled_file), validation_path=str(labelled_file), **wrong)
+        with pytest.raises(InputError, match="leaves nothing to divide"):
+            load_dataset(Config(data=data))
+
+
+def test_a_note_on_the_split_reaches_the_user(labelled_file, tmp_path):
+    names = [f"{labelled_file}, frame {k}" for k in range(4)]
+    (tmp_path / "split.json").write_text(json.dumps({"training": names[:3], "validation": names[3:]}))
+    data = DataConfig(str(labelled_file), split_path=str(tmp_path / "split.json"))
+    assert any(
+        "1 of 5" in remark or "left out" in remark for remark in load_dataset(Config(data=data)).remarks
+    )
+
+
+def test_a_folder_is_read_file_by_file_and_a_bad_file_is_set_aside(tmp_path):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for k in range(3):
+        written(folder / f"{k}.extxyz", [labelled_crystal(2 * k), labelled_crystal(2 * k + 1)])
+    cut = (folder / "1.extxyz").read_text().splitlines(keepends=True)
+    (folder / "1.extxyz").write_text("".join(cut[:7]))
+    found = read_labelled(DataConfig(), str(folder))
+    assert len(found.structures) == 5
+    assert [str(error).partition(":")[0] for error in found.unreadable] == [f"{folder}/1.extxyz, frame 1"]
+    dataset = load_dataset(Config(data=DataConfig(str(folder))))
+    assert [finding.rule for finding in dataset.findings if finding.refused] == ["unreadable"]
+
+
+def test_a_changed_file_cutoff_key_or_code_is_never_answered_from_the_cache(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.extxyz", [labelled_crystal(k) for k in range(5)])
+
+    def training(cutoff=3.0, **data):
+        return load_dataset(Config(data=DataConfig(path, **data), model=ModelConfig(cutoff=cutoff))).training
+
+    before, wider = training(), training(4.0)
+    assert wider.sizes.edges.sum() > before.sizes.edges.sum()
+    assert all(sample.graph.edges["vectors"].max() <= 3.0 for sample in training())
+    transposed = training(first_index="displacement")
+    np.testing.assert_array_equal(transposed[0].tensors, before[0].tensors.transpose(0, 2, 1))
+    np.testing.assert_array_equal(training()[0].tensors, before[0].tensors)
+
+    moved = [labelled_crystal(k) for k in range(5)]
+    for atoms in moved:
+        atoms.positions[0, 0] += 0.25
+    written(
+        path,
+        [
+            with_born_effective_charges(a, born_effective_charges(labelled_crystal(k)))
+            for k, a in enumerate(moved)
+        ],
+    )
+    assert not np.array_equal(training().structures[0].positions, before.structures[0].positions)
+
+    built = []
+    build = module.cached_samples
+    monkeypatch.setattr(module, "cached_samples", lambda *a: built.append(a[1]) or build(*a))
+    training()
+    monkeypatch.setattr(module, "code_version", lambda *names: f"another version of {names}")
+    training()
+    assert len(set(built)) == 2
+
+
+def test_the_second_opening_reads_and_builds_nothing(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.extxyz", [labelled_crystal(k) for k in range(5)])
+    first = load_dataset(Config(data=DataConfig(path)))
+    for name in ("scan_structures", "build_graph"):
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("not from the cache"))
+    monkeypatch.setattr("equivar_jax.graph_table.build_graph", lambda *_: pytest.fail("not from the cache"))
+    monkeypatch.setattr("equivar_jax.set_aside.check_labels", lambda *_: pytest.fail("not from the cache"))
+    monkeypatch.setattr(
+        "equivar_jax.set_aside.cross_duplicates", lambda *_: pytest.fail("not from the cache")
+    )
+    again = load_dataset(Config(data=DataConfig(path)))
+    assert again.statistics == first.statistics
+
+
+def test_the_check_command_needs_its_word(complaint):
+    assert "python -m equivar_jax.data check FILE" in complaint(main, "chekc", "file")
+
+
+def test_the_check_command_prints_and_writes(labelled_file, tmp_path, capsys):
+    main(["check", str(labelled_file), "--output", str(tmp_path / "report")])
+    printed = capsys.readouterr().out
+    assert "5 structures: 5 kept, 0 set aside" in printed
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"set_aside.csv", "hygiene.png"}
 
 
 def parts(dataset):

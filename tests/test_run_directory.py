@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from equivar_jax.config import Config, DataConfig, from_dict
+from equivar_jax.config import Config, DataConfig
 from equivar_jax.data import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.run_directory import (
@@ -14,6 +14,7 @@ from equivar_jax.run_directory import (
     new_run_directory,
     read_records,
 )
+from equivar_jax.settings import from_dict
 
 
 def test_a_run_without_a_name_is_called_by_config_and_date(tmp_path, monkeypatch):

@@ -19,10 +19,11 @@ from conftest import labelled_crystal
 from equivar_jax import load, loop, train
 from equivar_jax import predict as prediction
 from equivar_jax.checkpoint import read_checkpoint
-from equivar_jax.config import Config, from_dict, load_config
+from equivar_jax.config import Config, load_config
 from equivar_jax.data import load_structures
 from equivar_jax.io import write_structures
 from equivar_jax.run_directory import read_records
+from equivar_jax.settings import from_dict
 from equivar_jax.structures import born_effective_charges
 
 # One interaction compiles fast, and without a schedule the program is the same for any number of epochs.
@@ -109,6 +110,7 @@ def test_a_run_leaves_all_its_files(trained):
         "metrics.jsonl",
         "parity.png",
         "split.json",
+        "set_aside.csv",
         "validation.json",
     }
     for name in ("history.png", "parity.png"):
@@ -270,7 +272,7 @@ def test_a_network_fitted_to_one_structure_writes_its_tensors_in_the_order_of_th
     write_structures(path, [labelled_crystal()])
     # Within 4 Å every atom sees too much to have any symmetry left, so that all tensors can be reached.
     words = ("--config", "test.py", "--train.epochs", 500, "--train.learning_rate", 0.01)
-    data = ("--data.path", path, "--data.validation_path", path)
+    data = ("--data.path", path, "--data.validation_path", path, "--data.hygiene.enabled", "False")
     assert run(*words, *data, "--model.channels", 8, "--model.cutoff", 4, "--run-dir", folder)[0] == 0
     best = read_checkpoint(folder)[1].validation_mae
     assert best < 0.02

@@ -1,0 +1,178 @@
+"""`check_labels`: every rule over every structure."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+from tqdm import tqdm
+
+from equivar_jax.config import HygieneConfig
+from equivar_jax.errors import InputError
+from equivar_jax.hygiene import rules
+from equivar_jax.hygiene.duplicates import cross_findings, duplicates
+from equivar_jax.hygiene.findings import Finding, HygieneReport, Measurements, unreadable_finding
+from equivar_jax.hygiene.fingerprints import Fingerprint, composition, fingerprint
+from equivar_jax.hygiene.surroundings import surroundings
+from equivar_jax.hygiene.symmetry import symmetry_deviation
+from equivar_jax.hygiene.transposition import agreement, axial_vectors, expected_axial_vectors, index_order
+from equivar_jax.structures import born_effective_charges, source
+
+Predict = Callable[[Sequence[Atoms]], Sequence[Float[np.ndarray, "_ 3 3"]]]
+"""Tensors [atom, field, displacement] in e for each structure, from a trained model (`load(run).predict`)."""
+
+
+class _Checked(NamedTuple):
+    """What the rules for single structures say of one."""
+
+    findings: list[Finding]
+    sum_rule: float = np.nan
+    largest: float = np.nan
+    symmetry: float = np.nan
+    agreement: float = np.nan
+    fingerprint: Fingerprint | None = None
+
+
+def check_labels(
+    structures: Sequence[Atoms],
+    config: HygieneConfig,
+    progress: bool = False,
+    *,
+    unreadable: Sequence[InputError] = (),
+    predict: Predict | None = None,
+) -> HygieneReport:
+    """Find broken, rotated, transposed and duplicate labels.
+
+    Set aside are: what could not be read, violations of the sum rule, components beyond a bound, tensors
+    without the symmetry of their crystal, and among what is left all but the first of equal structures (all
+    of them if their labels contradict each other). Pointed at, but kept, are near-duplicates, tensors that
+    look transposed, and structures with rare elements (set aside with `refuse_rare`).
+
+    Args:
+        structures: With Born effective charges [atom, field, displacement] in e; those without any are
+            counted and not kept.
+        config: The tolerances (`enabled` is for the caller to heed).
+        progress: Show a bar.
+        unreadable: What readers refused, to be reported with the rest.
+        predict: A trained model to compare antisymmetric parts with, instead of the built-in expectation.
+
+    Returns:
+        Findings, places of the structures to keep, and the measured values.
+    """
+    tensors = [born_effective_charges(atoms) for atoms in structures]
+    labelled = [index for index, label in enumerate(tensors) if label is not None]
+    predicted = _predictions([structures[index] for index in labelled], predict)
+    checked: dict[int, _Checked] = {}
+    bar = tqdm(labelled, desc="checking labels", unit="structure", disable=not progress)
+    for index, prediction in zip(bar, predicted, strict=True):
+        checked[index] = _check(index, structures[index], tensors[index], prediction, config)
+    prints = [one.fingerprint for one in checked.values() if one.fingerprint and not _refused(one.findings)]
+    counts = rules.element_counts([structures[index] for index in labelled])
+    findings = [unreadable_finding(error) for error in unreadable]
+    findings += [finding for one in checked.values() for finding in one.findings]
+    findings += duplicates(prints, config)
+    for index in labelled:
+        findings += rules.rare_elements(index, structures[index], counts, config)
+    sound = [index for index, one in checked.items() if np.isfinite(one.agreement)]
+    return HygieneReport(
+        sources=tuple(source(atoms) for atoms in structures),
+        findings=tuple(findings),
+        unlabelled=tuple(index for index, label in enumerate(tensors) if label is None),
+        measurements=_measurements(len(structures), checked),
+        elements=counts,
+        index_order=index_order(
+            [composition(structures[index]) for index in sound],
+            [checked[index].agreement for index in sound],
+            config.transposition,
+        ),
+    )
+
+
+def cross_duplicates(
+    training: Sequence[Atoms], validation: Sequence[Atoms], config: HygieneConfig
+) -> list[Finding]:
+    """Validation structures that a training structure equals, or nearly equals.
+
+    Args:
+        training: Labelled structures.
+        validation: Labelled structures.
+        config: The tolerances.
+
+    Returns:
+        Refusals, `index` being the place in `validation`.
+
+    Raises:
+        InputError: a structure with two atoms at one place, or without Born effective charges.
+    """
+    return cross_findings(_fingerprints(training), _fingerprints(validation), config)
+
+
+def _fingerprints(structures: Sequence[Atoms]) -> list[Fingerprint]:
+    """The fingerprint of every structure."""
+    found = []
+    for index, atoms in enumerate(structures):
+        tensors = born_effective_charges(atoms)
+        if tensors is None:
+            raise InputError(f"{source(atoms)}: no Born effective charges to compare; remove it")
+        near = surroundings(atoms)
+        found.append(fingerprint(index, atoms, near, tensors, expected_axial_vectors(near, tensors)))
+    return found
+
+
+def _predictions(structures: Sequence[Atoms], predict: Predict | None) -> Sequence[np.ndarray | None]:
+    """A model's tensors of every structure, or None for each if there is no model."""
+    return [None] * len(structures) if predict is None else predict(structures)
+
+
+def _check(
+    index: int,
+    atoms: Atoms,
+    tensors: Float[np.ndarray, "atoms 3 3"],
+    prediction: Float[np.ndarray, "atoms 3 3"] | None,
+    config: HygieneConfig,
+) -> _Checked:
+    """All rules that need one structure only."""
+    if not np.isfinite(tensors).all():
+        reason = "Born effective charges that are not finite; remove the frame or repair its label"
+        return _Checked([Finding(index, source(atoms), "unreadable", reason, refused=True)])
+    try:
+        near = surroundings(atoms)
+    except InputError as error:
+        return _Checked([Finding(index, source(atoms), "unreadable", _reason(error), refused=True)])
+    excess = rules.sum_rule_excess(atoms, tensors)
+    deviation = symmetry_deviation(atoms, tensors, config.symprec)
+    expected = expected_axial_vectors(near, tensors)
+    agreed = agreement(axial_vectors(tensors), expected if prediction is None else axial_vectors(prediction))
+    findings = [
+        *rules.sum_rule(index, atoms, excess, config),
+        *rules.component(index, atoms, tensors, config),
+        *rules.symmetry(index, atoms, deviation, config),
+    ]
+    # What the other rules refuse has no say about the index order.
+    agreed = np.nan if findings else agreed
+    return _Checked(
+        findings if findings else rules.transposed(index, atoms, agreed, config),
+        excess,
+        float(np.abs(tensors).max()),
+        np.nan if deviation is None else deviation,
+        agreed,
+        fingerprint(index, atoms, near, tensors, expected),
+    )
+
+
+def _refused(findings: Sequence[Finding]) -> bool:
+    """Whether one of the findings sets the structure aside."""
+    return any(finding.refused for finding in findings)
+
+
+def _reason(error: InputError) -> str:
+    """The message without the place that it begins with."""
+    return unreadable_finding(error).reason
+
+
+def _measurements(count: int, checked: dict[int, _Checked]) -> Measurements:
+    """One value for each structure, NaN where nothing was measured."""
+    nothing = _Checked([])
+    values = [checked.get(index, nothing)[1:5] for index in range(count)]
+    return Measurements(*np.array(values, dtype=np.float64).reshape(-1, 4).T)

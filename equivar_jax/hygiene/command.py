@@ -1,0 +1,122 @@
+"""Check files before learning from them: `python -m equivar_jax.data check FILE`.
+
+Prints how many structures of each file each rule objects to, and the worst of them; writes every finding to
+`set_aside.csv`, and draws what was measured in `hygiene.png`.
+"""
+
+import argparse
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+from ase import Atoms
+
+from equivar_jax.cli import OptionParser
+from equivar_jax.config import Config, DataConfig, FirstIndex, HygieneConfig, check_config
+from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
+from equivar_jax.hygiene.check import check_labels
+from equivar_jax.hygiene.findings import RULES, HygieneReport
+from equivar_jax.hygiene.picture import plot_hygiene
+from equivar_jax.io import scan_structures
+
+PICTURE = "hygiene.png"
+# From here on it takes long enough to show a bar.
+_SHOW_PROGRESS_FROM = 500
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; write `set_aside.csv` and `hygiene.png`."""
+    parser = _parser()
+    with exit_on_input_error():
+        options = parser.parse_args(arguments)
+        config = HygieneConfig(**{name: getattr(options, name) for name in _tolerances()})
+        check_config(Config(data=DataConfig(hygiene=config)))
+        structures, unreadable = _read(options)
+        report = check_labels(
+            structures, config, progress=len(structures) >= _SHOW_PROGRESS_FROM, unreadable=unreadable
+        )
+        print(_by_file(report))
+        print(report.table())
+        folder = Path(options.output)
+        with input_error_unless_writable(folder, "--output"):
+            folder.mkdir(parents=True, exist_ok=True)
+        written = [report.write(folder)]
+        if report.elements:
+            written.append(folder / PICTURE)
+            plot_hygiene(report, config, written[-1], ", ".join(Path(name).name for name in options.files))
+        print("written: " + ", ".join(map(str, written)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Files, how to read them, where to write, and every tolerance."""
+    parser = OptionParser(prog="python -m equivar_jax.data check", description=__doc__)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="file, folder or glob with labels")
+    parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
+    parser.add_argument(
+        "--first-index",
+        choices=get_args(FirstIndex),
+        help="what the first index of a stored tensor is, where the format leaves it open",
+    )
+    parser.add_argument(
+        "--output", default=".", help=f"folder for set_aside.csv and {PICTURE}; default: this one"
+    )
+    defaults = HygieneConfig()
+    for name, kind in _tolerances().items():
+        default = getattr(defaults, name)
+        option = f"--{name.replace('_', '-')}"
+        where = f"see --data.hygiene.{name} of equivar_jax.train"
+        if kind is bool:
+            parser.add_argument(option, action="store_true", help=where)
+        else:
+            parser.add_argument(option, type=kind, default=default, help=f"{where}; default: {default}")
+    return parser
+
+
+def _tolerances() -> dict[str, type]:
+    """Name -> type of every setting of hygiene but `enabled`: whoever asks for a check gets one."""
+    hints = get_type_hints(HygieneConfig)
+    names = [setting.name for setting in dataclasses.fields(HygieneConfig)]
+    return {name: hints[name] for name in names if name != "enabled"}
+
+
+def _read(options: argparse.Namespace) -> tuple[list[Atoms], list[InputError]]:
+    """All structures of all files, and what could not be read."""
+    structures: list[Atoms] = []
+    unreadable: list[InputError] = []
+    for name in options.files:
+        for found in scan_structures(name, options.key, options.first_index):
+            if isinstance(found, InputError):
+                unreadable.append(found)
+            else:
+                structures.append(found)
+    return structures, unreadable
+
+
+def _by_file(report: HygieneReport) -> str:
+    """Counts of structures, and of findings of each rule, for each file and altogether."""
+    kept, unlabelled = set(report.kept), set(report.unlabelled)
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    for index, where in enumerate(report.sources):
+        counts = rows[_file(where)]
+        counts["structures"] += 1
+        counts["kept"] += index in kept
+        counts["no label"] += index in unlabelled
+    for finding in report.findings:
+        rows[_file(finding.source)][finding.rule] += 1
+    if len(rows) > 1:
+        rows["all"] = sum(rows.values(), Counter())
+    columns = ["structures", "kept", "no label", *RULES]
+    columns = [name for name in columns if name == "structures" or any(row[name] for row in rows.values())]
+    width = max(len(name) for name in [*rows, "file"])
+    lines = ["  ".join([f"{'file':<{width}}", *columns])]
+    for name, row in rows.items():
+        numbers = [f"{row[column]:>{len(column)}}" for column in columns]
+        lines.append("  ".join([f"{name:<{width}}", *numbers]))
+    return "\n".join(lines) + "\n"
+
+
+def _file(where: str) -> str:
+    """The file of a source such as "data/a.extxyz, frame 3"."""
+    return where.partition(", frame ")[0]

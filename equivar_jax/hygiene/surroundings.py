@@ -1,0 +1,53 @@
+"""The neighbours of every atom, of which the fingerprints and the expected antisymmetric parts are made."""
+
+from dataclasses import dataclass
+
+import jraph
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float, Int
+
+from equivar_jax.graph import build_graph
+
+RADIUS = 5.0
+"""Å; what is farther away is no neighbour."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Every neighbour within `RADIUS` of every atom, periodic images included, sorted by the central atom."""
+
+    numbers: Int[np.ndarray, " atoms"]
+    centres: Int[np.ndarray, " pairs"]
+    neighbours: Int[np.ndarray, " pairs"]
+    lengths: Float[np.ndarray, " pairs"]
+    """Å."""
+    directions: Float[np.ndarray, "pairs 3"]
+    """Unit vectors from the centre to the neighbour."""
+
+    def sum(self, values: Float[np.ndarray, "pairs *rest"]) -> Float[np.ndarray, "atoms *rest"]:
+        """Add up a quantity of each pair over the neighbours of each atom."""
+        total = np.zeros((len(self.numbers), *values.shape[1:]))
+        if len(values):
+            starts = np.searchsorted(self.centres, np.arange(len(self.numbers)))
+            there = np.bincount(self.centres, minlength=len(self.numbers)) > 0
+            total[there] = np.add.reduceat(values, starts[there])
+        return total
+
+
+def surroundings(atoms: Atoms) -> Surroundings:
+    """The neighbours of every atom of a structure.
+
+    Raises:
+        InputError: what `build_graph` refuses: two atoms at one place, for one.
+    """
+    graph: jraph.GraphsTuple = build_graph(atoms, RADIUS)
+    vectors = graph.edges["vectors"]
+    lengths = np.linalg.norm(vectors, axis=1)
+    return Surroundings(
+        graph.nodes["species"].astype(np.int64),
+        graph.receivers.astype(np.int64),
+        graph.senders.astype(np.int64),
+        lengths,
+        vectors / lengths[:, None],
+    )

@@ -1,0 +1,75 @@
+"""Frozen dataclasses as settings: names, types in words, JSON and back. Knows no particular setting."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable
+from typing import Any, Literal, TypeVar
+
+from equivar_jax.errors import InputError
+
+T = TypeVar("T")
+
+_UNIONS = (types.UnionType, typing.Union)
+"""`int | None` is the first kind, a `Literal` with `| None` the second."""
+_TYPE_NAMES = {int: "an integer", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
+
+
+def setting_types(kind: type, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> type of every setting below a dataclass."""
+    found: dict[str, Any] = {}
+    for key, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            found |= setting_types(typing.cast(type, hint), f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = hint
+    return found
+
+
+def type_name(hint: Any) -> str:
+    """A setting's type in words: "an integer or None"."""
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(hint)))
+    if typing.get_origin(hint) in _UNIONS:
+        return " or ".join(type_name(part) for part in typing.get_args(hint))
+    return _TYPE_NAMES.get(hint, str(hint))
+
+
+def is_of_type(value: Any, hint: Any) -> bool:
+    """Whether a setting has its type; an integer is a number, too, but True is neither."""
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    if typing.get_origin(hint) in _UNIONS:
+        return any(is_of_type(value, part) for part in typing.get_args(hint))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as nested dictionaries, ready for JSON."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
+    """Rebuild a frozen dataclass from `to_dict`.
+
+    Raises:
+        InputError: a key that `kind` does not have (names the nearest), as of another program.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise InputError(f"{where}: unknown setting {key!r}{did_you_mean(key, hints)}")
+    nested = {
+        key: from_dict(hints[key], value, f"{where}.{key}") if dataclasses.is_dataclass(hints[key]) else value
+        for key, value in values.items()
+    }
+    return kind(**nested)
+
+
+def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
+    """`; did you mean ...?` for the choice nearest to `word`, or nothing when none is near."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.4)
+    return f"; did you mean '{prefix}{near[0]}'?" if near else ""
