@@ -119,7 +119,7 @@ def test_prediction_refuses_faulty_structures(faulty, trained, complaint, tmp_pa
 def test_files_that_are_not_there_are_named(trained, complaint, tmp_path, name):
     (tmp_path / "folder").mkdir()
     path = tmp_path / name
-    found = "is a directory" if name == "folder" else "no such file"
+    found = "no structure files in this folder" if name == "folder" else "no such file"
     for main, *words in (
         (train.main, "--config", "test.py", "--run-dir", tmp_path / "run", "--data.path", path),
         (evaluate.main, "--checkpoint", trained.folder, "--output", tmp_path / "out", "--data", path),

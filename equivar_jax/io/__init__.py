@@ -1,79 +1,110 @@
 """Reading and writing structures with Born effective charges.
 
 Every tensor that leaves a reader or enters a writer has index order [atom, field direction, displacement
-direction] and the unit e; see `equivar_jax.structures`. One file a format; a format is added by a line in the
-tables below.
+direction] and the unit e; see `equivar_jax.structures`. One file a format: the table of readers is
+`formats.FORMATS`, that of writers is below.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 from ase import Atoms
 
+from equivar_jax.config import FirstIndex
 from equivar_jax.errors import InputError
-from equivar_jax.io.ase_formats import read_with_ase
-from equivar_jax.io.csv import write_csv
-from equivar_jax.io.extxyz import BEC_KEYS, read_extxyz
-from equivar_jax.io.extxyz_writer import write_extxyz
-from equivar_jax.io.files import format_suffix, require_file
+from equivar_jax.io.files import base_name, format_suffix
+from equivar_jax.io.folders import means_several, structure_files
+from equivar_jax.io.formats import read_file
+from equivar_jax.io.options import ReadOptions
 
-__all__ = [
-    "BEC_KEYS",
-    "check_output",
-    "read_extxyz",
-    "read_structures",
-    "write_csv",
-    "write_extxyz",
-    "write_structures",
-]
+__all__ = ["check_output", "read_structures", "scan_structures", "structure_files", "write_structures"]
 
-_READERS: dict[str, Callable[[Path, str | None], list[Atoms]]] = {
-    ".extxyz": read_extxyz,
-    ".xyz": read_extxyz,
+# Suffix -> module of this package, function, and whether it compresses where the name ends in .gz or .zst.
+_WRITERS = {
+    ".csv": ("csv", "write_csv", True),
+    ".extxyz": ("extxyz_writer", "write_extxyz", True),
+    ".xyz": ("extxyz_writer", "write_extxyz", True),
+    ".traj": ("ase_writers", "write_trajectory", False),
+    ".db": ("ase_writers", "write_database", False),
+    ".born": ("phonopy_born_writer", "write_born", False),
 }
-_WRITERS: dict[str, Callable[[Path, Iterable[Atoms]], None]] = {
-    ".csv": write_csv,
-    ".extxyz": write_extxyz,
-    ".xyz": write_extxyz,
-}
+_COMPRESSED = (".gz", ".zst")
 
 
-def read_structures(path: str | os.PathLike[str], key: str | None = None) -> list[Atoms]:
-    """Read every structure of a file.
+def read_structures(
+    path: str | os.PathLike[str], key: str | None = None, first_index: FirstIndex | None = None
+) -> list[Atoms]:
+    """Read every structure of a file, of the files of a folder, or of those that a pattern matches.
 
-    Extended XYZ (`.extxyz`, `.xyz`, also compressed) brings its labels with it; every other structure file
-    that `ase.io.read` knows (CIF, POSCAR, ...) is read without labels.
+    The format is told by name and content, through compression (gzip, bzip2, xz, zstd); `formats.FORMATS`
+    lists those that bring labels. Every other structure file that `ase.io.read` knows (CIF, POSCAR, ...) is
+    read without labels.
 
     Args:
-        path: the file.
-        key: the extended XYZ column that holds the Born effective charges; by default the one of `BEC_KEYS`
-            that is there.
+        path: a file, a folder or a pattern; see `structure_files`.
+        key: the extended XYZ column or the entry of an ASE database that holds the Born effective charges; by
+            default the usual names are looked for. A structure without it has no label.
+        first_index: "field" or "displacement", what the first index of a stored tensor is, for formats that
+            leave it open (extended XYZ, there "field" by default); those that state it refuse this.
 
     Returns:
-        The structures in the order of the file. `atoms.info["source"]` of each says "<path>, frame <k>", k
+        The structures in the order of the files. `atoms.info["source"]` of each says "<path>, frame <k>", k
         from 0. A label, where there is one, is at `structures.born_effective_charges(atoms)`: float64, shape
         (N, 3, 3), [atom, field, displacement], in e.
 
     Raises:
-        InputError: the file cannot be used; one line says where, why, and how to mend it.
+        InputError: something cannot be used; one line says where, why, and how to mend it.
     """
-    path = Path(path)
-    require_file(path)
-    read = _READERS.get(format_suffix(path), read_with_ase)
-    return read(path, key)
+    structures = []
+    for found in scan_structures(path, key, first_index):
+        if isinstance(found, InputError):
+            raise found
+        structures.append(found)
+    return structures
+
+
+def scan_structures(
+    path: str | os.PathLike[str], key: str | None = None, first_index: FirstIndex | None = None
+) -> Iterator[Atoms | InputError]:
+    """Go through structures one by one, with the reason in the place of each that cannot be used.
+
+    Args:
+        path: a file, a folder or a pattern; see `structure_files`.
+        key: as for `read_structures`.
+        first_index: as for `read_structures`.
+
+    Yields:
+        Structures as `read_structures` gives them, and an `InputError` in the place of a frame that cannot be
+        used. Of a folder or pattern, a file that cannot be read (on) is one `InputError`, too, and the next
+        file follows; what came before from that file is good.
+
+    Raises:
+        InputError: a single file cannot be read (on), or there are no files.
+    """
+    path, options = Path(path), ReadOptions(key, first_index)
+    if not means_several(path):
+        yield from read_file(path, options)
+        return
+    for file in structure_files(path):
+        try:
+            yield from read_file(file, options)
+        except InputError as error:
+            yield error
 
 
 def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[Atoms]) -> None:
-    """Write structures with their Born effective charges, in the format that the suffix names.
+    """Write structures with their Born effective charges, in the format that the name says.
 
     Args:
-        path: the file to write, `.extxyz` or `.xyz` (see `write_extxyz`) or `.csv` (see `write_csv`), with
-            `.gz` after it for a gzipped one. It appears only when it is complete.
+        path: the file to write: `.extxyz` or `.xyz` (see `write_extxyz`), `.csv` (see `write_csv`), each
+            compressed if `.gz` or `.zst` follows, `.traj` or `.db` (see `ase_writers`), or `BORN` or `.born`
+            for one structure (see `write_born`). It appears only when it is complete.
         structures: one structure or several.
 
     Raises:
-        InputError: another suffix, nothing to write, or a structure that the format cannot hold.
+        InputError: another name, nothing to write, or a structure that the format cannot hold.
     """
     path = Path(path)
     _writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
@@ -86,7 +117,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
         path: the file to write.
 
     Raises:
-        InputError: another suffix, a folder of this name, or no folder to write it into.
+        InputError: another name, a folder of this name, or no folder to write it into.
     """
     path = Path(path)
     _writer(path)
@@ -98,10 +129,14 @@ def check_output(path: str | os.PathLike[str]) -> None:
 
 def _writer(path: Path) -> Callable[[Path, Iterable[Atoms]], None]:
     """What writes a file of this name."""
-    write = _WRITERS.get(format_suffix(path))
-    if write is None or path.suffix.lower() in (".bz2", ".xz"):
-        possible = ", ".join(sorted(_WRITERS))
+    suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
+    compression = path.suffix.lower() if base_name(path) != path.name else ""
+    if suffix not in _WRITERS or (compression and not (_WRITERS[suffix][2] and compression in _COMPRESSED)):
+        compressible = ", ".join(sorted(name for name, (*_, packs) in _WRITERS.items() if packs))
+        others = ", ".join(sorted(name for name, (*_, packs) in _WRITERS.items() if not packs))
         raise InputError(
-            f"{path}: cannot write a file of this name; use one of {possible} (or these with .gz)"
+            f"{path}: cannot write a file of this name; use one of {compressible} (or these with "
+            f"{' or '.join(_COMPRESSED)}), {others} or BORN"
         )
-    return write
+    module, function, _ = _WRITERS[suffix]
+    return getattr(import_module(f"equivar_jax.io.{module}"), function)

@@ -1,52 +1,107 @@
-"""Reader of structure files without labels, through `ase.io.read`: CIF, POSCAR, trajectories and the rest."""
+"""Reader of bare structures through `ase.io`: CIF, POSCAR and every other format that ASE knows."""
 
+import warnings
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import ase.io
 from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, ioformats, match_magic
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.files import excerpt
-from equivar_jax.structures import BEC, SOURCE, check_structure
+from equivar_jax.io.files import base_name, excerpt, format_suffix, plain_file
+from equivar_jax.io.labels import unlabelled
+from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
+from equivar_jax.structures import SOURCE, check_structure
+
+# ASE's names of formats whose files in a folder are taken for structures. Others that ASE can read carry
+# names that all sorts of files have (`.in`, `.out`, `.log`, `.dat`, ...) and have to be named one by one.
+_STRUCTURES = {
+    "abinit-in", "abinit-out", "aims-output", "castep-cell", "castep-castep", "cif", "espresso-in",
+    "espresso-out", "lammps-dump-text", "proteindatabank", "vasp", "vasp-xdatcar", "xsf",
+}  # fmt: skip
+_SUFFIXES = {".cif", ".pdb", ".cell", ".castep", ".xsf", ".vasp", ".poscar", ".pwi", ".pwo"}
 
 
-def read_with_ase(path: Path, key: str | None = None) -> list[Atoms]:
-    """Read every frame of a structure file that ASE knows, without labels.
+def recognises_bare_structure(path: Path, head: bytes) -> bool:
+    """Whether a file is of one of the structure formats of ASE that name or content tell without doubt."""
+    name = base_name(path)
+    if any(form.match_name(name) for key, form in ioformats.items() if key in _STRUCTURES):
+        return True
+    if format_suffix(path) in _SUFFIXES:
+        return True
+    try:
+        return match_magic(head).name in _STRUCTURES
+    except UnknownFileTypeError:
+        return False
+
+
+def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read the frames of a structure file that ASE knows, without labels.
 
     Born effective charges that ASE may find in such a file are removed: the index order of each format has to
     be established by a reader of its own.
 
     Args:
-        path: the file; ASE tells the format from the name or the content.
-        key: must be None, since only extended XYZ has columns to choose from.
+        path: the file, plain or compressed; ASE tells the format from the name or the content.
+        options: must be empty, since there are no labels to choose or to order.
 
-    Returns:
-        The structures in the order of the file, each with `atoms.info["source"]`.
+    Yields:
+        The structures in the order of the file, each with `atoms.info["source"]`, and an `InputError` in the
+        place of one that is unusable.
 
     Raises:
-        InputError: a key was given, ASE cannot read the file, or a structure is unusable.
+        InputError: an option was given, or ASE cannot read the file (on).
     """
-    if key is not None:
-        raise InputError(
-            f"{path}: key {key!r} chooses a column of an extended XYZ file (.extxyz, .xyz), and this is "
-            "another format; leave out the key or convert the labels to extended XYZ"
-        )
-    try:
-        # "@" in a file name is part of the name here, not ASE's frame selection.
-        frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True)
-    except Exception as error:
-        # ASE's several dozen parsers have no common exception: what a damaged file raises depends on the line
-        # of the parser that met it (KeyError, IndexError, AssertionError, ...).
-        raise InputError(
-            f"{path}: not a structure file that ASE can read ({type(error).__name__}: "
-            f"{excerpt(str(error), 120)}); check the content and the suffix"
-        ) from None
-    frames = [frames] if isinstance(frames, Atoms) else list(frames)
-    if not frames:
+    refuse_key(path, options)
+    refuse_first_index(path, options)
+    count = 0
+    with plain_file(path) as plain:
+        _check_atom_counts(path, plain)
+        for atoms in _frames(path, plain):
+            atoms.info[SOURCE] = f"{path}, frame {count}"
+            count += 1
+            try:
+                check_structure(atoms)
+            except InputError as error:
+                yield error
+            else:
+                yield unlabelled(atoms)
+    if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
-    for index, atoms in enumerate(frames):
-        atoms.info[SOURCE] = f"{path}, frame {index}"
-        if atoms.calc is not None:
-            atoms.calc.results.pop(BEC, None)
-        check_structure(atoms)
-    return frames
+
+
+def _check_atom_counts(path: Path, plain: Path) -> None:
+    """Refuse a POSCAR or XDATCAR of more atoms than it has bytes, for which ASE would take gigabytes."""
+    by_name = any(ioformats[form].match_name(plain.name) for form in ("vasp", "vasp-xdatcar"))
+    if not by_name and format_suffix(plain) not in (".vasp", ".poscar"):
+        return
+    with plain.open("rb") as lines:
+        for words in (line.split() for line in islice(lines, 5, 7)):
+            atoms = sum(map(int, words)) if all(map(bytes.isdigit, words)) else 0
+            if atoms > plain.stat().st_size:
+                raise InputError(
+                    f"{path}: announces {atoms} atoms, more than it has bytes; repair the counts"
+                )
+
+
+def _frames(path: Path, plain: Path) -> Iterator[Atoms]:
+    """What ASE makes of a plain file; its complaints are about `path`."""
+    # "@" in a file name is part of the name here, not ASE's frame selection.
+    frames = ase.io.iread(str(plain), index=":", do_not_split_by_at_sign=True)
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # parsers warn of settings that leave the structure as it is
+                atoms = next(frames)
+        except StopIteration:
+            return
+        except Exception as error:
+            # ASE's several dozen parsers have no common exception: what a damaged file raises depends on the
+            # line of the parser that met it (KeyError, IndexError, AssertionError, ...).
+            raise InputError(
+                f"{path}: not a structure file that ASE can read ({type(error).__name__}: "
+                f"{excerpt(str(error), 120)}); check the content and the suffix"
+            ) from None
+        yield atoms

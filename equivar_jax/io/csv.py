@@ -24,7 +24,7 @@ def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
     `atom` (from 0), names a line without ambiguity.
 
     Args:
-        path: the file to write, gzipped if it is named `.gz`.
+        path: the file to write, compressed if it is named `.gz` or `.zst`.
         structures: structures with Born effective charges, [atom, field, displacement] in e.
 
     Raises:

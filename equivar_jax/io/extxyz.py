@@ -1,26 +1,31 @@
 """Reader of extended XYZ: ASE parses each frame, the label moves to its standard place.
 
 Index order in the file: nine columns an atom, row-major, **first index the field direction**, second the
-displacement direction (xx xy xz yx ...), in e. This is the order of all the keys in `BEC_KEYS`.
+displacement direction (xx xy xz yx ...), in e. This is the order of all the keys in `BEC_KEYS`; a user who
+knows better of a column says so by `first_index`. Tensors in the comment line: see `equivar_training`.
 """
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict
+
+# `ase.io.read` would need the text of a frame twice more, to search it for frames; 1,000,000 atoms take
+# 0.9 GB less without.
+from ase.io.extxyz import REV_PROPERTY_NAME_MAP, _read_xyz_frame, key_val_str_to_dict
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.files import excerpt, open_text
-from equivar_jax.structures import BEC, SOURCE, check_structure, with_born_effective_charges
+from equivar_jax.io.equivar_training import UnknownIndexOrderError, has_target, with_target
+from equivar_jax.io.files import excerpt, format_suffix, open_text
+from equivar_jax.io.labels import labelled, unlabelled
+from equivar_jax.io.options import ReadOptions
+from equivar_jax.structures import BEC, SOURCE, check_structure
 
 # Column names in the wild: ASE; NequIP and Allegro-pol; e3nn-models; GPUMD and MACE-LES; MACE-Field.
 BEC_KEYS = (BEC, "born_charge", "becs", "bec", "REF_becs", "REF_bec")
@@ -28,6 +33,9 @@ BEC_KEYS = (BEC, "born_charge", "becs", "bec", "REF_becs", "REF_bec")
 _PLAIN_XYZ = "species:S:1:pos:R:3"
 _NUMBER_OF_ATOMS = re.compile(r"[0-9]{1,9}")
 _COLUMN_WIDTH = re.compile(r"[1-9][0-9]{0,5}")
+_CONTENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d{1,9}[ \t]*\r?\n[^\n]*\b(?:Properties|Lattice)\s*=")
+# Python reads "1_5" as 15, and ASE drops a backslash, so that one damaged byte would make another number.
+_FALSE_DIGIT = re.compile(r"""\b(Lattice|target)\s*=\s*(?:["'{\[][^"'{}=]*|\S*)(?:\d_\d|\\[\d.eE+-])""")
 
 
 class _Column(NamedTuple):
@@ -46,8 +54,13 @@ class _Frame(NamedTuple):
     rows: list[str]
 
 
-def read_extxyz(path: Path, key: str | None = None) -> list[Atoms]:
-    """Read every frame of an extended XYZ file.
+def recognises_extxyz(path: Path, head: bytes) -> bool:
+    """Whether a file is named or begins like extended XYZ (plain XYZ must be named so)."""
+    return format_suffix(path) in (".extxyz", ".xyz") or _CONTENT.match(head) is not None
+
+
+def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read the frames of an extended XYZ file one by one.
 
     Frames without a label are legal (they are what one predicts for). Other columns, the entries of the
     comment line and ASE's own results (energy, forces, ...) are kept where ASE puts them; a `source` entry is
@@ -55,23 +68,34 @@ def read_extxyz(path: Path, key: str | None = None) -> list[Atoms]:
 
     Args:
         path: the file, plain or compressed.
-        key: the column that holds the Born effective charges; by default the one of `BEC_KEYS` that is there.
+        options: `key` is the column that holds the Born effective charges, and a frame without it has no
+            label; by default it is the one of `BEC_KEYS` that is there, else the entry `target` of the
+            comment. `first_index` is that of the stored tensors, by default the field.
 
-    Returns:
+    Yields:
         The structures, float64. Labels are ASE results of shape (N, 3, 3), [atom, field, displacement], in e;
-        the column itself is gone from `atoms.arrays`. `atoms.info["source"]` says "<path>, frame <k>".
+        the column itself is gone from `atoms.arrays`. `atoms.info["source"]` says "<path>, frame <k>". In
+        the place of a frame that cannot be used an `InputError`: a line that does not fit `Properties`, an
+        unknown element, a label of another width, several labels and no key, numbers that are not finite, or
+        what `check_structure` refuses.
 
     Raises:
-        InputError: the file or a frame cannot be used: not text, cut short, a line that does not fit
-            `Properties`, an unknown element, a label of another width, several labels and no key, numbers
-            that are not finite, or what `check_structure` refuses.
+        InputError: the file cannot be read on: not text, damaged, cut short, or no count where one must be.
     """
-    path = Path(path)
-    with open_text(path) as handle:
-        structures = [_structure(frame, key) for frame in _frames(handle, path)]
-    if not structures:
+    count = 0
+    with open_text(path, errors="surrogateescape") as handle:
+        for frame in _frames(handle, path):
+            count += 1
+            found: Atoms | InputError
+            try:
+                found = _structure(frame, options)
+            except UnknownIndexOrderError:
+                raise
+            except InputError as error:
+                found = error
+            yield found
+    if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
-    return structures
 
 
 def _frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
@@ -83,6 +107,8 @@ def _frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
         if not count:
             continue
         where = f"{path}, frame {index}"
+        if not _is_text(line):
+            raise InputError(f"{where}: not a text file; name a structure file, in UTF-8")
         if not _NUMBER_OF_ATOMS.fullmatch(count):
             raise InputError(
                 f"{where}: expected a line with the number of atoms, found {excerpt(count)}; "
@@ -99,21 +125,25 @@ def _frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
         index += 1
 
 
-def _structure(frame: _Frame, key: str | None) -> Atoms:
+def _structure(frame: _Frame, options: ReadOptions) -> Atoms:
     """One frame as a checked structure, with its label if it has one."""
+    if not all(map(_is_text, (frame.comment, *frame.rows))):
+        raise InputError(f"{frame.where}: bytes that are no text in UTF-8; repair or remove the frame")
     with _parser_faults(frame):
         entries = key_val_str_to_dict(frame.comment)
+    _check_entries(frame, entries)
     columns = _columns(frame, entries.get("Properties", _PLAIN_XYZ))
     # Only plain XYZ may have columns without a meaning.
     _check_rows(frame, columns, exact=bool({"Properties", "Lattice"} & entries.keys()))
-    text = StringIO(f"{len(frame.rows)}\n{frame.comment}\n{''.join(frame.rows)}")
     with _parser_faults(frame):
-        atoms = ase.io.read(text, index=0, format="extxyz", properties_parser=lambda _comment: entries)
-    assert isinstance(atoms, Atoms)  # one index, one structure
+        lines = chain([frame.comment], frame.rows)
+        atoms = _read_xyz_frame(lines, len(frame.rows), properties_parser=lambda _comment: entries)
     atoms.info[SOURCE] = frame.where
     check_structure(atoms)
-    name = _label_column(frame, columns, key)
-    return atoms if name is None else _labelled(atoms, name)
+    name = _label_column(frame, columns, options.key)
+    if name is not None:
+        return _with_column(atoms, name, options)
+    return with_target(atoms, options) if has_target(atoms, options) else unlabelled(atoms)
 
 
 @contextmanager
@@ -130,9 +160,23 @@ def _parser_faults(frame: _Frame) -> Iterator[None]:
         ) from None
 
 
+def _is_text(line: str) -> bool:
+    """Whether every byte of a line was UTF-8 (the others were read as lone surrogates)."""
+    return line.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in line)
+
+
+def _check_entries(frame: _Frame, entries: dict[str, Any]) -> None:
+    """Refuse numbers and periodicity that ASE would take for something else."""
+    pbc = entries.get("pbc", True)
+    if not (isinstance(pbc, bool) or (np.shape(pbc) == (3,) and np.isin(pbc, (0, 1)).all())):
+        raise InputError(f"{frame.where}: pbc={excerpt(str(pbc))} is not three of T and F; repair it")
+    if false := _FALSE_DIGIT.search(frame.comment):
+        raise InputError(f"{frame.where}: {false[1]} has {false[0][-3:]!r} within a number; repair it")
+
+
 def _columns(frame: _Frame, properties: object) -> dict[str, _Column]:
     """The columns by name, from `Properties`, if positions and elements are among them."""
-    fields = properties.split(":") if isinstance(properties, str) else []
+    fields = properties.split(":") if isinstance(properties, str) and properties.isprintable() else []
     names, letters, widths = fields[::3], fields[1::3], fields[2::3]
     sound = (
         len(names) == len(letters) == len(widths) == len(set(names)) > 0
@@ -175,41 +219,41 @@ def _check_rows(frame: _Frame, columns: dict[str, _Column], exact: bool) -> None
                 f"{frame.where}: atom {atom} has the unknown element {excerpt(values[species.start])}; "
                 "use chemical symbols"
             )
+        if "_" in row or not row.isascii():
+            _check_digits(frame, columns, atom, values)
+
+
+def _check_digits(frame: _Frame, columns: dict[str, _Column], atom: int, values: list[str]) -> None:
+    """Refuse what Python takes for digits and nobody else does."""
+    for column in columns.values():
+        numbers = values[column.start : column.start + column.width] if column.letter in ("R", "I") else []
+        wrong = [number for number in numbers if "_" in number or not number.isascii()]
+        if wrong:
+            raise InputError(f"{frame.where}: {excerpt(wrong[0])} of atom {atom} is no number; repair it")
 
 
 def _label_column(frame: _Frame, columns: dict[str, _Column], key: str | None) -> str | None:
     """The name of the column with the label, or None if the frame has none."""
-    there = ", ".join(columns)
-    if key is None:
-        found = [name for name in BEC_KEYS if name in columns]
-        if len(found) > 1:
-            raise InputError(
-                f"{frame.where}: several columns of Born effective charges, {', '.join(found)}; "
-                "choose one by key"
-            )
-        if not found:
-            return None
-        key = found[0]
-    if key not in columns:
+    found = [name for name in (BEC_KEYS if key is None else (key,)) if name in columns]
+    if len(found) > 1:
         raise InputError(
-            f"{frame.where}: no column {key!r} for the Born effective charges; the columns there are {there}"
+            f"{frame.where}: several columns of Born effective charges, {', '.join(found)}; choose one by key"
         )
-    column = columns[key]
+    if not found:
+        return None
+    column = columns[found[0]]
     if column.width != 9 or column.letter not in ("R", "I"):
         raise InputError(
-            f"{frame.where}: column {key!r} is {column.letter}:{column.width}, expected R:9, the tensor of "
-            "an atom row-major with the field index first; write nine columns or choose another key"
+            f"{frame.where}: column {found[0]!r} is {column.letter}:{column.width}, expected R:9, the tensor "
+            "of an atom row-major with the field index first; write nine columns or choose another key"
         )
-    return key
+    return found[0]
 
 
-def _labelled(atoms: Atoms, name: str) -> Atoms:
-    """Move the nine columns `name` to ASE's results, shape (N, 3, 3), and keep the other results."""
-    results = {} if atoms.calc is None else dict(atoms.calc.results)
+def _with_column(atoms: Atoms, name: str, options: ReadOptions) -> Atoms:
+    """Move the nine columns `name` to the results."""
     # ASE knows the name born_effective_charges and puts the column into the results, but flat: (N, 9).
     in_ase = REV_PROPERTY_NAME_MAP.get(name, name)
+    results = {} if atoms.calc is None else atoms.calc.results
     flat = results.pop(in_ase) if in_ase in results else atoms.arrays.pop(in_ase)
-    labelled = with_born_effective_charges(atoms, np.asarray(flat, dtype=np.float64).reshape(-1, 3, 3))
-    assert labelled.calc is not None  # it carries the label
-    labelled.calc.results = {**results, BEC: labelled.calc.results[BEC]}
-    return labelled
+    return labelled(atoms, flat, options.first_index)

@@ -20,7 +20,8 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
-from equivar_jax.structures import BEC, check_structure, source, with_born_effective_charges
+from equivar_jax.io.labels import writable_label
+from equivar_jax.structures import BEC, check_structure, source
 
 # Names with a meaning of their own in the format; free columns and entries must not use them.
 _RESERVED_COLUMNS = {"species", "symbols", "pos", "positions", "Z", "numbers", "move_mask"}
@@ -38,7 +39,7 @@ def write_extxyz(path: Path, structures: Iterable[Atoms]) -> None:
     of the calculator; results that ASE's format does not know come back in `atoms.info`.
 
     Args:
-        path: the file to write, gzipped if it is named `.gz`.
+        path: the file to write, compressed if it is named `.gz` or `.zst`.
         structures: the structures, with or without labels.
 
     Raises:
@@ -80,13 +81,7 @@ def _label(atoms: Atoms, tensors: np.ndarray | None) -> _Columns:
     """The nine columns of the label, [field, displacement] row-major, or none."""
     if tensors is None:
         return []
-    if np.shape(tensors) != (len(atoms), 3, 3):
-        raise InputError(
-            f"{source(atoms)}: {BEC} has shape {np.shape(tensors)}, expected ({len(atoms)}, 3, 3); "
-            "attach it through equivar_jax.structures.with_born_effective_charges"
-        )
-    with_born_effective_charges(atoms, tensors)  # refuses what could not be read back: NaN, infinity
-    return [(BEC, "R", np.asarray(tensors, dtype=np.float64))]
+    return [(BEC, "R", writable_label(atoms, tensors))]
 
 
 def _move_mask(atoms: Atoms) -> _Columns:

@@ -2,25 +2,43 @@
 
 import bz2
 import gzip
+import io
 import lzma
+import os
+import shutil
 import stat
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+import zstandard
 
 from equivar_jax.errors import InputError
 
-COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz")
+COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+HEAD = 8192
+"""Bytes at the beginning of a file, after decompression, by which its format is told."""
+
+_BLOCK = 1 << 20
+
+
+def _open_zstd(path: Path) -> io.BufferedReader:
+    """Open a zstd file of any number of frames for reading (`zstandard.open` stops after the first)."""
+    reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
+    return io.BufferedReader(reader, _BLOCK)
+
 
 # The first bytes tell the compression, so that a misnamed file is still read.
-_OPENERS: dict[bytes, Callable[..., Any]] = {
+_OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
 }
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstandard.ZstdError)
 
 
 def require_file(path: Path) -> None:
@@ -33,31 +51,57 @@ def require_file(path: Path) -> None:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; check the path") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({_cause(error)}); check the path") from None
+    if is_locked_folder(path):
+        raise InputError(f"{path}: the folder may not be read; change its permissions")
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{path}: is a directory; name a structure file")
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty; write it again")
 
 
+def is_locked_folder(path: Path) -> bool:
+    """Whether a path is a folder whose content may not be seen."""
+    if not os.path.isdir(path):  # noqa: PTH112 - unlike Path's, it raises nothing
+        return False
+    try:
+        os.scandir(path).close()
+    except OSError:
+        return True
+    return False
+
+
+def base_name(path: Path) -> str:
+    """The name of a file without a compression suffix ("OUTCAR" of "OUTCAR.gz")."""
+    return path.stem if path.suffix.lower() in COMPRESSION_SUFFIXES else path.name
+
+
 def format_suffix(path: Path) -> str:
     """The suffix that names the format, in lower case and without a compression suffix (".extxyz")."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+    return Path(base_name(path)).suffix.lower()
+
+
+def read_head(path: Path) -> bytes:
+    """The first `HEAD` bytes after decompression, or nothing of a file that cannot be read."""
+    try:
+        with _opener(path)(path) as handle:
+            return handle.read(HEAD)
+    except (*_DAMAGE, OSError):
+        return b""
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIOWrapper]:
-    """Open a text file for reading, plain or compressed (gzip, bzip2, xz).
+def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
+    """Open a text file for reading, plain or compressed (gzip, bzip2, xz, zstd).
 
     Faults of the file that appear only while it is read (a truncated archive, bytes that are not text) are
-    translated as well, so the whole reading belongs inside the `with` block.
+    translated as well, so the whole reading belongs inside the `with` block. An archive whose checksum does
+    not match gives nothing; one that is cut short gives what it has before the error.
 
     Args:
         path: the file.
+        errors: what happens to bytes that are not UTF-8 (see `codecs`).
 
     Yields:
         An open handle; line ends are translated, a byte order mark is skipped.
@@ -65,29 +109,72 @@ def open_text(path: Path) -> Iterator[TextIOWrapper]:
     Raises:
         InputError: the file is missing, a directory, empty, damaged, or not UTF-8 text.
     """
-    require_file(path)
-    try:
-        with path.open("rb") as raw:
-            head = raw.read(6)
-        opener = next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), open)
-        with opener(path, "rt", encoding="utf-8-sig") as handle:
+    with _faults_of(path):
+        ends_early = _ends_early(path)
+        with io.TextIOWrapper(_opener(path)(path), encoding="utf-8-sig", errors=errors) as handle:
             yield handle
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; name a structure file, in UTF-8") from None
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}: the compressed file is damaged or cut short ({error}); copy it again"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+        if ends_early:
+            raise EOFError("it ends before its end mark")
 
 
 @contextmanager
-def open_for_writing(path: Path) -> Iterator[TextIOWrapper]:
-    """Open a text file (gzip if it is named `.gz`) that appears under its name only when it is complete.
+def plain_file(path: Path) -> Iterator[Path]:
+    """A file by name for parsers that cannot decompress: itself, or a decompressed copy for the time.
+
+    Args:
+        path: the file, plain or compressed.
+
+    Yields:
+        The path of a plain file with the same base name.
+
+    Raises:
+        InputError: the file is missing, a directory, empty, damaged or cut short.
+    """
+    with _faults_of(path):
+        opener = _opener(path)
+        if opener is _open_plain:
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="equivar-") as folder:
+            copy = Path(folder, base_name(path))
+            with opener(path) as source, copy.open("wb") as target:
+                shutil.copyfileobj(source, target, _BLOCK)
+            if _ends_early(path):
+                raise EOFError("it ends before its end mark")
+            yield copy
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[Path]:
+    """A place to write a file that appears under its name only when it is complete.
 
     Args:
         path: the file; an existing one is replaced at the end of the block, and kept if the block fails.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        InputError: the folder does not exist or may not be written to.
+    """
+    partial = path.with_name(path.name + ".part")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({_cause(error)}); check the folder") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def open_for_writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that appears under its name only when it is complete.
+
+    Args:
+        path: the file, gzipped if it is named `.gz` and compressed by zstd if `.zst`; an existing one is
+            replaced at the end of the block, and kept if the block fails.
 
     Yields:
         An open handle.
@@ -95,20 +182,90 @@ def open_for_writing(path: Path) -> Iterator[TextIOWrapper]:
     Raises:
         InputError: the folder does not exist or may not be written to.
     """
-    partial = path.with_name(path.name + ".part")
-    opener = gzip.open if path.suffix.lower() == ".gz" else open
-    try:
-        with opener(partial, "wt", encoding="utf-8", newline="") as handle:
-            yield handle
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); check the folder") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+    with (
+        complete_file(path) as partial,
+        _writable(partial, path.suffix.lower()) as binary,
+        io.TextIOWrapper(binary, encoding="utf-8", newline="") as handle,
+    ):
+        yield handle
 
 
 def excerpt(text: str, length: int = 60) -> str:
     """A piece of a file for an error message: one line, quoted, and cut to `length` characters."""
     line = " ".join(text.split())
     return repr(line if len(line) <= length else line[: length - 1] + "…")
+
+
+def _writable(path: Path, suffix: str) -> Any:
+    """A binary handle that compresses as the suffix says."""
+    if suffix == ".gz":
+        return gzip.open(path, "wb")
+    if suffix == ".zst":
+        compressor = zstandard.ZstdCompressor(write_checksum=True)
+        return compressor.stream_writer(path.open("wb"))
+    return path.open("wb")
+
+
+def _open_plain(path: Path) -> io.BufferedReader:
+    """Open a file that is not compressed."""
+    return path.open("rb")
+
+
+def _opener(path: Path) -> Callable[[Path], Any]:
+    """What opens a file of these first bytes for reading in binary."""
+    with path.open("rb") as raw:
+        head = raw.read(max(map(len, _OPENERS)))
+    return next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), _open_plain)
+
+
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Report what goes wrong inside the block as the fault of this file."""
+    require_file(path)
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file; name a structure file, in UTF-8") from None
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path}: the compressed file is damaged or cut short ({error}); copy it again"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_cause(error)}); check the file") from None
+
+
+def _ends_early(path: Path) -> bool:
+    """Whether an archive is cut short; one that is damaged raises.
+
+    Checksums stand at the end of an archive, so this reads all of it before anything is made of its content.
+    """
+    opener = _opener(path)
+    if opener is _open_plain:
+        return False
+    if opener is _open_zstd:
+        return _zstd_ends_early(path)
+    try:
+        with opener(path) as handle:
+            while handle.read(_BLOCK):
+                pass
+    except EOFError:
+        return True
+    return False
+
+
+def _zstd_ends_early(path: Path) -> bool:
+    """The same for zstd, whose stream reader takes a missing end for the end."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    with path.open("rb") as raw:
+        while block := raw.read(_BLOCK):
+            while block:
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+                frame.decompress(block)
+                block = frame.unused_data
+    return not frame.eof
+
+
+def _cause(error: Exception) -> str:
+    """The words of the operating system."""
+    return getattr(error, "strerror", None) or str(error)

@@ -1,5 +1,6 @@
 """What every reader is given, and what it gives back."""
 
+import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,49 @@ from equivar_jax.errors import InputError
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user can say about a file; None leaves it to the format."""
+    """What a user can say about a file; None leaves it to the format.
+
+    Raises:
+        InputError: a first index that is neither "field" nor "displacement".
+    """
 
     key: str | None = None
     """Name of the tensors where a file has a choice (a column of extended XYZ)."""
     first_index: FirstIndex | None = None
     """What the first index of a stored tensor is, for formats that leave it open."""
 
+    def __post_init__(self) -> None:
+        choices = typing.get_args(FirstIndex)
+        if self.first_index is not None and self.first_index not in choices:
+            raise InputError(f"first_index is {self.first_index!r}, expected one of {', '.join(choices)}")
+
 
 Reader = Callable[[Path, ReadOptions], Iterator[Atoms | InputError]]
 """Yields the structures of a file in its order, and an `InputError` in the place of a frame that cannot be
 used. It raises an `InputError` where the file cannot be read on; what it yielded before stays good."""
+
+
+def refuse_key(path: Path, options: ReadOptions) -> None:
+    """Refuse a key for a format in which nothing can be chosen.
+
+    Raises:
+        InputError: a key was given.
+    """
+    if options.key is not None:
+        raise InputError(
+            f"{path}: key {options.key!r} chooses a column of an extended XYZ file (.extxyz, .xyz) or an "
+            "entry of an ASE database, and this is another format; leave out the key or convert the labels"
+        )
+
+
+def refuse_first_index(path: Path, options: ReadOptions) -> None:
+    """Refuse an index order for a format that states its own.
+
+    Raises:
+        InputError: a first index was given.
+    """
+    if options.first_index is not None:
+        raise InputError(
+            f"{path}: this format states the index order of its tensors itself; leave out the first index "
+            f"({options.first_index!r}), or convert the labels to extended XYZ"
+        )

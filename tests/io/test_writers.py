@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.spacegroup import Spacegroup
+from dipole import crystal_and_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -184,13 +185,25 @@ def test_what_the_format_cannot_hold_is_refused(tmp_path, atoms, found):
     assert path.read_text() == "what was there before"
 
 
-@pytest.mark.parametrize("name", ["a.cif", "a", "a.json", "a.extxyz.bz2", ".csv"])
-def test_unknown_suffix_names_what_is_possible(tmp_path, name):
-    with pytest.raises(InputError, match=r"use one of \.csv, \.extxyz, \.xyz"):
+@pytest.mark.parametrize(
+    "name", ["a.cif", "a", "a.json", "a.extxyz.bz2", "a.traj.gz", "a.db.zst", ".csv", "born"]
+)
+def test_unknown_name_says_what_is_possible(tmp_path, name):
+    with pytest.raises(
+        InputError, match=r"use one of \.csv, \.extxyz, \.xyz .* \.gz or \.zst.* \.db, \.traj or BORN"
+    ):
         write_structures(tmp_path / name, crystal())
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".extxyz"])
+@pytest.mark.parametrize("name", ["a.extxyz", "a.xyz.gz", "a.extxyz.zst"])
+def test_compression_is_told_by_the_name(tmp_path, name):
+    read = round_trip(tmp_path / name, crystal())
+    np.testing.assert_array_equal(label(read), LOW_SYMMETRY)
+    first = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd"}.get(name[-3:].strip("."), b"1\n")
+    assert (tmp_path / name).read_bytes().startswith(first)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".extxyz", ".extxyz.zst", ".traj", ".db"])
 def test_places_that_cannot_be_written(tmp_path, suffix):
     (tmp_path / f"folder{suffix}").mkdir()
     (tmp_path / "file").write_text("")
@@ -200,6 +213,20 @@ def test_places_that_cannot_be_written(tmp_path, suffix):
     with pytest.raises(InputError, match="no structures to write"):
         write_structures(tmp_path / f"a{suffix}", [])
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", f"folder{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["BORN", "titanate.born"])
+def test_a_born_file_goes_through_phonopy(tmp_path, name):
+    atoms, tensors = crystal_and_tensors()
+    atoms.info["epsilon_inf"] = np.diag([5.0, 6.0, 7.0])
+    tensors -= tensors.mean(axis=0)
+    ase.io.write(tmp_path / "POSCAR", atoms, direct=True)
+    write_structures(tmp_path / name, with_born_effective_charges(atoms, tensors))
+    read = read_structures(tmp_path / name)[0]
+    assert list(read.symbols) == list(atoms.symbols)
+    np.testing.assert_allclose(label(read), tensors, rtol=0, atol=2e-8)  # eight decimals
+    with pytest.raises(InputError, match="holds one structure"):
+        write_structures(tmp_path / name, [read, read])
 
 
 @FIXTURE

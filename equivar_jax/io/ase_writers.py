@@ -1,0 +1,144 @@
+"""Writers of ASE trajectories (`.traj`) and SQLite databases (`.db`), with every bit of the label.
+
+The label keeps ASE's own convention: [atom, field direction, displacement direction], shape (N, 3, 3), in e.
+"""
+
+import sqlite3
+import warnings
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import ase.db
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db.core import check as check_key_value_pairs
+from ase.db.core import object_to_bytes
+from ase.db.row import AtomsRow
+from ase.io.jsonio import encode
+from ase.io.trajectory import TrajectoryWriter
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.files import complete_file
+from equivar_jax.io.labels import writable_label
+from equivar_jax.structures import BEC, check_structure, source
+
+
+def write_trajectory(path: Path, structures: Iterable[Atoms]) -> None:
+    """Write structures as an ASE trajectory.
+
+    `ase.io.read` gives back the same float64 bits: cell, positions, the results of the calculator with
+    `born_effective_charges`, and `atoms.info`, into which results go that ASE does not know. Of other arrays,
+    ASE keeps masses, momenta, tags, initial charges and magnetic moments.
+
+    Args:
+        path: the file to write.
+        structures: the structures, with or without labels [atom, field, displacement] in e.
+
+    Raises:
+        InputError: no structures, an unwritable path, or an entry of `atoms.info` that ASE cannot store.
+    """
+    count = 0
+    with complete_file(Path(path)) as partial, closing(TrajectoryWriter(str(partial))) as writer:
+        for atoms in structures:
+            prepared = _prepared(atoms)
+            for key, value in prepared.info.items():
+                _require_storable(prepared, key, value, encode)
+            writer.write(prepared)
+            count += 1
+        _require_some(path, count)
+
+
+def write_database(path: Path, structures: Iterable[Atoms]) -> None:
+    """Write structures as rows of a new ASE database (SQLite).
+
+    ASE's table has no column for Born effective charges, and `ase.io.read` does not bring them back: they are
+    `row.data["born_effective_charges"]` of the rows that `ase.db.connect(path).select()` gives, and labels
+    again through `equivar_jax.io.read_structures`. The entries of `atoms.info` are key-value pairs of the row
+    (to select by) where ASE allows it, else entries of `data`. Other arrays: see `write_trajectory`.
+
+    Args:
+        path: the file to write; a database that is there is replaced.
+        structures: the structures, with or without labels [atom, field, displacement] in e.
+
+    Raises:
+        InputError: no structures, an unwritable path, or an entry of `atoms.info` that ASE cannot store.
+    """
+    count = 0
+    with complete_file(Path(path)) as partial:
+        partial.unlink(missing_ok=True)
+        try:
+            with ase.db.connect(str(partial), type="db", use_lock_file=False) as database:
+                for atoms in structures:
+                    _write_row(database, _prepared(atoms))
+                    count += 1
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: cannot be written ({error}); check the folder") from None
+        _require_some(path, count)
+
+
+def _prepared(atoms: Atoms) -> Atoms:
+    """A copy whose calculator has the results of just this structure; those that ASE cannot name are info."""
+    check_structure(atoms)
+    results = {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if v is not None}
+    if BEC in results:
+        results[BEC] = writable_label(atoms, results[BEC])
+    others = {name: results.pop(name) for name in list(results) if name not in all_properties}
+    twice = sorted(set(atoms.info) & set(others))
+    if twice:
+        raise InputError(
+            f"{source(atoms)}: {twice[0]!r} is both in info and in the results; remove it from atoms.info"
+        )
+    copy = atoms.copy()
+    copy.info.update(others)
+    # ASE drops, without a word, results of a calculator that has seen other positions.
+    copy.calc = SinglePointCalculator(copy, **results) if results else None
+    return copy
+
+
+def _write_row(database: Any, atoms: Atoms) -> None:
+    """Add one structure."""
+    pairs = {key: value for key, value in atoms.info.items() if _is_pair(key, value)}
+    data = {key: value for key, value in atoms.info.items() if key not in pairs}
+    if atoms.calc is not None and BEC in atoms.calc.results:
+        data[BEC] = atoms.calc.results[BEC]
+    for key, value in data.items():
+        _require_storable(atoms, key, value, object_to_bytes)
+    database.write(atoms, key_value_pairs=pairs, data=data)
+
+
+def _is_pair(key: object, value: object) -> bool:
+    """Whether ASE takes and gives back an entry as a key-value pair."""
+    if not isinstance(key, str) or hasattr(AtomsRow, key):  # such a key would give the row's own property
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_key_value_pairs({key: value})
+    except (ValueError, UserWarning):
+        return False
+    return True
+
+
+def _require_storable(atoms: Atoms, key: object, value: Any, convert: Any) -> None:
+    """Refuse an entry of info that ASE would drop or cannot write."""
+    try:
+        convert(value)
+    except Exception:
+        # ASE's converters raise TypeError, ValueError, AttributeError or AssertionError.
+        storable = False
+    else:
+        storable = isinstance(key, str)
+    if not storable:
+        raise InputError(
+            f"{source(atoms)}: the entry {key!r} of type {type(value).__name__} cannot be stored by ASE; "
+            "remove it from atoms.info"
+        )
+
+
+def _require_some(path: Path, count: int) -> None:
+    """Refuse a file without structures."""
+    if count == 0:
+        raise InputError(f"{path}: no structures to write; give at least one")

@@ -1,0 +1,117 @@
+"""What readers of first-principles output share: refused options, printed numbers, finished frames."""
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.files import excerpt
+from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
+from equivar_jax.structures import SOURCE, check_structure, with_born_effective_charges
+
+EPSILON = "epsilon_inf"
+"""Key of `atoms.info` for the electronic (ion-clamped) dielectric tensor, float64 of shape (3, 3)."""
+
+
+class Step(NamedTuple):
+    """One configuration of a calculation, or why it cannot be used."""
+
+    has_tensors: bool
+    frame: Atoms | InputError
+
+
+def refuse_choices(path: Path, options: ReadOptions) -> None:
+    """Refuse the options of formats that leave something open; calculations do not.
+
+    Raises:
+        InputError: a key or a first index was given.
+    """
+    refuse_key(path, options)
+    refuse_first_index(path, options)
+
+
+def labelled_or_all(steps: list[Step]) -> Iterator[Atoms | InputError]:
+    """The configurations with tensors; all of them (to predict for) where none has any."""
+    labelled = any(step.has_tensors for step in steps)
+    return (step.frame for step in steps if step.has_tensors or not labelled)
+
+
+def numbers(text: str | None, count: int, where: str, what: str) -> list[float]:
+    """`count` finite numbers in a piece of text, for which `what` is the name in messages.
+
+    Raises:
+        InputError: another count, or something else than a finite number (Fortran prints asterisks where a
+            number does not fit its field).
+    """
+    words = (text or "").split()
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise InputError(
+            f"{where}: {what}: expected {count} finite numbers, found {excerpt(text or '')}; "
+            "copy the file again or repeat the calculation"
+        )
+    return values
+
+
+def rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Float[np.ndarray, "rows 3"]:
+    """`count` lines of three finite numbers each, as float64.
+
+    Raises:
+        InputError: another number of lines, or what `numbers` refuses.
+    """
+    values = [numbers(line, 3, where, what) for line in lines]
+    if len(values) != count:
+        raise InputError(
+            f"{where}: {what}: expected {count} lines, found {len(values)}; "
+            "copy the file again or repeat the calculation"
+        )
+    return np.array(values, dtype=np.float64).reshape(count, 3)
+
+
+def elements(symbols: list[str], where: str) -> list[str]:
+    """The chemical symbols, if they are some.
+
+    Raises:
+        InputError: an unknown element, or none at all.
+    """
+    unknown = [symbol for symbol in symbols if atomic_numbers.get(symbol, 0) < 1]
+    if unknown or not symbols:
+        found = excerpt(unknown[0]) if unknown else "no atoms"
+        raise InputError(f"{where}: expected chemical elements, found {found}; repair the file")
+    return symbols
+
+
+def finished(
+    atoms: Atoms,
+    where: str,
+    tensors: Float[np.ndarray, "atoms 3 3"] | None = None,
+    epsilon: Float[np.ndarray, "3 3"] | None = None,
+) -> Atoms:
+    """The structure, checked, with its source, and with what the calculation found.
+
+    Args:
+        atoms: the structure, Å.
+        where: file and frame.
+        tensors: [atom, field, displacement] in e, or None.
+        epsilon: electronic dielectric tensor, or None.
+
+    Returns:
+        The structure; `epsilon` is in `info["epsilon_inf"]`.
+
+    Raises:
+        InputError: what `check_structure` and `with_born_effective_charges` refuse.
+    """
+    atoms.info[SOURCE] = where
+    if epsilon is not None:
+        atoms.info[EPSILON] = epsilon
+    check_structure(atoms)
+    return atoms if tensors is None else with_born_effective_charges(atoms, tensors)

@@ -1,0 +1,84 @@
+"""The formats that can be read: how each is recognised, and which module reads it.
+
+A format is added by a line in `FORMATS` and a module with `read_<name>` and `recognises_<name>` (see
+`options.Reader`). Modules are imported when a file asks for them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from ase import Atoms
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.files import read_head, require_file
+from equivar_jax.io.options import ReadOptions
+
+
+@dataclass(frozen=True)
+class Format:
+    """One line of the table."""
+
+    name: str
+    """Of the functions `read_<name>` and `recognises_<name>`."""
+    module: str
+    """Of this package, with these functions."""
+    title: str
+    """What people call it."""
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Whether a file is of this format, by its name and its first bytes after decompression."""
+        return getattr(self._module(), f"recognises_{self.name}")(path, head)
+
+    def read(self, path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+        """Read a file of this format; see `options.Reader`."""
+        return getattr(self._module(), f"read_{self.name}")(path, options)
+
+    def _module(self):
+        return import_module(f"equivar_jax.io.{self.module}")
+
+
+FORMATS = (
+    Format("extxyz", "extxyz", "extended XYZ"),
+    Format("trajectory", "ase_database", "ASE trajectory"),
+    Format("database", "ase_database", "ASE database"),
+    Format("vasprun", "vasp", "VASP vasprun.xml"),
+    Format("outcar", "vasp", "VASP OUTCAR"),
+    Format("ph_output", "quantum_espresso", "Quantum ESPRESSO ph.x output"),
+    Format("dynamical_matrix", "quantum_espresso", "Quantum ESPRESSO dynamical matrix"),
+    Format("phonopy_yaml", "phonopy_yaml", "phonopy YAML"),
+    Format("born", "phonopy_born", "phonopy BORN"),
+    Format("anaddb", "abinit", "Abinit anaddb.nc"),
+    Format("ddb", "abinit", "Abinit DDB"),
+    Format("bare_structure", "ase_formats", "structure files (CIF, POSCAR, ...)"),
+)
+"""In the order in which they are asked; the first that recognises a file reads it."""
+_ANYTHING = FORMATS[-1]
+
+
+def recognised_format(path: Path) -> Format | None:
+    """The format of a file by its name and content, or None if no format claims it.
+
+    Args:
+        path: the file; one that cannot be read is told by its name alone.
+    """
+    head = read_head(path)
+    return next((form for form in FORMATS if form.recognises(path, head)), None)
+
+
+def read_file(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read one file of any format; what no format claims is tried as a structure file of ASE.
+
+    Args:
+        path: the file.
+        options: what the user says about it.
+
+    Yields:
+        Its structures, and an `InputError` in the place of each frame that cannot be used.
+
+    Raises:
+        InputError: the file cannot be read on.
+    """
+    require_file(path)
+    yield from (recognised_format(path) or _ANYTHING).read(path, options)

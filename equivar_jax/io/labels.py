@@ -1,0 +1,68 @@
+"""From the numbers that a file holds to the label in its standard place."""
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from equivar_jax.config import FirstIndex
+from equivar_jax.errors import InputError
+from equivar_jax.structures import BEC, source, with_born_effective_charges
+
+
+def labelled(atoms: Atoms, stored: Any, first_index: FirstIndex | None) -> Atoms:
+    """A copy of `atoms` with the label that a file holds; the other results are kept.
+
+    Args:
+        atoms: the structure; a result `born_effective_charges` that it has is replaced.
+        stored: real numbers of shape (N, 3, 3), or (N, 9) with the nine of an atom row-major, in e.
+        first_index: what the first of the two Cartesian indices is; None means the field.
+
+    Returns:
+        The structure with float64 tensors of shape (N, 3, 3), [atom, field, displacement], in e.
+
+    Raises:
+        InputError: anything but finite real numbers of one of the two shapes.
+    """
+    try:
+        array = np.asarray(stored)
+    except ValueError:  # rows of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf" or array.shape not in ((len(atoms), 9), (len(atoms), 3, 3)):
+        found = f"numbers of shape {array.shape}" if array.dtype.kind in "iuf" else "no array of real numbers"
+        raise InputError(
+            f"{source(atoms)}: its Born effective charges are {found}, expected ({len(atoms)}, 3, 3) or "
+            f"({len(atoms)}, 9); store one tensor an atom"
+        )
+    tensors = array.astype(np.float64).reshape(-1, 3, 3)
+    if first_index == "displacement":
+        tensors = np.ascontiguousarray(tensors.transpose(0, 2, 1))
+    results = {} if atoms.calc is None else dict(atoms.calc.results)
+    result = with_born_effective_charges(atoms, tensors)
+    assert result.calc is not None  # it carries the label
+    result.calc.results = {**results, BEC: result.calc.results[BEC]}
+    return result
+
+
+def writable_label(atoms: Atoms, tensors: Any) -> Float[np.ndarray, "atoms 3 3"]:
+    """The label of a structure as float64, if a reader will take it back.
+
+    Raises:
+        InputError: another shape than (N, 3, 3), or numbers that are not finite.
+    """
+    if np.shape(tensors) != (len(atoms), 3, 3):
+        raise InputError(
+            f"{source(atoms)}: {BEC} has shape {np.shape(tensors)}, expected ({len(atoms)}, 3, 3); "
+            "attach it through equivar_jax.structures.with_born_effective_charges"
+        )
+    tensors = np.asarray(tensors, dtype=np.float64)
+    with_born_effective_charges(atoms, tensors)  # refuses what is not finite
+    return tensors
+
+
+def unlabelled(atoms: Atoms) -> Atoms:
+    """`atoms` without Born effective charges among its results, which belong to no chosen label."""
+    if atoms.calc is not None:
+        atoms.calc.results.pop(BEC, None)
+    return atoms

@@ -1,0 +1,173 @@
+"""Reader of phonopy's BORN files, through phonopy.
+
+Index order in the file: a line of nine numbers for each inequivalent atom of the primitive cell, xx xy xz yx
+yy ..., **first index the field direction**, second the displacement direction, in e. phonopy contracts the
+first index with the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic
+field.
+
+The first line is a comment or phonopy's unit conversion factor of the non-analytical term (with two optional
+numbers after it); it does not scale the tensors. The second line is the dielectric tensor. A BORN file has no
+structure: it is looked for beside it.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.calculations import refuse_choices
+from equivar_jax.io.files import format_suffix, open_text
+from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.phonopy_yaml import (
+    Crystal,
+    finished_crystal,
+    load_crystal,
+    phonopy_faults,
+    primitive_cell,
+    tensors_of,
+)
+
+SYMMETRY_TOLERANCE = 0.02
+"""How far, in e, tensors may be from the symmetry of their crystal: more than DFPT codes leave, and less than
+a wrong structure, orientation or index order makes."""
+
+_YAML_FILES = ("phonopy_params.yaml", "phonopy_disp.yaml", "phonopy.yaml")
+_NUMBER = rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_NINE_NUMBERS = re.compile(rb"\s*" + rb"\s+".join([_NUMBER] * 9) + rb"\s*")
+
+
+def recognises_born(path: Path, head: bytes) -> bool:
+    """Whether a file is a BORN file: named BORN without a suffix, or with such content."""
+    if path.name.startswith("BORN") and format_suffix(path) == "":
+        return True
+    first, *rest = head.splitlines() or [b""]
+    rest = rest[:2]
+    return bool(
+        len(rest) == 2
+        and first.split()
+        and not _NINE_NUMBERS.fullmatch(first)
+        and all(_NINE_NUMBERS.fullmatch(line) for line in rest)
+    )
+
+
+def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read a BORN file together with the structure beside it.
+
+    The structure is the first that is there of `phonopy_params.yaml`, `phonopy_disp.yaml` and `phonopy.yaml`
+    (also compressed), then of the unit cell files that phonopy expects of each calculator (`POSCAR`,
+    `unitcell.in`, `geometry.in`, ...). phonopy reads it, makes the primitive cell (with the matrix that a
+    YAML file names, else "auto", as `phonopy.load` does), and gives each atom the tensor of its inequivalent
+    atom, turned by the crystal's symmetry.
+
+    Args:
+        path: the file, plain or compressed (gzip, bzip2, xz).
+        options: nothing may be chosen, since the format leaves nothing open.
+
+    Yields:
+        One structure: the primitive cell, in Å, in phonopy's order of atoms. The label has shape (N, 3, 3),
+        [atom, field, displacement], in e; the dielectric tensor, float64 (3, 3), is at
+        `atoms.info["epsilon_inf"]`.
+
+    Raises:
+        InputError: no structure is beside the file, either cannot be read, the tensors
+            are not those of the inequivalent atoms, break the symmetry of the structure by more than
+            `SYMMETRY_TOLERANCE`, are not finite, or an option does not apply.
+    """
+    refuse_choices(path, options)
+    with open_text(path) as handle:
+        text = handle.read()
+    structure, crystal = _crystal_beside(path)
+    with phonopy_faults(path, f"the tensors of the inequivalent atoms of {structure}"):
+        from phonopy.file_IO import parse_BORN_from_strings
+
+        nac = tensors_of(parse_BORN_from_strings(text, crystal.primitive))
+    atoms = finished_crystal(crystal._replace(nac=nac), f"{path}, frame 0")
+    with phonopy_faults(path, f"the tensors of {structure}"):
+        broken = _broken_symmetry(nac["born"], nac["dielectric"], crystal.primitive)
+    if broken > SYMMETRY_TOLERANCE:
+        raise InputError(
+            f"{path}: its tensors break the symmetry of {structure} by {broken:.3f} e (more than "
+            f"{SYMMETRY_TOLERANCE} e); put beside it the structure, with orientation and order of atoms, "
+            "that it was made for"
+        )
+    yield atoms
+
+
+def _broken_symmetry(tensors: np.ndarray, epsilon: np.ndarray, primitive: Any) -> float:
+    """The largest change of a component, in e, when phonopy symmetrises; the sum rule is left aside."""
+    from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
+
+    symmetric, _ = symmetrize_borns_and_epsilon(tensors, epsilon, primitive)
+    # phonopy imposes the sum rule as well, by the same tensor on every atom.
+    change = tensors - tensors.mean(axis=0) - symmetric
+    return float(np.abs(change).max())
+
+
+def _crystal_beside(path: Path) -> tuple[Path, Crystal]:
+    """The structure file that belongs to a BORN file, and its primitive cell."""
+    with phonopy_faults(path, "a BORN file"):
+        from phonopy.file_IO import get_supported_file_extensions_for_compression
+        from phonopy.interface.calculator import calculator_info, get_default_cell_filename
+
+        endings = get_supported_file_extensions_for_compression()
+        calculators: dict[str, list[str]] = {}
+        for calculator in sorted(calculator_info, key=lambda name: name != "vasp"):
+            calculators.setdefault(get_default_cell_filename(calculator), []).append(calculator)
+    for name, ending in product(_YAML_FILES, endings):
+        candidate = path.parent / f"{name}{ending}"
+        if candidate.is_file():
+            return candidate, load_crystal(candidate)
+    for name, possible in calculators.items():
+        candidate = path.parent / name
+        if candidate.is_file():
+            return candidate, _calculator_crystal(candidate, possible)
+    raise InputError(
+        f"{path}: a BORN file has no structure, and none of {', '.join([*_YAML_FILES, *calculators])} is "
+        "beside it; put the structure there"
+    )
+
+
+def _calculator_crystal(path: Path, calculators: list[str]) -> Crystal:
+    """The primitive cell, by phonopy's "auto", of a unit cell file of one of several calculators."""
+    found: list[Crystal] = []
+    faults: list[str] = []
+    for calculator in calculators:
+        try:
+            found.append(_unit_cell(path, calculator))
+        except InputError as fault:
+            faults.append(str(fault).removeprefix(f"{path}: "))
+    if not found:
+        raise InputError(f"{path}: {'; '.join(faults)}")
+    if not all(_same(found[0], other) for other in found[1:]):
+        raise InputError(
+            f"{path}: may be a structure of any of {', '.join(calculators)}, and they differ; "
+            "put phonopy_disp.yaml there"
+        )
+    with phonopy_faults(path, "a crystal"):
+        return found[0]._replace(primitive=primitive_cell(found[0].primitive, "auto"))
+
+
+def _unit_cell(path: Path, calculator: str) -> Crystal:
+    """A calculator's unit cell file."""
+    with phonopy_faults(path, f"a structure of {calculator}"):
+        from phonopy.interface.calculator import read_crystal_structure
+        from phonopy.physical_units import get_calculator_physical_units
+
+        unit_cell, _ = read_crystal_structure(path, interface_mode=calculator)
+        length = get_calculator_physical_units(calculator).distance_to_A
+        return Crystal(unit_cell, length, None)
+
+
+def _same(one: Crystal, other: Crystal) -> bool:
+    """Whether two readings of a file agree, as far as their values of the bohr do."""
+    a, b = (crystal.primitive for crystal in (one, other))
+    return (
+        a.symbols == b.symbols
+        and np.allclose(a.cell * one.length, b.cell * other.length, rtol=1e-5)
+        and np.allclose(a.scaled_positions, b.scaled_positions, atol=1e-5)
+    )

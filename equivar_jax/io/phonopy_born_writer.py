@@ -1,0 +1,103 @@
+"""Writer of phonopy's BORN files, through phonopy; for the index order see `phonopy_born`."""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.calculations import EPSILON
+from equivar_jax.io.files import open_for_writing
+from equivar_jax.io.phonopy_born import SYMMETRY_TOLERANCE
+from equivar_jax.io.phonopy_yaml import finite_epsilon
+from equivar_jax.structures import born_effective_charges, check_structure, source
+
+
+def write_born(
+    path: Path,
+    structures: Iterable[Atoms],
+    epsilon_inf: Float[np.ndarray, "3 3"] | None = None,
+    tolerance: float = SYMMETRY_TOLERANCE,
+) -> None:
+    """Write the Born effective charges of one crystal as phonopy's BORN file.
+
+    phonopy makes the tensors symmetric, takes off the mean that breaks the sum rule, and writes those of the
+    inequivalent atoms with eight decimals. Any of phonopy's choices of the primitive cell ("auto", "P", a
+    matrix) reads the same file, since its inequivalent atoms are the same. The structure that phonopy is
+    given must have the orientation and the order of atoms of this one.
+
+    Args:
+        path: the file to write, gzipped if it is named `.gz`.
+        structures: one structure with Born effective charges, [atom, field, displacement] in e; any cell of
+            the crystal, primitive or not.
+        epsilon_inf: dielectric tensor of clamped ions, dimensionless; None takes `atoms.info["epsilon_inf"]`.
+        tolerance: how far, in e, a tensor read from the file may be from the one given.
+
+    Raises:
+        InputError: not one structure but none or several, one without tensors, without a
+            positive dielectric tensor or not periodic in all directions, tensors that symmetry and sum rule
+            change by more than `tolerance`, or an unwritable path.
+    """
+    path = Path(path)
+    several = list(structures)
+    if len(several) != 1:
+        raise InputError(f"{path}: a BORN file holds one structure, not {len(several)}; give exactly one")
+    (atoms,) = several
+    where = source(atoms)
+    check_structure(atoms)
+    if not atoms.pbc.all():
+        raise InputError(f"{where}: not periodic in all directions, as phonopy needs it; give a crystal")
+    tensors = born_effective_charges(atoms)
+    if tensors is None:
+        raise InputError(f"{where}: no Born effective charges to write to {path}; predict them first")
+    epsilon = _dielectric_tensor(atoms, epsilon_inf)
+    text, written = _born_text(atoms, tensors, epsilon)
+    change = float(np.abs(written - tensors).max())
+    if not change <= tolerance:
+        raise InputError(
+            f"{where}: the crystal's symmetry and the sum rule change its Born effective charges by up to "
+            f"{change:.3f} e (more than {tolerance} e); check structure and tensors, or raise the tolerance"
+        )
+    with open_for_writing(path) as handle:
+        handle.write(text)
+
+
+def _dielectric_tensor(atoms: Atoms, given: np.ndarray | None) -> Float[np.ndarray, "3 3"]:
+    """The dielectric tensor that goes with a structure."""
+    where = source(atoms)
+    value = atoms.info.get(EPSILON) if given is None else given
+    if value is None:
+        raise InputError(
+            f"{where}: a BORN file needs the dielectric tensor; give epsilon_inf or set "
+            f"atoms.info[{EPSILON!r}], 3x3"
+        )
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.full((1,), np.nan)
+    epsilon = finite_epsilon(array.reshape(3, 3) if array.shape == (9,) else array, where)
+    if np.linalg.eigvalsh((epsilon + epsilon.T) / 2).min() <= 0.0:
+        raise InputError(
+            f"{where}: the dielectric tensor {epsilon.tolist()} is not positive; give that of an insulator"
+        )
+    return epsilon
+
+
+def _born_text(
+    atoms: Atoms, tensors: np.ndarray, epsilon: np.ndarray
+) -> tuple[str, Float[np.ndarray, "atoms 3 3"]]:
+    """The text of the file, and the tensors of every atom that phonopy reads from it."""
+    from phonopy.file_IO import get_BORN_lines, parse_BORN_from_strings
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    cell = PhonopyAtoms(
+        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+    )
+    with warnings.catch_warnings():
+        # phonopy warns of broken symmetry; the caller measures it.
+        warnings.simplefilter("ignore")
+        text = "\n".join(get_BORN_lines(cell, tensors, epsilon)) + "\n"
+        return text, np.asarray(parse_BORN_from_strings(text, cell)["born"])

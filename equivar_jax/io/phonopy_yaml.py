@@ -1,0 +1,171 @@
+"""Reader of phonopy's own YAML files (phonopy.yaml, phonopy_disp.yaml, phonopy_params.yaml), through phonopy.
+
+Index order in the file: `born_effective_charge` lists one 3x3 matrix per atom of the primitive cell, **first
+index the field direction**, second the displacement direction, in e. phonopy contracts the first index with
+the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic field.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.calculations import finished, refuse_choices
+from equivar_jax.io.files import excerpt, format_suffix, open_text
+from equivar_jax.io.options import ReadOptions
+
+_MAPPING = re.compile(rb"^(phonopy|unit_cell|primitive_cell):", re.MULTILINE)
+# Forces and force constants are of no use here, and a fault in them must not cost the structure.
+_NOT_NEEDED = ("displacements", "force_constants", "supercell")
+
+
+class Crystal(NamedTuple):
+    """What phonopy knows of a crystal."""
+
+    primitive: Any
+    """Primitive cell, a `PhonopyAtoms` in the length unit of its calculator."""
+    length: float
+    """That unit in Å."""
+    nac: dict[str, np.ndarray] | None
+    """Tensors of the primitive cell's atoms (`born`) and the dielectric tensor (`dielectric`), if known."""
+
+
+def recognises_phonopy_yaml(path: Path, head: bytes) -> bool:
+    """Whether a file is one of phonopy's YAML files, by its suffix and its first bytes."""
+    return format_suffix(path) in (".yaml", ".yml") and _MAPPING.search(head) is not None
+
+
+def read_phonopy_yaml(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read the primitive cell of a phonopy YAML file, with its Born effective charges if it holds them.
+
+    Args:
+        path: the file, plain or compressed (gzip, bzip2, xz).
+        options: nothing may be chosen, since the format leaves nothing open.
+
+    Yields:
+        One structure: the primitive cell that the file's `primitive_matrix` gives (phonopy's "auto" if it
+        has none), in Å, in phonopy's order of atoms. A label has shape (N, 3, 3), [atom, field,
+        displacement], in e; the dielectric tensor, float64 (3, 3), is at `atoms.info["epsilon_inf"]`.
+
+    Raises:
+        InputError: phonopy cannot read the file, tensors without a dielectric tensor, numbers
+            that are not finite, or an option that does not apply.
+    """
+    refuse_choices(path, options)
+    crystal = load_crystal(path)
+    yield finished_crystal(crystal, f"{path}, frame 0")
+
+
+@contextmanager
+def phonopy_faults(path: Path, what: str) -> Iterator[None]:
+    """Report whatever phonopy raises while it reads `path` as one `InputError`; keep phonopy silent."""
+    try:
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        # phonopy's parsers have no common exception, and some of them end the program.
+        raise InputError(
+            f"{path}: phonopy cannot read it as {what} ({type(error).__name__}: "
+            f"{excerpt(str(error), 120)}); write it again with phonopy"
+        ) from None
+
+
+def load_crystal(path: Path) -> Crystal:
+    """The primitive cell of a phonopy YAML file, with its tensors if it has them.
+
+    Raises:
+        InputError: phonopy cannot read the file.
+    """
+    with phonopy_faults(path, "a phonopy YAML file"), open_text(path) as handle:
+        import yaml
+        from phonopy.interface.phonopy_yaml import load_phonopy_yaml
+        from phonopy.physical_units import get_calculator_physical_units
+
+        # phonopy's own loader would run Python code that a file names.
+        content = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: no phonopy YAML file but {excerpt(str(content))}; name another file")
+        data = load_phonopy_yaml({key: content[key] for key in content if key not in _NOT_NEEDED})
+        if data.unitcell is None:
+            raise InputError(f"{path}: no unit_cell in the file; write it again with phonopy")
+        matrix = "auto" if data.primitive_matrix is None else data.primitive_matrix
+        primitive = primitive_cell(data.unitcell, matrix, data.supercell_matrix)
+        length = get_calculator_physical_units(data.calculator).distance_to_A
+    nac = content.get("nac", content)
+    if data.nac_params is None and isinstance(nac, dict) and "born_effective_charge" in nac:
+        raise InputError(f"{path}: born_effective_charge without dielectric_constant; phonopy needs both")
+    return Crystal(primitive, length, None if data.nac_params is None else tensors_of(data.nac_params))
+
+
+def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) -> Any:
+    """The `PhonopyAtoms` that phonopy takes for the primitive cell, as its class `Phonopy` does.
+
+    Args:
+        unit_cell: a `PhonopyAtoms`.
+        matrix: phonopy's primitive matrix, or "auto" for the one that the crystal's symmetry gives.
+        supercell_matrix: phonopy's supercell matrix; None for the unit cell itself.
+    """
+    from phonopy import Phonopy
+
+    supercell = np.eye(3, dtype=int) if supercell_matrix is None else supercell_matrix
+    primitive = Phonopy(unit_cell, supercell, primitive_matrix=matrix).primitive
+    # "auto" gives a cell that is primitive already other lattice vectors; the user's own are kept.
+    unchanged = isinstance(matrix, str) and len(primitive) == len(unit_cell)
+    return unit_cell if unchanged else primitive
+
+
+def tensors_of(nac: Any) -> dict[str, np.ndarray]:
+    """The two tensors among phonopy's NAC parameters."""
+    return {name: np.asarray(nac[name], dtype=np.float64) for name in ("born", "dielectric")}
+
+
+def finished_crystal(crystal: Crystal, where: str) -> Atoms:
+    """The primitive cell as a checked structure in Å, with its tensors if they are known.
+
+    Raises:
+        InputError: sites shared by several elements, tensors of another shape, numbers that are not finite,
+            or what `check_structure` refuses.
+    """
+    cell = crystal.primitive
+    if cell.has_mixtures or cell.has_weighted_species:
+        raise InputError(f"{where}: sites shared by several elements; give an ordered structure")
+    atoms = Atoms(
+        numbers=cell.numbers,
+        cell=cell.cell * crystal.length,
+        scaled_positions=cell.scaled_positions,
+        pbc=True,
+    )
+    if crystal.nac is None:
+        return finished(atoms, where)
+    tensors = crystal.nac["born"]
+    if tensors.shape != (len(atoms), 3, 3):
+        raise InputError(
+            f"{where}: tensors of shape {tensors.shape} for a primitive cell of {len(atoms)} atoms, expected "
+            f"({len(atoms)}, 3, 3); write the file again with phonopy"
+        )
+    return finished(atoms, where, tensors, finite_epsilon(crystal.nac["dielectric"], where))
+
+
+def finite_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:
+    """A dielectric tensor if it is 3x3 and finite.
+
+    Raises:
+        InputError: it is not.
+    """
+    if epsilon.shape != (3, 3) or not np.isfinite(epsilon).all():
+        raise InputError(
+            f"{where}: the dielectric tensor is {excerpt(str(epsilon.tolist()))}, expected 3x3 numbers; "
+            "repair it"
+        )
+    return epsilon

@@ -1,0 +1,248 @@
+"""Readers of Quantum ESPRESSO: the output of ph.x, and dynamical-matrix files (`fildyn`).
+
+Index order in both: three rows an atom, **first index (the row) the field direction**, second the
+displacement direction, in e.
+
+- ph.x prints `zstareu(1, :, atom)` after `Ex` under "Effective charges (d Force / dE)", and `zstarue(:, atom,
+  1)`, whose first index is the displacement, after `Px` under "(d P / du)" (subroutines summarize_zeu and
+  summarize_zue of PHonon). Charges as calculated are preferred to those "with asr applied", of which the mean
+  error has been taken away, and derivatives of forces to those of the polarisation.
+- A dynamical-matrix file has `zstareu` row by row under "Effective Charges E-U: Z_{alpha}{s,beta}", alpha
+  being the field.
+
+ph.x prints the lattice to four decimals (units of alat) and positions to five; a dynamical-matrix file has
+nine and ten. ASE's reader of ph.x (3.29) gives the charges with asr only, and knows no labels like `Fe1`;
+no library reads a dynamical-matrix file.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io.espresso import label_to_symbol
+from ase.units import Bohr
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.calculations import elements, finished, numbers, refuse_choices, rows
+from equivar_jax.io.files import excerpt, open_text
+from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.quantum_espresso_lattice import lattice_vectors
+
+_CUT_SHORT = "the calculation did not finish or the file was cut short; finish it or copy it again"
+_FIELD_FIRST = "Effective Charges E-U: Z_{alpha}{s,beta}"
+_DISPLACEMENT_FIRST = "Effective Charges U-E"
+_ATOM_IN_PH = r"\s*atom\s+{atom}\s.*"
+_ROW_IN_PH = r"\s*[EP]\*?{row}\s*\((.*)\)\s*"
+_ATOM_IN_MATRIX = r"\s*atom\s*#\s*{atom}\s*"
+_ROW_IN_MATRIX = r"(.*)"
+
+
+def recognises_ph_output(_path: Path, head: bytes) -> bool:
+    """Whether the first bytes of a file (decompressed) are those of an output of ph.x."""
+    return b"Program PHONON v" in head
+
+
+def recognises_dynamical_matrix(_path: Path, head: bytes) -> bool:
+    """Whether the first bytes of a file (decompressed) are those of a dynamical-matrix file."""
+    return head.lstrip().startswith(b"Dynamical matrix file")
+
+
+def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read structure and Born effective charges from what ph.x prints.
+
+    Args:
+        path: the file, plain or compressed.
+        options: must leave key and first index open.
+
+    Yields:
+        One structure, with a label [atom, field, displacement] in e if the file has charges, and with the
+        electronic dielectric tensor, float64 (3, 3), at `info["epsilon_inf"]`; an `InputError` in its place
+        if it cannot be used.
+
+    Raises:
+        InputError: the calculation did not finish, or an option was given.
+    """
+    lines = _lines(path, options)
+    if not any("JOB DONE" in line for line in lines):
+        raise InputError(
+            f"{path}: not a complete output of ph.x, its last words JOB DONE are missing: {_CUT_SHORT}"
+        )
+    try:
+        frame: Atoms | InputError = _ph_frame(lines, f"{path}, frame 0")
+    except InputError as error:
+        frame = error
+    yield frame
+
+
+def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read structure and Born effective charges from a dynamical-matrix file of ph.x.
+
+    Args:
+        path: the file, plain or compressed; the one of q = 0 has the charges.
+        options: must leave key and first index open.
+
+    Yields:
+        As `read_ph_output`.
+
+    Raises:
+        InputError: the file is not complete, or an option was given.
+    """
+    lines = _lines(path, options)
+    end = _last(lines, "Diagonalizing the dynamical matrix")
+    if end is None or sum(line.strip().startswith("*****") for line in lines[end:]) < 2:
+        raise InputError(
+            f"{path}: not a complete dynamical-matrix file, the frequencies are missing: {_CUT_SHORT}"
+        )
+    try:
+        frame: Atoms | InputError = _matrix_frame(lines, f"{path}, frame 0")
+    except InputError as error:
+        frame = error
+    yield frame
+
+
+def _lines(path: Path, options: ReadOptions) -> list[str]:
+    """All lines of a file."""
+    refuse_choices(path, options)
+    # The title that a user gave may have any encoding.
+    with open_text(path, errors="replace") as handle:
+        return handle.read().splitlines()
+
+
+def _ph_frame(lines: list[str], where: str) -> Atoms:
+    """The structure of an output of ph.x with what was calculated for it."""
+    atoms = _ph_structure(lines, where)
+    headings = [number for number, line in enumerate(lines) if "Effective charges (d " in line]
+    if not headings:
+        return finished(atoms, where)
+    if any("No convergence has been achieved" in line for line in lines):
+        raise InputError(
+            f"{where}: ph.x found no convergence; repeat it with a larger niter_ph or smaller alpha_mix"
+        )
+    if any("DV_xc=0" in line or "DV_Hxc=0" in line for line in lines):
+        raise InputError(
+            f"{where}: charges without local fields (lrpa or lnoloc); repeat ph.x without these options"
+        )
+    best = min(_rank(lines[number]) for number in headings)
+    heading = max(number for number in headings if _rank(lines[number]) == best)
+    tensors = _tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_PH, _ROW_IN_PH, where)
+    dielectric = _last(lines, "Dielectric constant in cartesian axis")
+    if dielectric is None:
+        return finished(atoms, where, tensors)
+    printed = (line.strip(" ()") for line in _filled(lines[dielectric + 1 :], 3))
+    return finished(atoms, where, tensors, rows(printed, 3, where, "dielectric tensor"))
+
+
+def _rank(heading: str) -> tuple[bool, bool]:
+    """What is best is smallest: derivatives of forces, and charges as calculated."""
+    return "d Force" not in heading, "asr" in heading and "without" not in heading
+
+
+def _ph_structure(lines: list[str], where: str) -> Atoms:
+    """The structure that ph.x prints for its first q, in Å."""
+    count = int(_number(lines, "number of atoms/cell", where))
+    edge = _number(lines, "celldm(1)", where) * Bohr
+    axes = [found[1] for line in lines if (found := re.match(r"\s*a\(\d\)\s*=\s*\((.*)\)", line))]
+    cell = rows(axes[:3], 3, where, "crystal axes") * edge
+    site = re.compile(r"\s*\d+\s+(\S+)\s.*tau\(\s*\d+\)\s*=\s*\((.*)\)")
+    sites = [found for line in lines if (found := site.match(line))][:count]
+    positions = rows([found[2] for found in sites], count, where, "positions (site n.)") * edge
+    return Atoms(_symbols([found[1] for found in sites], where), cell=cell, positions=positions, pbc=True)
+
+
+def _matrix_frame(lines: list[str], where: str) -> Atoms:
+    """The structure of a dynamical-matrix file with what was calculated for it."""
+    atoms = _matrix_structure(lines, where)
+    heading = _last(lines, _FIELD_FIRST)
+    if heading is None:
+        if _last(lines, _DISPLACEMENT_FIRST) is not None:
+            raise InputError(
+                f"{where}: effective charges of the kind U-E only, whose order is not established here; "
+                "read the output of ph.x, or repeat it with epsil = .true."
+            )
+        return finished(atoms, where)
+    tensors = _tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_MATRIX, _ROW_IN_MATRIX, where)
+    dielectric = _last(lines, "Dielectric Tensor:")
+    if dielectric is None:
+        return finished(atoms, where, tensors)
+    epsilon = rows(_filled(lines[dielectric + 1 :], 3), 3, where, "dielectric tensor")
+    return finished(atoms, where, tensors, epsilon)
+
+
+def _matrix_structure(lines: list[str], where: str) -> Atoms:
+    """The structure at the head of a dynamical-matrix file, in Å.
+
+    Third line: numbers of types and atoms, ibrav, celldm(1) to (6); with ibrav 0 a title and lattice vectors;
+    a line a type (number, label, mass); a line an atom (number, type, position in units of alat).
+    """
+    head = numbers("".join(lines[2:3]), 9, where, "third line")
+    types, count, ibrav = map(int, head[:3])
+    edge = head[3] * Bohr
+    body = lines[3:]
+    if ibrav == 0:
+        cell = rows(body[1:4], 3, where, "basis vectors")
+        body = body[4:]
+    else:
+        cell = lattice_vectors(ibrav, head[3:], where)
+    labels = [found[1] for line in body[:types] if (found := re.match(r"\s*\d+\s+'(.*)'", line))]
+    atoms = [numbers(line, 5, where, "atoms") for line in body[types : types + count]]
+    kinds = [int(atom[1]) for atom in atoms]
+    if len(labels) != types or len(atoms) != count or not set(kinds) <= set(range(1, types + 1)):
+        raise InputError(
+            f"{where}: expected {types} types and {count} atoms at the head of the file, found {len(labels)} "
+            f"and {len(atoms)}; copy the file again"
+        )
+    symbols = _symbols([labels[kind - 1] for kind in kinds], where)
+    positions = np.array([atom[2:] for atom in atoms]).reshape(-1, 3) * edge
+    return Atoms(symbols, cell=cell * edge, positions=positions, pbc=True)
+
+
+def _symbols(labels: list[str], where: str) -> list[str]:
+    """Elements from labels such as Fe1, O_h or TI."""
+    symbols = []
+    for label in labels:
+        try:
+            symbols.append(label_to_symbol(label.strip()))
+        except (KeyError, IndexError):
+            symbols.append(label)
+    return elements(symbols, where)
+
+
+def _tensors(lines: list[str], count: int, atom: str, row: str, where: str) -> np.ndarray:
+    """`count` times a line that names the atom and three rows, which the two patterns describe."""
+    printed: list[str] = []
+    for position, line in enumerate(_filled(lines, 4 * count)):
+        number, direction = divmod(position, 4)
+        pattern = atom.format(atom=number + 1) if direction == 0 else row.format(row=" xyz"[direction])
+        found = re.fullmatch(pattern, line)
+        if not found:
+            raise InputError(
+                f"{where}: effective charges of atom {number + 1}: found {excerpt(line)} in the place of "
+                f"{'its name' if direction == 0 else f'row {direction}'}; copy the file again"
+            )
+        printed += found.groups()
+    return rows(printed, 3 * count, where, "effective charges").reshape(count, 3, 3)
+
+
+def _filled(lines: list[str], count: int) -> list[str]:
+    """The first lines that are not blank."""
+    return list(islice((line for line in lines if line.strip()), count))
+
+
+def _last(lines: list[str], text: str) -> int | None:
+    """Number of the last line that contains a text, or None."""
+    return next((number for number in reversed(range(len(lines))) if text in lines[number]), None)
+
+
+def _number(lines: list[str], name: str, where: str) -> float:
+    """The number after the first `name =`."""
+    pattern = rf"{re.escape(name)}\s*=\s*(\S+)"
+    found = next((found for line in lines if (found := re.search(pattern, line))), None)
+    if found is None:
+        raise InputError(
+            f"{where}: the structure is not in this output ({name!r} is missing); "
+            "read the dynamical-matrix file of the calculation"
+        )
+    return numbers(found[1], 1, where, name)[0]

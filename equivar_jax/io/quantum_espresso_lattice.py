@@ -1,0 +1,88 @@
+"""Quantum ESPRESSO's Bravais lattices: primitive vectors from `ibrav` and `celldm`.
+
+The vectors are those of the documentation of pw.x (INPUT_PW, `ibrav`). Positions are Cartesian in the files
+of ph.x, so another choice of vectors for a lattice would be the same crystal, but another orientation not.
+"""
+
+import math
+
+import numpy as np
+from ase.geometry import cellpar_to_cell
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+
+# Rows in units of the conventional edges a, b and c along x, y and z.
+_CENTRINGS: dict[int, list[list[float]]] = {
+    1: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    2: [[-0.5, 0, 0.5], [0, 0.5, 0.5], [-0.5, 0.5, 0]],
+    3: [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [-0.5, -0.5, 0.5]],
+    -3: [[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]],
+    4: [[1, 0, 0], [-0.5, math.sqrt(0.75), 0], [0, 0, 1]],
+    6: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    7: [[0.5, -0.5, 0.5], [0.5, 0.5, 0.5], [-0.5, -0.5, 0.5]],
+    8: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    9: [[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]],
+    -9: [[0.5, -0.5, 0], [0.5, 0.5, 0], [0, 0, 1]],
+    10: [[0.5, 0, 0.5], [0.5, 0.5, 0], [0, 0.5, 0.5]],
+    11: [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [-0.5, -0.5, 0.5]],
+}
+_CUBIC = (1, 2, 3, -3)
+_TWO_EDGES = (4, 6, 7)
+_RHOMBOHEDRAL = 5
+_OBLIQUE = (12, -12, 14)
+
+
+def lattice_vectors(ibrav: int, celldm: list[float], where: str) -> Float[np.ndarray, "3 3"]:
+    """The primitive lattice vectors of a Bravais lattice.
+
+    Args:
+        ibrav: Quantum ESPRESSO's number of the lattice.
+        celldm: its six parameters: a in bohr, b/a, c/a, and cosines.
+        where: file and frame, for messages.
+
+    Returns:
+        Lattice vectors as rows, in units of a.
+
+    Raises:
+        InputError: a lattice that is not known here, or parameters that make none.
+    """
+    if ibrav not in (*_CENTRINGS, _RHOMBOHEDRAL, *_OBLIQUE):
+        raise InputError(
+            f"{where}: the lattice ibrav {ibrav} is not known here; read the output of ph.x, which prints "
+            "the lattice vectors, or repeat the calculation with ibrav = 0"
+        )
+    edges, cosines = _edges(ibrav, celldm), _cosines(ibrav, celldm)
+    volume = 1.0 + 2.0 * math.prod(cosines) - sum(cosine**2 for cosine in cosines)
+    if min(celldm[0], *edges) <= 0.0 or max(map(abs, cosines)) >= 1.0 or volume <= 0.0:
+        raise InputError(f"{where}: celldm {celldm} makes no lattice with ibrav {ibrav}; repair the file")
+    if ibrav in _CENTRINGS:
+        return np.array(_CENTRINGS[ibrav]) * edges
+    if ibrav == _RHOMBOHEDRAL:
+        return _rhombohedral(cosines[0])
+    # a along x, b in the plane of x and y.
+    return cellpar_to_cell([*edges, *np.degrees(np.arccos(cosines))])
+
+
+def _edges(ibrav: int, celldm: list[float]) -> list[float]:
+    """Conventional edges (of 5: the primitive ones), in units of a."""
+    if ibrav in _CUBIC or ibrav == _RHOMBOHEDRAL:
+        return [1.0, 1.0, 1.0]
+    return [1.0, 1.0 if ibrav in _TWO_EDGES else celldm[1], celldm[2]]
+
+
+def _cosines(ibrav: int, celldm: list[float]) -> list[float]:
+    """Cosines of the angles between b and c, a and c, a and b."""
+    if ibrav == 14:
+        return celldm[3:]
+    if ibrav == _RHOMBOHEDRAL:
+        return [celldm[3]] * 3
+    # Monoclinic with unique axis c, or b.
+    return {12: [0.0, 0.0, celldm[3]], -12: [0.0, celldm[4], 0.0]}.get(ibrav, [0.0, 0.0, 0.0])
+
+
+def _rhombohedral(cosine: float) -> Float[np.ndarray, "3 3"]:
+    """Three vectors of length one around z, with this cosine of the angle between them."""
+    x, y = math.sqrt((1.0 - cosine) / 2.0), math.sqrt((1.0 - cosine) / 6.0)
+    z = math.sqrt((1.0 + 2.0 * cosine) / 3.0)
+    return np.array([[x, -y, z], [0.0, 2.0 * y, z], [-x, -y, z]])

@@ -1,0 +1,157 @@
+"""Readers of VASP output: `vasprun.xml` and `OUTCAR`, with LEPSILON (DFPT) or LCALCEPS (finite fields).
+
+Index order in both files: three rows an atom, **first index (the row) the field direction i**, second the
+force or displacement direction j, `Z_ij = dF_j / dE_i`, in |e| (VASP wiki, "Born effective charges": "VASP
+outputs Z_ij with i for the macroscopic electric field, and j for the direction of the force"; `vaspout.h5`
+has the transposed order). VASP leaves the sum rule as the calculation gives it.
+
+Tensors belong to the ionic step of their own `<calculation>`, or to the last one printed before them.
+
+The files are taken apart here because ASE (3.29) fills the tensors of a vasprun.xml that was cut short with
+zeros and reads none from an OUTCAR, and phonopy (4.10) does not say which ionic step tensors belong to and
+takes the ionic dielectric tensor of an OUTCAR for the electronic one. ASE reads elements, cell and positions
+of an OUTCAR.
+"""
+
+import re
+from collections.abc import Iterator
+from io import TextIOWrapper
+from itertools import takewhile
+from pathlib import Path
+from typing import BinaryIO, cast
+from xml.etree.ElementTree import Element, ParseError, iterparse
+
+import numpy as np
+from ase import Atoms
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.calculations import Step, elements, finished, labelled_or_all, refuse_choices, rows
+from equivar_jax.io.files import open_text
+from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.vasp_checks import CUT_SHORT, agreeing, refuse_doubtful
+from equivar_jax.io.vasp_outcar import outcar_steps
+
+# Electronic, with local field effects: of LEPSILON, of LCALCEPS, and of LEPSILON by its later name.
+_XML_EPSILON = ("epsilon", "epsilon_scf", "dielectric_dft")
+_XML_LARGE = ("eigenvalues", "dos", "projected", "calculation")
+
+
+def recognises_vasprun(_path: Path, head: bytes) -> bool:
+    """Whether the first bytes of a file (decompressed) are those of a `vasprun.xml`."""
+    return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<?xml") and b"<modeling" in head
+
+
+def recognises_outcar(_path: Path, head: bytes) -> bool:
+    """Whether the first bytes of a file (decompressed) are those of an `OUTCAR`."""
+    return re.match(rb"\s*vasp\.\d", head) is not None and b"executed on" in head
+
+
+def read_vasprun(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read the ionic steps of a `vasprun.xml` that have Born effective charges, or all of them if none has.
+
+    Args:
+        path: the file, plain or compressed.
+        options: must leave key and first index open.
+
+    Yields:
+        Structures with labels [atom, field, displacement] in e, and the electronic dielectric tensor, float64
+        (3, 3), at `info["epsilon_inf"]`; an `InputError` in the place of an ionic step that cannot be used.
+        Frame numbers count ionic steps from 0.
+
+    Raises:
+        InputError: the file is not a complete `vasprun.xml`, or an option was given.
+    """
+    refuse_choices(path, options)
+    try:
+        with open_text(path) as handle:
+            steps = _vasprun_steps(handle, path)
+    except InputError:
+        raise
+    except (ParseError, LookupError, ValueError) as error:  # not XML, no child, an unknown encoding
+        raise InputError(f"{path}: not a complete vasprun.xml ({error}): {CUT_SHORT}") from None
+    yield from labelled_or_all(steps)
+
+
+def read_outcar(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
+    """Read the ionic steps of an `OUTCAR` that have Born effective charges, or all of them if none has.
+
+    An OUTCAR has positions to 1e-5 Å and tensors to 1e-5 e; a `vasprun.xml` has more digits.
+
+    Args:
+        path: the file, plain or compressed.
+        options: must leave key and first index open.
+
+    Yields:
+        As `read_vasprun`.
+
+    Raises:
+        InputError: the file is not a complete OUTCAR, or an option was given.
+    """
+    refuse_choices(path, options)
+    yield from labelled_or_all(outcar_steps(path))
+
+
+def _vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
+    """Every `<calculation>` of the file."""
+    steps: list[Step] = []
+    symbols: list[str] = []
+    settings: dict[str, str] = {}
+    outside = 0
+    # Bytes, because the file declares its own encoding.
+    for _, element in iterparse(cast(BinaryIO, handle.buffer)):
+        outside += element.tag == "array" and element.get("name") == "born_charges"
+        if element.tag == "parameters":
+            settings = {entry.get("name", ""): (entry.text or "").strip() for entry in element.iter("i")}
+        elif element.tag == "atominfo":
+            symbols = [(row[0].text or "").strip() for row in element.iterfind("array[@name='atoms']/set/rc")]
+        elif element.tag == "calculation":
+            outside -= len(element.findall("array[@name='born_charges']"))
+            steps.append(_vasprun_step(element, symbols, settings, path, len(steps)))
+        if element.tag in _XML_LARGE:
+            element.clear()
+    if outside:
+        raise InputError(
+            f"{path}: Born effective charges outside of an ionic step, so their structure is unknown; "
+            "read the OUTCAR of the calculation"
+        )
+    if not steps:
+        raise InputError(f"{path}: no ionic step in this XML file; give the vasprun.xml of a finished run")
+    return steps
+
+
+def _vasprun_step(
+    calculation: Element, symbols: list[str], settings: dict[str, str], path: Path, index: int
+) -> Step:
+    """One `<calculation>`."""
+    where = f"{path}, frame {index}"
+    arrays = calculation.findall("array[@name='born_charges']")
+    try:
+        basis = calculation.iterfind("structure/crystal/varray[@name='basis']/v")
+        cell = rows((v.text for v in basis), 3, where, "lattice vectors")
+        places = calculation.iterfind("structure/varray[@name='positions']/v")
+        fractions = rows((v.text for v in places), len(symbols), where, "positions")
+        atoms = Atoms(elements(symbols, where), cell=cell, scaled_positions=fractions, pbc=True)
+        if not arrays:
+            return Step(False, finished(atoms, where))
+        loop = takewhile(lambda child: child.tag != "structure", calculation)
+        iterations = sum(child.tag == "scstep" for child in loop)
+        refuse_doubtful(settings, index, str(iterations) != settings.get("NELM"), where)
+        tensors = agreeing([_vasprun_tensors(array, len(symbols), where) for array in arrays], where)
+        return Step(True, finished(atoms, where, tensors, _vasprun_epsilon(calculation, where)))
+    except InputError as error:
+        return Step(bool(arrays), error)
+
+
+def _vasprun_tensors(array: Element, count: int, where: str) -> np.ndarray:
+    """The tensors of one array `born_charges`."""
+    lines = [v.text for tensor in array.iterfind("set") for v in tensor.iterfind("v")]
+    return rows(lines, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
+
+
+def _vasprun_epsilon(calculation: Element, where: str) -> np.ndarray | None:
+    """The electronic dielectric tensor, if it is there."""
+    for name in _XML_EPSILON:
+        lines = [v.text for v in calculation.iterfind(f"varray[@name='{name}']/v")]
+        if lines:
+            return rows(lines, 3, where, "dielectric tensor")
+    return None

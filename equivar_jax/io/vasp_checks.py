@@ -1,0 +1,50 @@
+"""What makes the tensors of a VASP run doubtful, whichever of its files they are read from."""
+
+import numpy as np
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+
+CUT_SHORT = "the calculation did not finish or the file was cut short; finish it or copy it again"
+
+
+def refuse_doubtful(settings: dict[str, str], index: int, converged: bool, where: str) -> None:
+    """Refuse tensors that are no Born effective charges, or may belong to another structure.
+
+    Args:
+        settings: INCAR tags and their values as VASP prints them.
+        index: number of the ionic step, from 0.
+        converged: whether the electronic loop reached EDIFF.
+        where: file and frame.
+
+    Raises:
+        InputError: no local field effects, an unconverged electronic loop, or a displaced structure.
+    """
+    if settings.get("LRPA", "F") == "T":
+        raise InputError(
+            f"{where}: Born effective charges without local field effects (LRPA = .TRUE.); "
+            "repeat the calculation with LRPA = .FALSE."
+        )
+    if not converged:
+        raise InputError(
+            f"{where}: the electronic loop stopped before EDIFF was reached; repeat it with a larger NELM"
+        )
+    if settings.get("IBRION") in ("5", "6") and index > 0:
+        raise InputError(
+            f"{where}: Born effective charges at a displaced structure of a finite-difference run (IBRION = "
+            f"{settings['IBRION']}); repeat the calculation with IBRION = -1"
+        )
+
+
+def agreeing(blocks: list[Float[np.ndarray, "atoms 3 3"]], where: str) -> Float[np.ndarray, "atoms 3 3"]:
+    """The tensors of one ionic step, which may be printed several times but must be the same.
+
+    Raises:
+        InputError: they differ by more than their last digit.
+    """
+    if any(np.abs(block - blocks[-1]).max() > 1e-4 for block in blocks):
+        raise InputError(
+            f"{where}: {len(blocks)} sets of Born effective charges that differ; repeat the calculation with "
+            "either LEPSILON or LCALCEPS"
+        )
+    return blocks[-1]

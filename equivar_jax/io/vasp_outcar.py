@@ -1,0 +1,170 @@
+"""The ionic steps of a VASP OUTCAR; ASE reads elements, cell and positions (see `vasp` for the rest)."""
+
+import re
+from dataclasses import dataclass, field
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import ParseError
+from ase.io.vasp_parsers import vasp_outcar_parsers as ase_outcar
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.calculations import Step, elements, finished, rows
+from equivar_jax.io.files import excerpt, open_text
+from equivar_jax.io.vasp_checks import CUT_SHORT, agreeing, refuse_doubtful
+
+_SETTING = re.compile(r"\s+(IBRION|LRPA)\s*=\s*(-?\w+)")
+_ITERATION = re.compile(r"- Iteration +(\d+)\(")
+_TITLE = re.compile(r"CHARGES \((including local field effects|in e\b|in \|e\|)")
+
+
+@dataclass
+class _Lines:
+    """The lines of one ionic step; tensors and dielectric tensors one block after the other."""
+
+    index: int
+    cell: list[str]
+    positions: list[str]
+    converged: bool
+    tensors: list[list[str]] = field(default_factory=list)
+    epsilon: list[list[str]] = field(default_factory=list)
+
+
+def outcar_steps(path: Path) -> list[Step]:
+    """Read every ionic step of an OUTCAR.
+
+    Args:
+        path: the file, plain or compressed.
+
+    Returns:
+        The steps in the order of the file; tensors are [atom, field, displacement] in e.
+
+    Raises:
+        InputError: the file is not a complete OUTCAR.
+    """
+    # The title that a user gave may have any encoding.
+    with open_text(path, errors="replace") as handle:
+        symbols, settings = _header(handle, path)
+        steps = _collected(handle, len(symbols), path)
+    return [_step(step, symbols, settings, path) for step in steps]
+
+
+def _header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str, str]]:
+    """Elements and settings from the lines before the first electronic iteration."""
+    parsers = [ase_outcar.SpeciesTypes(), ase_outcar.IonsPerSpecies()]
+    try:
+        lines = ase_outcar.build_header(handle)
+        symbols = list(ase_outcar.OutcarHeaderParser(parsers).build(lines)["symbols"])
+    except (ParseError, ValueError, IndexError) as error:
+        raise InputError(
+            f"{path}: the header is not that of a complete OUTCAR ({excerpt(str(error), 120)}): {CUT_SHORT}"
+        ) from None
+    settings = {}
+    for line in lines:
+        if match := _SETTING.match(line):
+            settings[match[1]] = match[2]  # the last one, since the INCAR itself may stand above
+    return symbols, settings
+
+
+def _collected(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines]:
+    """Collect the blocks of each ionic step of `count` atoms."""
+    steps: list[_Lines] = []
+    early = _Lines(-1, [], [], True)  # what is printed before any positions
+    cell: list[str] = []
+    converged, complete, last_step = False, False, 1
+    for line in handle:
+        step = steps[-1] if steps else early
+        if "direct lattice vectors" in line:
+            cell = [line, *islice(handle, 3)]
+        elif line.startswith(" POSITION   "):
+            steps.append(_Lines(len(steps), cell, [line, *islice(handle, count + 1)], converged))
+        elif "BORN EFFECTIVE CHARGES" in line:
+            step.tensors.append([line, *islice(handle, 1 + 4 * count)])
+        elif "MACROSCOPIC STATIC DIELECTRIC TENSOR" in line:
+            step.epsilon.append([line, *islice(handle, 4)])
+        elif iteration := _ITERATION.search(line):
+            converged = False
+            last_step = int(iteration[1])
+        elif "aborting loop because EDIFF is reached" in line:
+            converged = True
+        complete = complete or "General timing and accounting" in line
+    if not complete or not steps:
+        raise InputError(f"{path}: not a complete OUTCAR, the timing at its end is missing: {CUT_SHORT}")
+    if early.tensors and max(last_step, len(steps)) > 1:
+        raise InputError(
+            f"{path}: Born effective charges before the positions of several ionic steps, so their structure "
+            "is unknown; repeat the calculation with NSW = 0"
+        )
+    steps[0].tensors[:0], steps[0].epsilon[:0] = early.tensors, early.epsilon
+    return steps
+
+
+def _step(step: _Lines, symbols: list[str], settings: dict[str, str], path: Path) -> Step:
+    """One ionic step of an OUTCAR."""
+    where = f"{path}, frame {step.index}"
+    try:
+        atoms = _atoms(step, symbols, where)
+        if not step.tensors:
+            return Step(False, finished(atoms, where))
+        refuse_doubtful(settings, step.index, step.converged, where)
+        blocks = [_tensors(lines, len(symbols), where) for lines in _with_local_fields(step, where)]
+        return Step(True, finished(atoms, where, agreeing(blocks, where), _epsilon(step, where)))
+    except InputError as error:
+        return Step(bool(step.tensors), error)
+
+
+def _atoms(step: _Lines, symbols: list[str], where: str) -> Atoms:
+    """Cell and positions by ASE's parsers."""
+    try:
+        cell = ase_outcar.Cell().parse(0, step.cell)["cell"]
+        parser = ase_outcar.PositionsAndForces({"natoms": len(symbols)})
+        positions = parser.parse(0, step.positions)["positions"]
+    except (ValueError, IndexError) as error:
+        raise InputError(
+            f"{where}: lattice vectors or positions and forces that cannot be read ({excerpt(str(error))}); "
+            "copy the file again or repeat the calculation"
+        ) from None
+    return Atoms(elements(symbols, where), cell=cell, positions=positions, pbc=True)
+
+
+def _with_local_fields(step: _Lines, where: str) -> list[list[str]]:
+    """The blocks of tensors that are Born effective charges; LCALCEPS may print others before."""
+    blocks = [lines for lines in step.tensors if "excluding local field effects" not in lines[0]]
+    if not blocks:
+        raise InputError(
+            f"{where}: Born effective charges without local field effects only (LRPA = .TRUE.); "
+            "repeat the calculation with LRPA = .FALSE."
+        )
+    for title in (lines[0] for lines in blocks):
+        if not _TITLE.search(title):
+            raise InputError(
+                f"{where}: Born effective charges under the unknown heading {excerpt(title)}; "
+                "read the vasprun.xml of the calculation"
+            )
+    return blocks
+
+
+def _tensors(lines: list[str], count: int, where: str) -> np.ndarray:
+    """One block: a line `ion i` for each atom, and three rows with their number in front."""
+    body = [line.split(maxsplit=1) for line in lines[2:]]
+    for position, words in enumerate(body):
+        atom, row = divmod(position, 4)
+        expected = ["ion", str(atom + 1)] if row == 0 else [str(row)]
+        if len(words) != 2 or [words[0], *words[1].split()[:1]][: len(expected)] != expected:
+            raise InputError(
+                f"{where}: Born effective charges: expected the line {' '.join(expected)!r}, found "
+                f"{excerpt(lines[2 + position])}; copy the file again or repeat the calculation"
+            )
+    numbers = [words[1] for position, words in enumerate(body) if position % 4]
+    return rows(numbers, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
+
+
+def _epsilon(step: _Lines, where: str) -> np.ndarray | None:
+    """The electronic dielectric tensor with all local field effects, if it is there."""
+    for lines in reversed(step.epsilon):
+        if "including local field effects" in lines[0] and "RPA" not in lines[0]:
+            return rows(lines[2:], 3, where, "dielectric tensor")
+    return None
