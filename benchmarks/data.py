@@ -1,4 +1,4 @@
-"""How long data take: the full demonstration set made, its graphs built and opened: `python -m benchmarks.data`.
+"""How long data take: the full demonstration set is made, its graphs built and opened again.
 
 Each stage runs in a process of its own, which reports its time and its peak memory. Our graphs (every
 periodic image, matscipy) are timed against `ase.neighborlist.neighbor_list` on the same structures.

@@ -1,5 +1,6 @@
 """The folder of what would take time to make again: generated data and compiled programs."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -39,13 +40,11 @@ def code_version(*names: str) -> str:
 
 
 def content_key(paths: Iterable[Path]) -> str:
-    """A digest of names and contents of files.
-
-    Raises:
-        OSError: one cannot be read.
-    """
+    """A digest of names and contents of files; one that cannot be read counts with its name."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(f"{path}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+        content = "unreadable"
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path}\0{content}\0".encode())
     return digest.hexdigest()

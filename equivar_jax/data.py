@@ -23,7 +23,7 @@ from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph
 from equivar_jax.graph_table import SampleTable, cached_samples
 from equivar_jax.hygiene import Finding, command
-from equivar_jax.io import scan_structures, structure_files
+from equivar_jax.io import files_that_decide, scan_structures
 from equivar_jax.set_aside import apart_from, without_refused
 from equivar_jax.structure_table import StructureTable, cached_table
 from equivar_jax.structures import born_effective_charges, source
@@ -95,7 +95,7 @@ def read_labelled(data: DataConfig, path: str | None) -> Labelled:
     options = f"{data.key} {data.first_index}"
     table = cached_table(
         _cache_folder("structures", path, options),
-        f"{content_key(structure_files(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
+        f"{content_key(files_that_decide(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
         labelled,
         lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
     )

@@ -45,8 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         written = [report.write(folder)]
         if report.elements:
             written.append(folder / PICTURE)
-            plot_hygiene(report, config, written[-1], ", ".join(Path(name).name for name in options.files))
+            plot_hygiene(report, config, written[-1], _title(options.files))
         print("written: " + ", ".join(map(str, written)))
+
+
+def _title(files: Sequence[str]) -> str:
+    """As many names as fit over the picture."""
+    names = ", ".join(Path(name).name for name in files)
+    return names if len(names) <= 70 else f"{Path(files[0]).name} and {len(files) - 1} more"
 
 
 def _parser() -> argparse.ArgumentParser:

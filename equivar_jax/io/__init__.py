@@ -15,11 +15,18 @@ from ase import Atoms
 from equivar_jax.config import FirstIndex
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import base_name, format_suffix
-from equivar_jax.io.folders import means_several, structure_files
+from equivar_jax.io.folders import files_that_decide, means_several, structure_files
 from equivar_jax.io.formats import read_file
 from equivar_jax.io.options import ReadOptions
 
-__all__ = ["check_output", "read_structures", "scan_structures", "structure_files", "write_structures"]
+__all__ = [
+    "check_output",
+    "files_that_decide",
+    "read_structures",
+    "scan_structures",
+    "structure_files",
+    "write_structures",
+]
 
 # Suffix -> module of this package, function, and whether it compresses where the name ends in .gz or .zst.
 _WRITERS = {

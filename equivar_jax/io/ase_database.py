@@ -60,12 +60,12 @@ def read_trajectory(path: Path, options: ReadOptions) -> Iterator[Atoms | InputE
     """
     refuse_key(path, options)
     refuse_first_index(path, options)
-    with plain_file(path) as plain:
-        reader = _sound(path, TrajectoryReader, str(plain))
-        with closing(reader):
-            count = _sound(path, len, reader)
-            for index in range(count):
-                yield _finished(f"{path}, frame {index}", options, reader.__getitem__, index)
+    # ASE leaves a file open that it cannot read, if it opened it.
+    with plain_file(path) as plain, plain.open("rb") as handle:
+        reader = _sound(path, TrajectoryReader, handle)
+        count = _sound(path, len, reader)
+        for index in range(count):
+            yield _finished(f"{path}, frame {index}", options, reader.__getitem__, index)
     if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
 

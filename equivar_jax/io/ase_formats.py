@@ -18,10 +18,10 @@ from equivar_jax.structures import SOURCE, check_structure
 # ASE's names of formats whose files in a folder are taken for structures. Others that ASE can read carry
 # names that all sorts of files have (`.in`, `.out`, `.log`, `.dat`, ...) and have to be named one by one.
 _STRUCTURES = {
-    "abinit-in", "abinit-out", "aims-output", "castep-cell", "castep-castep", "cif", "espresso-in",
+    "abinit-in", "abinit-out", "aims-output", "castep-castep", "cif", "espresso-in",
     "espresso-out", "lammps-dump-text", "proteindatabank", "vasp", "vasp-xdatcar", "xsf",
 }  # fmt: skip
-_SUFFIXES = {".cif", ".pdb", ".cell", ".castep", ".xsf", ".vasp", ".poscar", ".pwi", ".pwo"}
+_SUFFIXES = {".cif", ".pdb", ".castep", ".xsf", ".vasp", ".poscar", ".pwi", ".pwo"}
 
 
 def recognises_bare_structure(path: Path, head: bytes) -> bool:

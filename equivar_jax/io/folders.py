@@ -73,6 +73,28 @@ def structure_files(path: str | os.PathLike[str]) -> list[Path]:
     return files
 
 
+def files_that_decide(path: str | os.PathLike[str]) -> list[Path]:
+    """The files on whose content the structures of a path depend: for the key of a cache.
+
+    Those of `structure_files`, and beside a file whose structure may stand in another one of its folder
+    (`BORN`, outputs of ph.x, ...) every file of that folder.
+
+    Raises:
+        InputError: as `structure_files`.
+    """
+    deciding = set()
+    for file in structure_files(path):
+        deciding.add(file)
+        form = recognised_format(file)
+        if form is not None and form.name in _OF_THE_FOLDER:
+            deciding |= {other for other in file.parent.iterdir() if _is_readable_file(other)}
+    return sorted(deciding)
+
+
+def _is_readable_file(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     """Every file below a folder that is not hidden, and the folders that may not be read; links followed."""
     seen: set[str] = set()

@@ -1,5 +1,8 @@
 """Small files of every text format, and how to damage them."""
 
+import bz2
+import gzip
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import ase.io
 import numpy as np
 import quantum_espresso_files
 import vasp_files
+import zstandard
 from ase import Atoms
 from dipole import crystal_and_tensors
 
@@ -96,14 +100,20 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 }
 OPTIONS = {"training": ReadOptions(first_index="field")}
 WITHOUT_LABEL = {"POSCAR", "CIF", "XDATCAR", "PDB", "XSF"}
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
 CHANGES = ["bit", "replace", "insert", "delete", "copy", "swap", "cut"]
 ODDS = [0.3, 0.25, 0.1, 0.1, 0.1, 0.1, 0.05]
 
 
-def damaged(content: bytes, rng: np.random.Generator) -> bytes:
-    """One to four random changes."""
+def damaged(content: bytes, rng: np.random.Generator, most: int = 4) -> bytes:
+    """One to a few random changes."""
     mutated = bytearray(content)
-    for _ in range(rng.integers(1, 5)):
+    for _ in range(rng.integers(1, most + 1)):
         place, length = int(rng.integers(len(mutated) + 1)), int(rng.integers(1, 30))
         byte = rng.choice([rng.integers(256), rng.choice(list(b' \n\t"0123456789:=-+.,<>eETFnaif_*{}[]#'))])
         match rng.choice(

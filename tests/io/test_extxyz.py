@@ -1,7 +1,5 @@
-import bz2
 import gzip
 import io
-import lzma
 import os
 import re
 import subprocess
@@ -12,9 +10,9 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-import zstandard
 from ase import Atoms
 from ase.io.extxyz import write_xyz
+from damage import COMPRESS
 from dipole import crystal_and_tensors
 from jaxtyping import TypeCheckError
 
@@ -197,12 +195,6 @@ def test_plain_xyz_is_a_molecule_without_label(file):
 NARROW = frame_text(None).replace("pos:R:3", "pos:R:3:becs:R:3")
 NARROW = NARROW.replace("0 0.0\n", "0 0.0 1 2 3\n").replace("2.6\n", "2.6 1 2 3\n")
 
-COMPRESS = {
-    ".gz": gzip.compress,
-    ".bz2": bz2.compress,
-    ".xz": lzma.compress,
-    ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
-}
 FAULTS = {
     "random text": ("It was a bright cold day in April.\n", "number of atoms"),
     "count too large": (frame_text().replace("2\n", "3\n", 1), "2 of 3 atoms"),

@@ -11,7 +11,13 @@ from dipole import crystal_and_tensors
 from test_formats import CONTENT
 
 from equivar_jax.errors import InputError
-from equivar_jax.io import read_structures, scan_structures, structure_files, write_structures
+from equivar_jax.io import (
+    files_that_decide,
+    read_structures,
+    scan_structures,
+    structure_files,
+    write_structures,
+)
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
 
@@ -270,3 +276,9 @@ def test_files_and_folders_that_may_not_be_read_are_set_aside(locked):
         read_structures(locked / "a.extxyz")
     with pytest.raises(InputError, match="the folder may not be read"):
         read_structures(locked / "c")
+
+
+def test_a_file_beside_born_decides_what_it_gives_and_one_beside_extended_xyz_does_not(tree):
+    folder = tree(**{"a/BORN": "born", "a/POSCAR": "bare_structure", "b/x.extxyz": "extxyz", "b/POSCAR": ""})
+    assert [path.name for path in files_that_decide(folder / "a" / "BORN")] == ["BORN", "POSCAR"]
+    assert [path.name for path in files_that_decide(folder / "b" / "x.extxyz")] == ["x.extxyz"]
