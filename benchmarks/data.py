@@ -20,12 +20,13 @@ from typing import Any
 from ase.neighborlist import neighbor_list
 
 from benchmarks.machine import describe_machine
-from equivar_jax.batch import collate, epoch_batches, plan_budgets
+from equivar_jax.batch import collate
 from equivar_jax.cache import CACHE_VARIABLE
 from equivar_jax.config import Config, DataConfig, DemonstrationConfig, ModelConfig
 from equivar_jax.data import load_dataset
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graph import build_graph
+from equivar_jax.packing import epoch_batches, plan_budgets
 
 PUBLISHED_SET = DemonstrationConfig(perovskites=1224, li3po4=17991, zro2=10103)
 """As many structures of each family as the published training set has."""

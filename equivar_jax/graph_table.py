@@ -10,8 +10,9 @@ import numpy as np
 from ase import Atoms
 from tqdm import tqdm
 
-from equivar_jax.batch import GraphSizes, Sample
+from equivar_jax.batch import Sample
 from equivar_jax.graph import build_graph, neighbour_counts
+from equivar_jax.packing import GraphSizes
 from equivar_jax.parallel import map_in_order
 from equivar_jax.store import Columns, ColumnWriter, open_columns, ragged
 from equivar_jax.structure_table import StructureTable

@@ -16,11 +16,13 @@ import optax
 from flax import serialization
 from tqdm import tqdm
 
-from equivar_jax.batch import Batch, Budget, collate, epoch_batches, pack, plan_budgets, prefetch
+from equivar_jax.batch import Batch, collate, prefetch
 from equivar_jax.checkpoint import CheckpointWriter, Metadata, check_parameters, read_checkpoint
 from equivar_jax.config import Config
 from equivar_jax.data import Dataset, load_dataset
 from equivar_jax.errors import InputError
+from equivar_jax.kernels import needs_slots
+from equivar_jax.packing import Budget, epoch_batches, pack, plan_budgets
 from equivar_jax.run_directory import append_record, describe_run, drop_records_after
 from equivar_jax.runtime import Interruption
 from equivar_jax.steps import (
@@ -82,7 +84,8 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
         config = dataclasses.replace(config, model=measured)
 
     training_sizes, validation_sizes = dataset.training.sizes, dataset.validation.sizes
-    budgets = plan_budgets(training_sizes.joined(validation_sizes), config.train.batch_size)
+    dense = needs_slots(config.model.kernel, config.model.channels)
+    budgets = plan_budgets(training_sizes.joined(validation_sizes), config.train.batch_size, dense)
     validation = [
         jax.device_put(collate([dataset.validation[k] for k in members], budgets[bucket]))
         for bucket, members in pack(validation_sizes, budgets, range(len(dataset.validation)))

@@ -14,10 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import jraph
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from equivar_jax.config import ModelConfig
-from equivar_jax.kernels import HIDDEN, PATHS, neighbour_sum, offsets, plan_products
+from equivar_jax.kernels import HIDDEN, PATHS, Neighbours, neighbour_sum, offsets, plan_products
 from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
 from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, irreps_to_cartesian
 
@@ -31,13 +31,13 @@ _SOFTPLUS_SECOND_MOMENT = 0.2842636221740419
 
 
 class Edges(NamedTuple):
-    """What every interaction reads of the edge slots, K to a node."""
+    """What every interaction reads of the edges."""
 
-    basis: Float[Array, "nodes neighbours functions"]
-    harmonics: Float[Array, "nodes 9 neighbours"]
-    weight: Float[Array, "nodes neighbours"]
-    """Zero in slots that hold no edge; otherwise one, or the envelope."""
-    senders: Int[Array, "nodes neighbours"]
+    basis: Float[Array, "edges functions"]
+    harmonics: Float[Array, "edges 9"]
+    envelope: Float[Array, " edges"] | None
+    """Smooth end of the neighbourhood, if there is one."""
+    neighbours: Neighbours
 
 
 class Features(NamedTuple):
@@ -55,8 +55,7 @@ class Features(NamedTuple):
 class Equivar(nn.Module):
     """Born effective charges of a batch of graphs, before the acoustic sum rule.
 
-    The graph is dense: every node has the same number K of edge slots, slot k of node i being edge `i K + k`
-    (see `equivar_jax.batch.dense_graph` and `collate`).
+    The graph has its edges sorted by receiver (see `equivar_jax.batch.graph_of` and `collate`).
     """
 
     config: ModelConfig
@@ -66,15 +65,16 @@ class Equivar(nn.Module):
         """Tensors [node, field direction, displacement direction] in e.
 
         Args:
-            graph: `nodes["species"]` [N] atomic numbers; `edges["vectors"]` [N K, 3] from receiver to sender
-                in Å, length one where there is no edge; `edges["mask"]` [N K] True where there is one;
-                `senders` [N K]; `receivers` [N K] the node of the slot.
+            graph: `nodes["species"]` [N] atomic numbers; node i receives the `nodes["neighbours"][i]` edges
+                from `nodes["first_edge"][i]` on, others are padding; `nodes["slots"]` [N, K] the same as a
+                table, K = 0 where the kernel needs none; `edges["vectors"]` [E, 3] from receiver to sender in
+                Å, of any length but zero in padding; `senders` and `receivers` [E].
 
         Returns:
             Shape (N, 3, 3), in the precision of the vectors.
 
         Raises:
-            ValueError: the edges are no multiple of the nodes, or `config.mean_neighbours` is not set.
+            ValueError: `config.mean_neighbours` is not set, or a kernel needs slots that are not there.
         """
         graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
         edges = embed_edges(graph, self.config)
@@ -124,9 +124,8 @@ class Interaction(nn.Module):
         bias = self.param("linear_bias", _zeros, (f,))
 
         plan = plan_products(features.irreps, self.needed)
-        sums = neighbour_sum(
-            features.array, self.radial(edges), edges.harmonics, edges.senders, plan, config.kernel
-        )
+        radial = self.radial(edges)
+        sums = neighbour_sum(features.array, radial, edges.harmonics, edges.neighbours, plan, config.kernel)
         sums /= _required_mean_neighbours(config) ** 0.5
 
         updated = []
@@ -145,15 +144,17 @@ class Interaction(nn.Module):
         irreps, arrays = zip(*updated, strict=True)
         return Features(irreps, jnp.concatenate(arrays, axis=1))
 
-    def radial(self, edges: Edges) -> Float[Array, "nodes neighbours 3 channels"]:
+    def radial(self, edges: Edges) -> Float[Array, "edges 3 channels"]:
         """Edge linear: basis to `channels` per degree, shifted softplus on the scalars."""
         functions, f = self.config.radial_functions, self.config.channels
         weight = self.param("edge_weight", _unit_normal, (functions, 3, f))
         bias = self.param("edge_bias", _zeros, (f,))
         radial = _matmul(edges.basis, weight.reshape(functions, 3 * f)) / GAUSSIAN_SQUARE_SUM**0.5
         scalars = shifted_softplus(radial[..., :f] + bias)
-        radial = jnp.concatenate([scalars, radial[..., f:]], axis=-1) * edges.weight[..., None]
-        return radial.reshape(*radial.shape[:2], 3, f)
+        radial = jnp.concatenate([scalars, radial[..., f:]], axis=-1)
+        if edges.envelope is not None:
+            radial *= edges.envelope[:, None]
+        return radial.reshape(-1, 3, f)
 
 
 def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -162,31 +163,20 @@ def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> Edges:
-    """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge slot."""
-    nodes = graph.nodes["species"].shape[0]
-    slots = graph.edges["vectors"].shape[0]
-    if slots % nodes:
-        raise ValueError(
-            f"{slots} edges for {nodes} nodes is not a dense graph; make it with equivar_jax.batch"
-        )
-    vectors = graph.edges["vectors"].reshape(nodes, slots // nodes, 3)
-    mask: Bool[Array, "nodes neighbours"] = graph.edges["mask"].reshape(vectors.shape[:2])
-
+    """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge."""
+    vectors = graph.edges["vectors"]
     # Two wheres keep the gradient finite even for an edge of length zero, should one slip in.
     square = jnp.sum(vectors**2, axis=-1)
     is_positive = square > 0
     distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
     harmonics = e3nn.spherical_harmonics("0e + 1o + 2e", vectors, normalize=True, normalization="component")
-
-    weight = mask.astype(vectors.dtype)
-    if config.envelope:
-        # On the radial function, not the basis: its bias would otherwise survive at the cutoff.
-        weight *= cosine_envelope(distances, config.cutoff)
+    nodes = graph.nodes
     return Edges(
         basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
-        harmonics=jnp.swapaxes(harmonics.array, 1, 2),
-        weight=weight,
-        senders=graph.senders.reshape(vectors.shape[:2]),
+        harmonics=harmonics.array,
+        # On the radial function, not the basis: its bias would otherwise survive at the cutoff.
+        envelope=cosine_envelope(distances, config.cutoff) if config.envelope else None,
+        neighbours=Neighbours(graph.senders, nodes["first_edge"], nodes["neighbours"], nodes["slots"]),
     )
 
 
@@ -198,7 +188,7 @@ def born_effective_charges(
     Args:
         model: The network.
         params: Its weights.
-        graph: Dense graph, see `Equivar.__call__`; `globals["charge"]` [G] net charges in e, `n_node` [G].
+        graph: See `Equivar.__call__`; `globals["charge"]` [G] net charges in e, `n_node` [G].
 
     Returns:
         Tensors [node, field direction, displacement direction] in e, summing to the net charge of each graph.
@@ -211,7 +201,7 @@ def displace(graph: jraph.GraphsTuple, displacements: Float[Array, "nodes 3"]) -
     """The graph with its atoms moved: `r_ij + u_j - u_i`, the same edges.
 
     Args:
-        graph: Dense or sparse graph.
+        graph: See `Equivar.__call__`.
         displacements: u in Å. Differentiate with respect to it for gradients in the positions.
 
     Returns:
@@ -231,7 +221,7 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
     Args:
         model: The network.
         params: Weights as drawn by `model.init`.
-        graph: Dense graph of typical structures.
+        graph: Typical structures.
 
     Returns:
         The weights, with `linear_weight` rescaled.

@@ -16,20 +16,21 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from tqdm import tqdm
 
-from equivar_jax.batch import Budget, GraphSizes, Sample, collate, pack
+from equivar_jax.batch import Sample, collate
 from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.io import check_output, read_structures, write_structures
+from equivar_jax.kernels import needs_slots
 from equivar_jax.model import Equivar
+from equivar_jax.packing import Budget, GraphSizes, pack
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import source, with_born_effective_charges
 
 BATCH_NODES = 1024
 """Structures are joined up to about this many atoms; a larger one makes a batch of its own."""
-_NODE_GROWTH = 1.25  # padded sizes follow a geometric series, so that few of them are ever compiled
-_NEIGHBOUR_MULTIPLE = 4
+_GROWTH = 1.2  # padded sizes follow a geometric series, so that few of them are ever compiled
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -101,7 +102,7 @@ class Predictor:
 
         found: list[Prediction | None] = [None] * len(samples)
         with tqdm(total=len(samples), unit="structure", disable=not progress) as bar:
-            for members, budget in _batches(samples):
+            for members, budget in _batches(samples, self._dense):
                 batch = collate([samples[k] for k in members], budget, self._dtype)
                 raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
                 sizes = batch.graph.n_node[: len(members)]
@@ -110,6 +111,10 @@ class Predictor:
                     found[k] = Prediction(_sum_rule(tensors, charge), tensors)
                 bar.update(len(members))
         return [prediction for prediction in found if prediction is not None]
+
+    @property
+    def _dense(self) -> bool:
+        return needs_slots(self.model.config.kernel, self.model.config.channels, self._dtype)
 
     @property
     def _dtype(self) -> type[np.floating]:
@@ -141,7 +146,7 @@ def load(location: str | Path, dtype: str = "float32") -> Predictor:
         raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
     state, metadata = read_checkpoint(location)
     model = Equivar(metadata.config.model)
-    tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 1, 2))
+    tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 8, 1, 2))
     expected = jax.eval_shape(model.init, jax.random.key(0), tiny.graph)
     check_parameters(state["params"], expected, str(location))
     params = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, dtype), state["params"])
@@ -159,24 +164,28 @@ def _sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[n
     return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
 
 
-def _batches(samples: Sequence[Sample]) -> Iterator[tuple[list[int], Budget]]:
-    """Samples joined into batches of few shapes, similar neighbour counts together."""
-    sizes = GraphSizes.of(samples)
-    rounded = -(-np.maximum(sizes.degrees, 1) // _NEIGHBOUR_MULTIPLE) * _NEIGHBOUR_MULTIPLE
-    for neighbours in np.unique(rounded).tolist():
-        members = np.flatnonzero(rounded == neighbours)
-        chosen_sizes = GraphSizes(*(column[members] for column in sizes))
-        largest, total = int(chosen_sizes.atoms.max()), int(chosen_sizes.atoms.sum())
-        nodes = _padded_nodes(max(largest, min(total, BATCH_NODES)) + 1)
-        budget = Budget(nodes, neighbours, nodes + 1)
-        for _, chosen in pack(chosen_sizes, [budget], range(len(members))):
-            yield members[chosen].tolist(), budget
+def _batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int], Budget]]:
+    """Samples joined into batches of few shapes, those with similar numbers of edges an atom together."""
+    sizes = GraphSizes.of(sample.graph for sample in samples)
+    ratio = _class_of(np.maximum(sizes.degrees if dense else sizes.edges / np.maximum(sizes.atoms, 1), 1))
+    for kind in np.unique(ratio).tolist():
+        members = np.flatnonzero(ratio == kind)
+        chosen = GraphSizes(*(column[members] for column in sizes))
+        nodes = _padded(max(int(chosen.atoms.max()), min(int(chosen.atoms.sum()), BATCH_NODES)) + 1)
+        most = math.ceil(_GROWTH**kind)
+        budget = Budget(nodes, nodes * most, most if dense else 0, nodes + 1)
+        for _, batch in pack(chosen, [budget], range(len(members))):
+            yield members[batch].tolist(), budget
 
 
-def _padded_nodes(atoms: int) -> int:
+def _class_of(numbers: np.ndarray) -> np.ndarray:
+    """The smallest power of `_GROWTH` that holds each number: its exponent."""
+    return np.ceil(np.log(numbers) / np.log(_GROWTH) - 1e-9).astype(int)
+
+
+def _padded(atoms: int) -> int:
     """The next size of a geometric series, a multiple of 8."""
-    exponent = math.ceil(math.log(max(atoms, 8) / 8, _NODE_GROWTH) - 1e-9)
-    return 8 * math.ceil(_NODE_GROWTH**exponent)
+    return 8 * math.ceil(_GROWTH ** int(_class_of(np.array(max(atoms, 8) / 8))))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

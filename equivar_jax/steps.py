@@ -1,6 +1,5 @@
 """What is compiled: one optimisation step, one validation step. Losses are sums and counts, never means."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
@@ -97,8 +96,7 @@ def initial_state(
     model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation, batch: Batch
 ) -> TrainState:
     """Fresh weights from `train.seed`, scaled to unit variance on a batch of typical structures."""
-    # The plain kernel has the same weights and traces faster.
-    network = Equivar(dataclasses.replace(model, kernel="reference"))
+    network = Equivar(model)
     params = jax.jit(network.init)(jax.random.key(train.seed), batch.graph)
     params = unit_variance(network, {"params": params["params"]}, batch.graph)
     ema = None if train.ema_decay is None else jax.tree.map(jnp.copy, params)

@@ -11,7 +11,6 @@ from pathlib import Path
 import jax
 from ase.data import chemical_symbols
 
-from equivar_jax.batch import edge_fill
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.cli import OptionParser, override
 from equivar_jax.config import load_config
@@ -21,6 +20,7 @@ from equivar_jax.evaluate import evaluate_model
 from equivar_jax.hygiene import SET_ASIDE
 from equivar_jax.loop import Run, last_checkpoint, start_run, train
 from equivar_jax.model import count_parameters
+from equivar_jax.packing import edge_fill
 from equivar_jax.plots import plot_history
 from equivar_jax.predict import load
 from equivar_jax.run_directory import new_run_directory, read_records, write_json
@@ -49,7 +49,7 @@ def announce(run: Run) -> None:
     """Print what will be trained on what."""
     data, budgets = run.dataset, run.budgets
     statistics = data.statistics
-    shapes = "; ".join(f"{b.nodes} atoms x {b.neighbours} neighbours" for b in budgets)
+    shapes = "; ".join(f"{b.nodes} atoms, {b.edges:,} edges" for b in budgets)
     lines = {
         "parameters": f"{count_parameters(run.state.params):,}",
         "data": run.config.data.path or "embedded demonstration set (not DFT)",
@@ -58,7 +58,7 @@ def announce(run: Run) -> None:
         "atoms": f"{statistics['atoms']:,} training",
         "edges": f"{statistics['edges']:,} training, {statistics['mean_neighbours']:.2f} an atom",
         "batches": f"{run.batches_per_epoch} an epoch, of {shapes}",
-        "padding": f"{100 * edge_fill(data.training.sizes, budgets):.0f} % of edge slots are edges",
+        "padding": f"{100 * edge_fill(data.training.sizes, budgets):.0f} % of a batch's edges are real",
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
         "run": str(run.folder),
     }

@@ -14,14 +14,15 @@ from ase import Atoms
 from ase.spacegroup import crystal
 
 from equivar_jax import train
-from equivar_jax.batch import Budget, Sample, collate
+from equivar_jax.batch import Sample, collate
 from equivar_jax.config import ModelConfig
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.io import write_structures
 from equivar_jax.model import Equivar, born_effective_charges
+from equivar_jax.packing import Budget
 from equivar_jax.structures import with_born_effective_charges
 
-SMALL = ModelConfig(channels=4, interactions=3, mean_neighbours=9.0)
+SMALL = ModelConfig(channels=16, interactions=3, mean_neighbours=9.0)
 
 
 @pytest.fixture
@@ -58,11 +59,13 @@ def calcium_titanate():
     return atoms
 
 
-def dense_batch(structures, cutoff=3.0, dtype=np.float32, nodes=None, neighbours=None):
+def dense_batch(structures, cutoff=3.0, dtype=np.float32, nodes=None, neighbours=None, edges=None):
     """All structures in one batch, just large enough or of a given shape."""
     samples = [Sample(build_graph(atoms, cutoff), None) for atoms in structures]
     most = max(int(neighbour_counts(sample.graph).max(initial=1)) for sample in samples)
-    budget = Budget(nodes or sum(map(len, structures)) + 1, neighbours or max(most, 1), len(samples) + 1)
+    nodes = nodes or sum(map(len, structures)) + 1
+    edges = edges or sum(len(sample.graph.senders) for sample in samples) + 3
+    budget = Budget(nodes, edges, neighbours or max(most, 1), len(samples) + 1)
     return collate(samples, budget, dtype)
 
 

@@ -1,4 +1,7 @@
-"""Every program refuses what it cannot use with one line (fixture `complaint`) and leaves nothing behind."""
+"""Every program refuses what it cannot use with one line (fixture `complaint`) and leaves nothing behind.
+
+Faults within data files: see `test_faulty_data`.
+"""
 
 import json
 import shutil
@@ -8,111 +11,10 @@ import pytest
 from ase.build import bulk
 from ase.io import write
 from conftest import labelled_crystal
+from test_faulty_data import GOOD
 
 from equivar_jax import evaluate, loop, predict, train
 from equivar_jax.io import write_structures
-
-HEADER = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3{label} pbc="T T T"{more}'
-LABEL = ":becs:R:9"
-TENSOR = " 1 0 0 0 1 0 0 0 1"
-
-
-def frame(rows=("Ca 0 0 0" + TENSOR, "O 2 2 0" + TENSOR), label=LABEL, more="", header=HEADER):
-    return "\n".join([str(len(rows)), header.format(label=label, more=more), *rows]) + "\n"
-
-
-GOOD = 5 * frame()
-# What a file holds -> what the complaint must say. The fault is in the sixth frame.
-FAULTY = {
-    "positions that are no numbers": (
-        GOOD + frame(("Ca nan 0 0" + TENSOR, "O 2 2 0" + TENSOR)),
-        "frame 5: position of atom 0 is not finite",
-    ),
-    "infinite positions": (
-        GOOD + frame(("Ca 0 0 0" + TENSOR, "O 2 inf 0" + TENSOR)),
-        "frame 5: position of atom 1 is not finite",
-    ),
-    "labels that are no numbers": (
-        GOOD + frame(("Ca 0 0 0" + TENSOR, "O 2 2 0 nan" + TENSOR[2:])),
-        "frame 5: Born effective charge of atom 1 is not finite",
-    ),
-    "infinite labels": (
-        GOOD + frame(("Ca 0 0 0 -inf" + TENSOR[2:], "O 2 2 0" + TENSOR)),
-        "frame 5: Born effective charge of atom 0 is not finite",
-    ),
-    "labels of the wrong shape": (
-        GOOD + frame(("Ca 0 0 0 1 1 1", "O 2 2 0 1 1 1"), label=":becs:R:3"),
-        "frame 5: column 'becs' is R:3, expected R:9",
-    ),
-    "a cell without volume": (
-        GOOD + frame(header=HEADER.replace("0 0 4", "0 4 0")),
-        "frame 5: periodic along 3 directions but the cell vectors span no volume",
-    ),
-    "two atoms at one place": (
-        GOOD + frame(("Ca 0 0 0" + TENSOR, "O 4 0 4" + TENSOR)),
-        "frame 5: atoms 0 and 1 are 0 Å apart; remove the duplicate",
-    ),
-    "a charge that is no number": (
-        GOOD + frame(more=" charge=plus"),
-        "frame 5: the net charge 'plus' in its info is no number",
-    ),
-    "an unknown element": (
-        GOOD + frame(("Qq 0 0 0" + TENSOR, "O 2 2 0" + TENSOR)),
-        "frame 5: atom 0 has the unknown element 'Qq'",
-    ),
-    "a frame cut short": (GOOD + frame()[:90], "frame 5: "),
-    "no structures": ("\n\n", "no structures in the file"),
-    "no content": ("", "the file is empty"),
-    "something else": ("What a lovely day.\n", "frame 0: expected a line with the number of atoms"),
-}
-UNLABELLED = {
-    "no label": (GOOD + frame(("Ca 0 0 0", "O 2 2 0"), label=""), "frame 5: no Born effective charges"),
-}
-
-
-@pytest.fixture
-def faulty(tmp_path):
-    def write_fault(name):
-        text, found = {**FAULTY, **UNLABELLED}[name]
-        path = tmp_path / "data.extxyz"
-        path.write_text(text)
-        return path, found
-
-    return write_fault
-
-
-@pytest.mark.parametrize("fault", [*FAULTY, *UNLABELLED])
-@pytest.mark.parametrize("setting", ["--data.path", "--data.validation_path"])
-def test_training_refuses_faulty_data_and_leaves_no_folder(
-    faulty, labelled_file, complaint, tmp_path, fault, setting
-):
-    path, found = faulty(fault)
-    other = () if setting == "--data.path" else ("--data.path", labelled_file)
-    folder = tmp_path / "runs" / "run"
-    message = complaint(train.main, "--config", "test.py", *other, setting, path, "--run-dir", folder)
-    assert message.startswith(str(path))
-    assert found in message
-    assert not folder.parent.exists()
-
-
-@pytest.mark.parametrize("fault", [*FAULTY, *UNLABELLED])
-def test_evaluation_refuses_faulty_data(faulty, trained, complaint, tmp_path, fault):
-    path, found = faulty(fault)
-    message = complaint(
-        evaluate.main, "--checkpoint", trained.folder, "--data", path, "--output", tmp_path / "out"
-    )
-    assert message.startswith(str(path))
-    assert found in message
-
-
-@pytest.mark.parametrize("fault", FAULTY)
-@pytest.mark.parametrize("name", ["o.csv", "o.extxyz"])
-def test_prediction_refuses_faulty_structures(faulty, trained, complaint, tmp_path, fault, name):
-    path, found = faulty(fault)
-    message = complaint(predict.main, "--checkpoint", trained.folder, path, "-o", tmp_path / name)
-    assert message.startswith(str(path))
-    assert found in message
-    assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("name", ["absent.extxyz", "absent.cif", "POSCAR", "folder", "absent/in.extxyz"])

@@ -4,10 +4,10 @@ from ase import Atoms
 from conftest import labelled_crystal
 
 from equivar_jax import graph_table, parallel
-from equivar_jax.batch import GraphSizes, Sample
 from equivar_jax.errors import InputError
 from equivar_jax.graph import build_graph
 from equivar_jax.graph_table import cached_samples
+from equivar_jax.packing import GraphSizes
 from equivar_jax.structure_table import cached_table
 from equivar_jax.structures import born_effective_charges
 
@@ -52,7 +52,7 @@ def test_samples_are_the_graphs_with_their_labels(tmp_path, table, structures):
 
 def test_sizes_are_those_of_the_graphs(tmp_path, table, structures):
     samples = cached_samples(tmp_path / "graphs", "k", table, 3.5)
-    expected = GraphSizes.of([Sample(build_graph(atoms, 3.5), None) for atoms in structures])
+    expected = GraphSizes.of(build_graph(atoms, 3.5) for atoms in structures)
     for one, other in zip(samples.subset([6, 1]).sizes, expected, strict=True):
         np.testing.assert_array_equal(one, other[[6, 1]])
 

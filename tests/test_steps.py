@@ -7,10 +7,11 @@ import optax
 import pytest
 from ase.build import bulk
 
-from equivar_jax.batch import Budget, Sample, collate
+from equivar_jax.batch import Sample, collate
 from equivar_jax.config import ModelConfig, TrainConfig
 from equivar_jax.graph import build_graph
 from equivar_jax.model import Equivar, born_effective_charges
+from equivar_jax.packing import Budget
 from equivar_jax.steps import (
     ErrorSums,
     absolute_errors,
@@ -21,13 +22,13 @@ from equivar_jax.steps import (
 )
 
 errors_of = jax.jit(absolute_errors)
-MODEL = ModelConfig(channels=4, interactions=2, mean_neighbours=12.0)
+MODEL = ModelConfig(channels=16, interactions=2, mean_neighbours=12.0)
 
 
-def batch_of(structures, nodes=24, neighbours=18, seed=0):
+def batch_of(structures, nodes=24, edges=300, seed=0):
     rng = np.random.default_rng(seed)
     samples = [Sample(build_graph(atoms, 3.0), rng.normal(size=(len(atoms), 3, 3))) for atoms in structures]
-    return collate(samples, Budget(nodes, neighbours, len(samples) + 1))
+    return collate(samples, Budget(nodes, edges, 0, len(samples) + 1))
 
 
 @pytest.fixture
@@ -47,8 +48,8 @@ def test_errors_are_sums_over_real_atoms_only(batch):
 
 
 def test_padding_carries_no_weight_in_the_loss(batch):
-    wider = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=40, neighbours=25)
-    narrow = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=3, neighbours=18)
+    wider = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=40, edges=400)
+    narrow = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=3, edges=50)
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
     steps = make_steps(MODEL, TrainConfig(), optimizer)
     state = initial_state(MODEL, TrainConfig(), optimizer, batch)
@@ -61,7 +62,7 @@ def test_a_step_compiles_once_per_shape_and_kind(batch):
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
     steps = make_steps(MODEL, TrainConfig(), optimizer)
     state = initial_state(MODEL, TrainConfig(), optimizer, batch)
-    other_shape = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=16, neighbours=20)
+    other_shape = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=16, edges=320)
     for each in (batch, batch, other_shape, batch, other_shape):
         state = steps.train(state, each)
         steps.validate(state.evaluated, ErrorSums.zero(), each)

@@ -54,6 +54,8 @@ def numbers(text: str | None, count: int, where: str, what: str) -> list[float]:
         values = [float(word) for word in words]
     except ValueError:
         values = []
+    if any("_" in word for word in words):  # which Python takes for a separator of digits
+        values = []
     if len(values) != count or not all(map(math.isfinite, values)):
         raise InputError(
             f"{where}: {what}: expected {count} finite numbers, found {excerpt(text or '')}; "

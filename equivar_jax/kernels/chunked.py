@@ -16,8 +16,9 @@ from collections import defaultdict
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from equivar_jax.kernels.neighbours import Neighbours, from_slots, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.reference import DEGREE_SLICES
 
@@ -33,57 +34,70 @@ _keep_apart = jax.lax.optimization_barrier
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
 def neighbour_sum(
-    features: Float[Array, "nodes components channels"],
-    radial: Float[Array, "nodes neighbours 3 channels"],
-    harmonics: Float[Array, "nodes 9 neighbours"],
-    senders: Int[Array, "nodes neighbours"],
+    features: Float[Array, "table components channels"],
+    radial: Float[Array, "edges 3 channels"],
+    harmonics: Float[Array, "edges 9"],
+    neighbours: Neighbours,
     plan: ProductPlan,
 ) -> Float[Array, "nodes products channels"]:
     """See `equivar_jax.kernels.neighbour_sum`."""
     table = _keep_apart(features)
 
-    def one_chunk(chunk):
-        return _clebsch_gordan(_outer_products(table, *chunk), plan)
+    def one_chunk(slots):
+        return _clebsch_gordan(_outer_products(table, *_dense(radial, harmonics, neighbours, slots)), plan)
 
-    nodes = senders.shape[0]
-    chunk = _nodes_per_chunk(features, senders)
+    nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
     if chunk >= nodes:
-        return one_chunk((radial, harmonics, senders))
-    sums = jax.lax.map(one_chunk, _split((radial, harmonics, senders), chunk))
-    return _join(sums, nodes)
+        return one_chunk(neighbours.slots)
+    return _join(jax.lax.map(one_chunk, _split(neighbours.slots, chunk, len(neighbours.senders))), nodes)
 
 
-def _forward(features, radial, harmonics, senders, plan):
-    result = neighbour_sum(features, radial, harmonics, senders, plan)
-    return result, (features, radial, harmonics, senders)
+def _forward(features, radial, harmonics, neighbours, plan):
+    result = neighbour_sum(features, radial, harmonics, neighbours, plan)
+    return result, (features, radial, harmonics, neighbours)
 
 
 def _backward(plan, saved, cotangent):
-    features, radial, harmonics, senders = saved
-    table = _keep_apart(features)
-
-    def one_chunk(features_bar, chunk):
-        radial, harmonics, senders, cotangent = chunk
-        products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
-        gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
-            table, radial, harmonics, senders, products_bar
-        )
-        features_bar = features_bar.at[senders.reshape(-1)].add(gathered_bar.reshape(-1, *table.shape[1:]))
-        return features_bar, (radial_bar, harmonics_bar)
-
-    nodes = senders.shape[0]
-    chunk = _nodes_per_chunk(features, senders)
-    start = jnp.zeros_like(features)
-    inputs = (radial, harmonics, senders, _keep_apart(cotangent))
-    if chunk >= nodes:
-        features_bar, (radial_bar, harmonics_bar) = one_chunk(start, inputs)
-    else:
-        features_bar, edge_bars = jax.lax.scan(one_chunk, start, _split(inputs, chunk))
-        radial_bar, harmonics_bar = _join(edge_bars, nodes)
-    return features_bar, radial_bar, harmonics_bar, np.zeros(senders.shape, jax.dtypes.float0)
+    *_, neighbours = saved
+    integers = jax.tree.map(lambda array: np.zeros(array.shape, jax.dtypes.float0), neighbours)
+    return *neighbour_sum_transpose(plan, saved, cotangent), integers
 
 
 neighbour_sum.defvjp(_forward, _backward)
+
+
+def neighbour_sum_transpose(plan, saved, cotangent):
+    """Cotangents of features, radial part and harmonics for that of the sums."""
+    features, radial, harmonics, neighbours = saved
+    table = _keep_apart(features)
+
+    def one_chunk(features_bar, chunk):
+        slots, cotangent = chunk
+        dense = _dense(radial, harmonics, neighbours, slots)
+        products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
+        gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(table, *dense, products_bar)
+        rows = dense[-1].reshape(-1)
+        features_bar = features_bar.at[rows].add(gathered_bar.reshape(-1, *table.shape[1:]))
+        return features_bar, (radial_bar, jnp.swapaxes(harmonics_bar, 1, 2))
+
+    nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
+    start = jnp.zeros_like(features)
+    cotangent = _keep_apart(cotangent)
+    if chunk >= nodes:
+        features_bar, edge_bars = one_chunk(start, (neighbours.slots, cotangent))
+    else:
+        pieces = _split(neighbours.slots, chunk, len(neighbours.senders)), _split(cotangent, chunk, 0)
+        features_bar, edge_bars = jax.lax.scan(one_chunk, start, pieces)
+        edge_bars = _join(edge_bars, nodes)
+    return features_bar, *(from_slots(bar, neighbours) for bar in edge_bars)
+
+
+def _dense(radial, harmonics, neighbours: Neighbours, slots):
+    """Radial part, harmonics [nodes, 9, neighbours] and senders of the edges in some nodes' slots."""
+    require_slots(neighbours)
+    harmonics = jnp.swapaxes(to_slots(harmonics, slots), 1, 2)
+    # An empty slot points at row 0 with weight zero.
+    return to_slots(radial, slots), harmonics, to_slots(neighbours.senders, slots)
 
 
 def _outer_products(table, radial, harmonics, senders):
@@ -178,9 +192,9 @@ def _nonzero(coefficients):
     return np.nonzero(np.abs(coefficients) > 1e-12)
 
 
-def _nodes_per_chunk(features, senders) -> int:
+def _nodes_per_chunk(features, slots) -> int:
     """Nodes whose edge tensors fill the working set; chunks of about equal size."""
-    nodes, neighbours = senders.shape
+    nodes, neighbours = slots.shape
     row_bytes = features.shape[1] * features.shape[2] * features.dtype.itemsize
     budget = CHUNK_BYTES.get(jax.default_backend(), CHUNK_BYTES["gpu"])
     most = max(1, budget // max(1, COPIES_PER_EDGE * neighbours * row_bytes))
@@ -188,16 +202,13 @@ def _nodes_per_chunk(features, senders) -> int:
     return -(-nodes // max(chunks, 1))
 
 
-def _split(arrays, chunk: int):
-    """[nodes, ...] -> [chunks, chunk, ...], the last chunk filled with zeros (sender 0, weight 0)."""
-
-    def one(array):
-        chunks = -(-array.shape[0] // chunk)
-        missing = chunks * chunk - array.shape[0]
-        padded = jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1)) if missing else array
-        return padded.reshape(chunks, chunk, *array.shape[1:])
-
-    return jax.tree.map(one, arrays)
+def _split(array, chunk: int, filling):
+    """[nodes, ...] -> [chunks, chunk, ...], the last chunk filled up."""
+    chunks = -(-array.shape[0] // chunk)
+    missing = chunks * chunk - array.shape[0]
+    edges = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
+    padded = jnp.pad(array, edges, constant_values=filling) if missing else array
+    return padded.reshape(chunks, chunk, *array.shape[1:])
 
 
 def _join(arrays, nodes: int):

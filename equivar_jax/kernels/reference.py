@@ -1,27 +1,30 @@
 """The neighbour sum as it is written down: one einsum a path. Slow, clear, differentiable in any mode."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from equivar_jax.kernels.neighbours import Neighbours, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
 
 DEGREE_SLICES = (slice(0, 1), slice(1, 4), slice(4, 9))
 
 
 def neighbour_sum(
-    features: Float[Array, "nodes components channels"],
-    radial: Float[Array, "nodes neighbours 3 channels"],
-    harmonics: Float[Array, "nodes 9 neighbours"],
-    senders: Int[Array, "nodes neighbours"],
+    features: Float[Array, "table components channels"],
+    radial: Float[Array, "edges 3 channels"],
+    harmonics: Float[Array, "edges 9"],
+    neighbours: Neighbours,
     plan: ProductPlan,
 ) -> Float[Array, "nodes products channels"]:
     """See `equivar_jax.kernels.neighbour_sum`."""
-    gathered = features[senders]
+    require_slots(neighbours)
+    gathered = features[to_slots(neighbours.senders, neighbours.slots)]
+    radial, harmonics = (to_slots(array, neighbours.slots) for array in (radial, harmonics))
     sums = [
         jnp.einsum(
-            "nkmc,nsk,nkc,msp->npc",
+            "nkmc,nks,nkc,msp->npc",
             gathered[:, :, product.node],
-            harmonics[:, DEGREE_SLICES[product.degree]],
+            harmonics[:, :, DEGREE_SLICES[product.degree]],
             radial[:, :, product.degree],
             product.coefficients().astype(features.dtype),
             precision="highest",

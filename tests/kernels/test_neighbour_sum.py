@@ -3,21 +3,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equivar_jax.kernels import HIDDEN, chunked, neighbour_sum, plan_products
+from equivar_jax.kernels import HIDDEN, Neighbours, chunked, native, neighbour_sum, plan_products
 
-NODES, NEIGHBOURS, CHANNELS = 13, 5, 3
+NODES, EDGES, CHANNELS = 13, 60, 16
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+KERNELS = ["native", "chunked"]
 
 
 @pytest.fixture
 def operands(precision):
-    """Random operands, with empty slots."""
+    """Random operands: nodes with none to seven neighbours, and edges of no node at the end."""
     rng = np.random.default_rng(0)
-    radial = rng.normal(size=(NODES, NEIGHBOURS, 3, CHANNELS)) * (rng.random((NODES, NEIGHBOURS, 1, 1)) < 0.7)
-    senders = rng.integers(0, NODES, (NODES, NEIGHBOURS)).astype(np.int32)
+    counts = rng.integers(0, 8, NODES).astype(np.int32)
+    first = np.cumsum(counts, dtype=np.int32) - counts
+    assert counts.min() == 0
+    assert counts.sum() < EDGES - 3
+    place = np.arange(7)
+    slots = np.where(place < counts[:, None], first[:, None] + place, EDGES).astype(np.int32)
+    senders = rng.integers(0, NODES, EDGES).astype(np.int32)
     features = rng.normal(size=(NODES, 12, CHANNELS))
-    harmonics = rng.normal(size=(NODES, 9, NEIGHBOURS))
-    return *(jnp.asarray(array, precision) for array in (features, radial, harmonics)), jnp.asarray(senders)
+    radial, harmonics = rng.normal(size=(EDGES, 3, CHANNELS)), rng.normal(size=(EDGES, 9))
+    floats = tuple(jnp.asarray(array, precision) for array in (features, radial, harmonics))
+    return *floats, Neighbours(*map(jnp.asarray, (senders, first, counts, slots)))
 
 
 PLANS = {
@@ -28,45 +35,133 @@ PLANS = {
 }
 
 
+def test_this_machine_has_a_compiler():
+    assert native.why_not() is None
+
+
 @pytest.mark.parametrize("layer", PLANS)
-@pytest.mark.parametrize("chunks", [1, 4])
-def test_chunked_equals_reference_in_values_and_gradients(layer, chunks, operands, precision, monkeypatch):
+@pytest.mark.parametrize(("kernel", "chunks"), [("native", 1), ("chunked", 1), ("chunked", 4)])
+def test_fast_kernels_equal_the_reference_in_values_and_gradients(
+    layer, kernel, chunks, operands, precision, monkeypatch
+):
     plan = plan_products(*PLANS[layer])
-    features, *edge, senders = operands
+    features, *edge, neighbours = operands
     features = features[:, : plan.input_components]
     monkeypatch.setattr(chunked, "_nodes_per_chunk", lambda *_: -(-NODES // chunks))
     weights = jax.random.normal(jax.random.key(0), (NODES, plan.output_components, CHANNELS), precision)
 
     def weighted(kernel):
         def total(features, radial, harmonics):
-            sums = neighbour_sum(features, radial, harmonics, senders, plan, kernel)
+            sums = neighbour_sum(features, radial, harmonics, neighbours, plan, kernel)
             assert sums.shape == weights.shape
             return jnp.sum(sums * weights), sums
 
         return jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(features, *edge)
 
-    (_, sums), gradients = weighted("chunked")
+    (_, sums), gradients = weighted(kernel)
     (_, expected), expected_gradients = weighted("reference")
     for actual, wanted in zip((sums, *gradients), (expected, *expected_gradients), strict=True):
         assert actual.dtype == precision
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
 
 
-def test_vmap_over_structures_equals_a_loop(operands):
-    features, radial, harmonics, senders = operands
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_edges_of_no_node_have_no_influence_and_no_gradient(operands, kernel):
+    *floats, neighbours = operands
+    plan, used = plan_products(HIDDEN, HIDDEN), int(neighbours.counts.sum())
+
+    def total(radial, harmonics):
+        return jnp.sum(neighbour_sum(floats[0], radial, harmonics, neighbours, plan, kernel) ** 2)
+
+    poisoned = [array.at[used:].set(jnp.nan) for array in floats[1:]]
+    value, gradients = jax.value_and_grad(total, (0, 1))(*poisoned)
+    assert jnp.isfinite(value)
+    assert all((gradient[used:] == 0).all() for gradient in gradients)
+    assert all(jnp.isfinite(gradient).all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_part_of_the_nodes_can_receive(operands, kernel):
+    features, radial, harmonics, neighbours = operands
+    plan = plan_products(HIDDEN, HIDDEN)
+    part = slice(4, 9)
+    some = neighbours._replace(
+        first=neighbours.first[part], counts=neighbours.counts[part], slots=neighbours.slots[part]
+    )
+    both = [neighbour_sum(features, radial, harmonics, n, plan, kernel) for n in (neighbours, some)]
+    np.testing.assert_array_equal(both[0][part], both[1])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gradients_of_gradients_equal_the_reference(operands, precision, kernel):
+    *floats, neighbours = operands
+    plan = plan_products(HIDDEN, HIDDEN)
+
+    def second(kernel):
+        def total(features, radial, harmonics):
+            return jnp.sum(neighbour_sum(features, radial, harmonics, neighbours, plan, kernel) ** 2)
+
+        def slope(*arrays):
+            return sum(jnp.sum(bar**2) for bar in jax.grad(total, (0, 1, 2))(*arrays))
+
+        return jax.jit(jax.grad(slope, (0, 1, 2)))(*floats)
+
+    for actual, wanted in zip(second(kernel), second("reference"), strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_vmap_over_structures_equals_a_loop(operands, kernel):
+    features, radial, harmonics, neighbours = operands
     plan = plan_products(HIDDEN, HIDDEN)
     stacked = jnp.stack([features, 2 * features])
-    together = jax.vmap(lambda x: neighbour_sum(x, radial, harmonics, senders, plan))(stacked)
-    alone = neighbour_sum(features, radial, harmonics, senders, plan)
+    together = jax.vmap(lambda x: neighbour_sum(x, radial, harmonics, neighbours, plan, kernel))(stacked)
+    alone = neighbour_sum(features, radial, harmonics, neighbours, plan, kernel)
     np.testing.assert_allclose(together, jnp.stack([alone, 2 * alone]), rtol=1e-4, atol=1e-5)
 
 
+def test_two_runs_of_the_native_kernel_are_equal_to_the_last_bit(operands):
+    *floats, neighbours = operands
+    plan = plan_products(HIDDEN, HIDDEN)
+    many = [jnp.concatenate([array] * 200) for array in floats]
+    offsets = np.repeat(np.arange(200), [EDGES] * 200)
+    moved = Neighbours(
+        jnp.tile(neighbours.senders, 200) + jnp.asarray(offsets, jnp.int32) * NODES,
+        *(jnp.concatenate([n + k * EDGES for k in range(200)]) for n in (neighbours.first,)),
+        jnp.tile(neighbours.counts, 200),
+        jnp.zeros((NODES * 200, 0), jnp.int32),
+    )
+
+    @jax.jit
+    def gradients(*arrays):
+        return jax.grad(lambda *a: jnp.sum(neighbour_sum(*a, moved, plan, "native") ** 2), (0, 1, 2))(*arrays)
+
+    for one, other in zip(gradients(*many), gradients(*many), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_batch_without_slots_is_refused_by_kernels_that_need_them(operands):
+    *floats, neighbours = operands
+    bare = neighbours._replace(slots=neighbours.slots[:, :0])
+    for kernel in ("chunked", "reference"):
+        with pytest.raises(ValueError, match="Budget whose neighbours > 0"):
+            neighbour_sum(*floats, bare, plan_products(HIDDEN, HIDDEN), kernel)
+
+
+def test_channels_that_fill_no_vector_take_the_xla_kernel(operands, precision):
+    features, radial, harmonics, neighbours = operands
+    assert native.available(CHANNELS, np.dtype(precision))
+    assert not native.available(CHANNELS + 1, np.dtype(precision))
+    odd = (features[..., :3], radial[..., :3], harmonics, neighbours, plan_products(HIDDEN, HIDDEN))
+    np.testing.assert_array_equal(neighbour_sum(*odd), neighbour_sum(*odd, "chunked"))
+
+
 def test_chunks_cover_all_nodes_and_fit_the_cache(operands):
-    features, *_, senders = operands
-    assert chunked._nodes_per_chunk(features, senders) == NODES  # small: one chunk
-    many = jnp.zeros((10_000, NEIGHBOURS), jnp.int32)
+    features, *_, neighbours = operands
+    assert chunked._nodes_per_chunk(features, neighbours.slots) == NODES  # small: one chunk
+    many = jnp.zeros((10_000, 5), jnp.int32)
     size = chunked._nodes_per_chunk(jnp.zeros((10_000, 12, 64), jnp.float32), many)
-    assert size * NEIGHBOURS * chunked.COPIES_PER_EDGE * 12 * 64 * 4 <= chunked.CHUNK_BYTES["cpu"]
-    pieces = chunked._split(many, size)
+    assert size * 5 * chunked.COPIES_PER_EDGE * 12 * 64 * 4 <= chunked.CHUNK_BYTES["cpu"]
+    pieces = chunked._split(many, size, 0)
     assert pieces.shape[1] == size
     assert chunked._join(pieces, 10_000).shape == many.shape
