@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
 from equivar_jax.batch import Sample, collate
@@ -167,7 +167,7 @@ def _sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[n
 def _batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int], Budget]]:
     """Samples joined into batches of few shapes, those with similar numbers of edges an atom together."""
     sizes = GraphSizes.of(sample.graph for sample in samples)
-    ratio = _class_of(np.maximum(sizes.degrees if dense else sizes.edges / np.maximum(sizes.atoms, 1), 1))
+    ratio = _class_of(np.maximum(sizes.degrees if dense else sizes.edges / sizes.atoms, 1.0))
     for kind in np.unique(ratio).tolist():
         members = np.flatnonzero(ratio == kind)
         chosen = GraphSizes(*(column[members] for column in sizes))
@@ -178,14 +178,15 @@ def _batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int]
             yield members[batch].tolist(), budget
 
 
-def _class_of(numbers: np.ndarray) -> np.ndarray:
+def _class_of(numbers: Float[np.ndarray, " structures"]) -> Int[np.ndarray, " structures"]:
     """The smallest power of `_GROWTH` that holds each number: its exponent."""
     return np.ceil(np.log(numbers) / np.log(_GROWTH) - 1e-9).astype(int)
 
 
 def _padded(atoms: int) -> int:
     """The next size of a geometric series, a multiple of 8."""
-    return 8 * math.ceil(_GROWTH ** int(_class_of(np.array(max(atoms, 8) / 8))))
+    (exponent,) = _class_of(np.array([max(atoms, 8) / 8]))
+    return 8 * math.ceil(_GROWTH ** int(exponent))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

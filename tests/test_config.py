@@ -138,7 +138,7 @@ def test_an_unknown_config_names_the_shipped_ones_and_the_nearest():
         ("model.channels", 0, "give 1 or more"),
         ("model.interactions", -1, "give 1 or more"),
         ("model.mean_neighbours", 0.0, "not above zero"),
-        ("model.kernel", "fast", "'fast', expected one of auto, chunked, reference"),
+        ("model.kernel", "fast", "'fast', expected one of auto, native, chunked, reference"),
         ("train.epochs", 0, "give 1 or more"),
         ("train.epochs", "20", "'20', expected an integer"),
         ("train.epochs", 2.0, "expected an integer"),

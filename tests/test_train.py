@@ -81,13 +81,13 @@ def test_the_start_tells_what_is_trained_on_what(trained):
     split = json.loads((trained.folder / "split.json").read_text())
     part = [atoms for atoms in structures if atoms.info["source"] in split["training"]]
     told = dict(re.findall(r"^ *(\w+)  (\S.*)$", trained.output, re.MULTILINE))
-    assert told["parameters"] == "4,737"
+    assert told["parameters"] == "16,641"
     assert set(told["elements"].split()) == {symbol for atoms in part for symbol in atoms.symbols}
     assert told["structures"] == "10 training, 2 validation"
     assert told["atoms"] == "200 training"
     statistics = read_checkpoint(trained.folder)[1].statistics
     assert told["edges"] == f"{statistics['edges']:,} training, {statistics['edges'] / 200:.2f} an atom"
-    assert re.fullmatch(r"\d+ % of edge slots are edges", told["padding"])
+    assert re.fullmatch(r"\d+ % of a batch's edges are real", told["padding"])
     assert told["data"] == "embedded demonstration set (not DFT)"
     assert "compilations: train 1, validate 1, for 1 batch shapes" in trained.output
 
@@ -251,10 +251,18 @@ def test_a_terminated_process_has_saved_its_best_weights(tmp_path, cache_folder)
     assert np.abs(tensors.sum(axis=0)).max() < 1e-8
 
 
-def test_two_neighbour_counts_give_two_shapes_compiled_once_each(tmp_path):
+def test_the_dense_kernel_has_two_shapes_for_two_neighbour_counts_compiled_once_each(tmp_path):
     structures = [labelled_crystal(seed, scale) for scale in (1.0, 0.8) for seed in range(6)]
     write_structures(tmp_path / "data.extxyz", structures)
-    words = (*QUICK, "--data.path", tmp_path / "data.extxyz", "--train.epochs", 4)
+    words = (
+        *QUICK,
+        "--data.path",
+        tmp_path / "data.extxyz",
+        "--train.epochs",
+        4,
+        "--model.kernel",
+        "chunked",
+    )
     status, output, _ = run(*words, "--data.validation_fraction", 0.4, "--run-dir", tmp_path / "run")
     assert status == 0
     (shapes,) = re.findall(r"batches  \d+ an epoch, of (.*)", output)

@@ -1,5 +1,7 @@
 """The message passing behind one function; the model does not know which implementation runs."""
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -20,7 +22,7 @@ __all__ = [
     "plan_products",
 ]
 
-_IMPLEMENTATIONS = {
+_IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
     "native": native.neighbour_sum,
     "chunked": chunked.neighbour_sum,
     "reference": reference.neighbour_sum,

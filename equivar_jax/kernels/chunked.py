@@ -73,11 +73,12 @@ def neighbour_sum_transpose(plan, saved, cotangent):
 
     def one_chunk(features_bar, chunk):
         slots, cotangent = chunk
-        dense = _dense(radial, harmonics, neighbours, slots)
+        dense_radial, dense_harmonics, senders = _dense(radial, harmonics, neighbours, slots)
         products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
-        gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(table, *dense, products_bar)
-        rows = dense[-1].reshape(-1)
-        features_bar = features_bar.at[rows].add(gathered_bar.reshape(-1, *table.shape[1:]))
+        gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
+            table, dense_radial, dense_harmonics, senders, products_bar
+        )
+        features_bar = features_bar.at[senders.reshape(-1)].add(gathered_bar.reshape(-1, *table.shape[1:]))
         return features_bar, (radial_bar, jnp.swapaxes(harmonics_bar, 1, 2))
 
     nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
