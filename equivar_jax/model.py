@@ -6,7 +6,6 @@ where neighbours are independent; `unit_variance` measures what a crystal's equa
 it out. The network is linear in the node features, so these constants only set where training starts.
 """
 
-import math
 from typing import NamedTuple
 
 import e3nn_jax as e3nn
@@ -17,7 +16,17 @@ import jraph
 from jaxtyping import Array, Float, Int
 
 from equivar_jax.config import ModelConfig
-from equivar_jax.kernels import HIDDEN, PATHS, Neighbours, neighbour_sum, offsets, plan_products
+from equivar_jax.kernels import (
+    HIDDEN,
+    PATHS,
+    EdgeFeatures,
+    MessageWeights,
+    Neighbours,
+    ProductPlan,
+    message,
+    offsets,
+    plan_products,
+)
 from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
 from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, irreps_to_cartesian
 
@@ -26,18 +35,6 @@ PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
 
 _unit_normal = nn.initializers.normal(1.0)
 _zeros = nn.initializers.zeros
-# Second moment of log(1 + e^x) - log 2 for a unit normal variable x.
-_SOFTPLUS_SECOND_MOMENT = 0.2842636221740419
-
-
-class Edges(NamedTuple):
-    """What every interaction reads of the edges."""
-
-    basis: Float[Array, "edges functions"]
-    harmonics: Float[Array, "edges 9"]
-    envelope: Float[Array, " edges"] | None
-    """Smooth end of the neighbourhood, if there is one."""
-    neighbours: Neighbours
 
 
 class Features(NamedTuple):
@@ -115,54 +112,45 @@ class Interaction(nn.Module):
     """Irreps of the result that something later reads."""
 
     @nn.compact
-    def __call__(self, features: Features, edges: Edges) -> Features:
+    def __call__(self, features: Features, edges: EdgeFeatures) -> Features:
         """New node features; irreps appear in the order of `HIDDEN` as soon as they are not zero."""
-        config = self.config
-        f = config.channels
+        config, f = self.config, self.config.channels
+        edge_weight = self.param("edge_weight", _unit_normal, (config.radial_functions, 3, f))
+        edge_bias = self.param("edge_bias", _zeros, (f,))
         path_weights = self.param("path_weights", _unit_normal, (len(PATHS), f, f))
         linear = self.param("linear_weight", _unit_normal, (len(HIDDEN), f, f))
         bias = self.param("linear_bias", _zeros, (f,))
 
         plan = plan_products(features.irreps, self.needed)
-        radial = self.radial(edges)
-        sums = neighbour_sum(features.array, radial, edges.harmonics, edges.neighbours, plan, config.kernel)
-        sums /= _required_mean_neighbours(config) ** 0.5
+        dtype = features.array.dtype
+        weights = MessageWeights(
+            edge=(edge_weight.reshape(-1, 3 * f) / GAUSSIAN_SQUARE_SUM**0.5).astype(dtype),
+            edge_bias=edge_bias.astype(dtype),
+            mixing=tuple(self._mixing(plan, out, path_weights, linear).astype(dtype) for out in plan.outputs),
+        )
+        messages = Features(plan.outputs, message(features.array, edges, weights, plan, config.kernel))
 
         updated = []
         for out in (ir for ir in HIDDEN if ir in self.needed):
             terms = [features.part(out)] if out in features.irreps else []
-            if products := plan.products_to(out):
-                # Nothing nonlinear stands between the two linear maps, so they act as one matrix.
-                mixing = jnp.concatenate([path_weights[p.path] for p in products])
-                mixing = _matmul(mixing, linear[HIDDEN.index(out)]) / (f * len(products) ** 0.5)
-                message = jnp.concatenate([sums[:, p.out] for p in products], axis=-1)
-                message = _matmul(message, mixing) + (bias if out == HIDDEN[0] else 0.0)
-                self.sow("intermediates", str(out), message)
-                terms.append(message)
+            if out in plan.outputs:
+                received = messages.part(out) + (bias if out == HIDDEN[0] else 0.0)
+                self.sow("intermediates", str(out), received)
+                terms.append(received)
             if terms:
                 updated.append((out, sum(terms) / len(terms) ** 0.5))
         irreps, arrays = zip(*updated, strict=True)
         return Features(irreps, jnp.concatenate(arrays, axis=1))
 
-    def radial(self, edges: Edges) -> Float[Array, "edges 3 channels"]:
-        """Edge linear: basis to `channels` per degree, shifted softplus on the scalars."""
-        functions, f = self.config.radial_functions, self.config.channels
-        weight = self.param("edge_weight", _unit_normal, (functions, 3, f))
-        bias = self.param("edge_bias", _zeros, (f,))
-        radial = _matmul(edges.basis, weight.reshape(functions, 3 * f)) / GAUSSIAN_SQUARE_SUM**0.5
-        scalars = shifted_softplus(radial[..., :f] + bias)
-        radial = jnp.concatenate([scalars, radial[..., f:]], axis=-1)
-        if edges.envelope is not None:
-            radial *= edges.envelope[:, None]
-        return radial.reshape(-1, 3, f)
+    def _mixing(self, plan: ProductPlan, out: e3nn.Irrep, path_weights: Array, linear: Array) -> Array:
+        """Path weights, linear layer and constants as one matrix: nothing nonlinear stands between them."""
+        products = plan.products_to(out)
+        paths = jnp.concatenate([path_weights[product.path] for product in products])
+        terms = self.config.channels * (len(products) * _required_mean_neighbours(self.config)) ** 0.5
+        return _matmul(paths, linear[HIDDEN.index(out)]) / terms
 
 
-def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`log(1 + e^x) - log 2`, scaled so that a unit normal variable gives a unit second moment."""
-    return (jax.nn.softplus(x) - math.log(2.0)) / _SOFTPLUS_SECOND_MOMENT**0.5
-
-
-def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> Edges:
+def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
     """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge."""
     vectors = graph.edges["vectors"]
     # Two wheres keep the gradient finite even for an edge of length zero, should one slip in.
@@ -171,7 +159,7 @@ def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> Edges:
     distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
     harmonics = e3nn.spherical_harmonics("0e + 1o + 2e", vectors, normalize=True, normalization="component")
     nodes = graph.nodes
-    return Edges(
+    return EdgeFeatures(
         basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
         harmonics=harmonics.array,
         # On the radial function, not the basis: its bias would otherwise survive at the cutoff.

@@ -9,13 +9,12 @@ from conftest import dense_batch, predict, random_params
 from oracle import equivar
 
 from equivar_jax.config import load_config
-from equivar_jax.kernels import PATHS
+from equivar_jax.kernels import PATHS, shifted_softplus
 from equivar_jax.model import (
     Equivar,
     born_effective_charges,
     count_parameters,
     displace,
-    shifted_softplus,
     unit_variance,
 )
 

@@ -1,4 +1,4 @@
-"""Compiles `native.cc` once a machine, with the C++ compiler that is there, and loads it."""
+"""Compiles the C++ kernels once a machine, with the C++ compiler that is there, and loads it."""
 
 import contextlib
 import ctypes
@@ -17,7 +17,8 @@ import jaxlib
 
 from equivar_jax.cache import cache_directory
 
-SOURCE = "native.cc"
+SOURCES = "cpp"
+MAIN = "bindings.cc"
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 TIMEOUT = 300
 """Seconds; compilation takes about six."""
@@ -35,7 +36,7 @@ def library() -> ctypes.CDLL:
         NotCompiledError: no compiler, or it does not succeed.
     """
     compiler = _compiler()
-    source = Path(str(resources.files("equivar_jax.kernels") / SOURCE))
+    source = Path(str(resources.files("equivar_jax.kernels") / SOURCES / MAIN))
     path = cache_directory() / f"native-{_key(compiler, source)[:16]}.so"
     try:
         if not path.is_file():
@@ -73,7 +74,8 @@ def _key(compiler: list[str], source: Path) -> str:
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    parts = (source.read_text(), jaxlib.__version__, *compiler, *FLAGS, version, processor)
+    code = [file.read_text() for file in sorted(source.parent.iterdir()) if file.is_file()]
+    parts = (*code, jaxlib.__version__, *compiler, *FLAGS, version, processor)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ divided by shapes and thread count alone.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,11 @@ def why_not() -> str | None:
     return None
 
 
+def _require() -> None:
+    if reason := why_not():
+        raise NotCompiledError(f"kernel native: {reason}; use kernel auto or chunked")
+
+
 def _register() -> None:
     """Tell XLA of the compiled functions, once a process.
 
@@ -49,10 +55,10 @@ def _register() -> None:
         NotCompiledError: they cannot be compiled here.
     """
     compiled = library()
-    for direction in ("forward", "backward"):
+    for name in ("forward", "backward", "message"):
         for suffix in _SUFFIX.values():
-            function = jax.ffi.pycapsule(getattr(compiled, f"equivar_{direction}_{suffix}"))
-            jax.ffi.register_ffi_target(f"equivar_{direction}_{suffix}", function, platform="cpu")
+            function = jax.ffi.pycapsule(getattr(compiled, f"equivar_{name}_{suffix}"))
+            jax.ffi.register_ffi_target(f"equivar_{name}_{suffix}", function, platform="cpu")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -68,8 +74,7 @@ def neighbour_sum(
     Raises:
         NotCompiledError: there is no compiled kernel on this machine.
     """
-    if reason := why_not():
-        raise NotCompiledError(f"kernel native: {reason}; use kernel auto or chunked")
+    _require()
     shape = (len(neighbours.counts), plan.output_components, features.shape[2])
     call = jax.ffi.ffi_call(
         f"equivar_forward_{_SUFFIX[features.dtype.name]}",
@@ -80,22 +85,15 @@ def neighbour_sum(
 
 
 def _forward(features, radial, harmonics, neighbours, plan):
-    arrays = features.value, radial.value, harmonics.value
-    neighbours = jax.tree.map(lambda leaf: leaf.value, neighbours, is_leaf=_is_argument)
-    # In training nobody asks for the derivative by positions, and the kernel can leave it out.
-    return neighbour_sum(*arrays, neighbours, plan), (*arrays, neighbours, harmonics.perturbed)
-
-
-def _is_argument(leaf) -> bool:
-    return isinstance(leaf, jax.custom_derivatives.CustomVJPPrimal)
+    move = harmonics.perturbed  # in training nobody asks for the derivative by positions
+    arrays = values((features, radial, harmonics, neighbours))
+    return neighbour_sum(*arrays, plan), (*arrays, mark(move))
 
 
 def _backward(plan, saved, cotangent):
-    *arrays, neighbours, wants_harmonics = saved
-    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
-        cotangent = jnp.zeros(cotangent.shape, cotangent.dtype)
-    bars = _cotangents(*arrays, neighbours, cotangent, plan, wants_harmonics)
-    return *bars, _no_cotangents(neighbours)
+    *arrays, neighbours, move = saved
+    bars = _cotangents(*arrays, neighbours, materialised(cotangent), plan, is_marked(move))
+    return *bars, no_cotangents(neighbours)
 
 
 neighbour_sum.defvjp(_forward, _backward, symbolic_zeros=True)
@@ -129,17 +127,81 @@ def _cotangents_backward(plan, _, arguments, bars):
 
     _, pullback = jax.vjp(cotangents, features, radial, harmonics, cotangent)
     *floats, cotangent_bar = pullback(tuple(bars))
-    return *floats, _no_cotangents(neighbours), cotangent_bar
+    return *floats, no_cotangents(neighbours), cotangent_bar
 
 
 _cotangents.defvjp(_cotangents_forward, _cotangents_backward)
+
+
+def message(
+    features: Float[Array, "table components channels"],
+    basis: Float[Array, "edges functions"],
+    envelope: Float[Array, " edges"] | None,
+    harmonics: Float[Array, "edges 9"],
+    neighbours: Neighbours,
+    edge_weight: Float[Array, "functions three_channels"],
+    edge_bias: Float[Array, " channels"],
+    mixing: Sequence[Float[Array, "_ channels"]],
+    plan: ProductPlan,
+    softplus_scale: float,
+) -> Float[Array, "nodes outputs channels"]:
+    """See `equivar_jax.kernels.message.message`; no derivative.
+
+    Raises:
+        NotCompiledError: there is no compiled kernel on this machine.
+    """
+    _require()
+    dtype, channels = features.dtype, features.shape[2]
+    layout = [(out.dim, len(plan.products_to(out))) for out in plan.outputs]
+    starts = [product.out.start for out in plan.outputs for product in plan.products_to(out)]
+    call = jax.ffi.ffi_call(
+        f"equivar_message_{_SUFFIX[dtype.name]}",
+        jax.ShapeDtypeStruct((len(neighbours.counts), sum(dim for dim, _ in layout), channels), dtype),
+        vmap_method="sequential",
+    )
+    return call(
+        *(features, basis, jnp.zeros(0, dtype) if envelope is None else envelope, harmonics),
+        *(*_edges(neighbours), edge_weight, edge_bias, jnp.concatenate(mixing)),
+        **_terms(plan),
+        layout=np.array(layout, np.int32).ravel(),
+        product_rows=np.array(starts, np.int32),
+        softplus_scale=np.float64(softplus_scale),
+        products=np.int64(plan.output_components),
+    )
 
 
 def _edges(neighbours: Neighbours) -> tuple[Array, Array, Array]:
     return neighbours.senders, neighbours.first, neighbours.counts
 
 
-def _no_cotangents(neighbours: Neighbours) -> Neighbours:
+def is_argument(leaf) -> bool:
+    """Whether a leaf is an argument of a forward pass with `symbolic_zeros`."""
+    return isinstance(leaf, jax.custom_derivatives.CustomVJPPrimal)
+
+
+def values(arguments):
+    """The arrays in a tree of such arguments."""
+    return jax.tree.map(lambda leaf: leaf.value, arguments, is_leaf=is_argument)
+
+
+def mark(truth: bool) -> tuple | None:
+    """A truth that passes from forward to backward pass in the structure of a tree, not as an array."""
+    return () if truth else None
+
+
+def is_marked(marker: tuple | None) -> bool:
+    """The truth that was marked."""
+    return marker is not None
+
+
+def materialised(cotangent):
+    """Zeros where the cotangent is a symbol for them."""
+    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
+        return jnp.zeros(cotangent.shape, cotangent.dtype)
+    return cotangent
+
+
+def no_cotangents(neighbours: Neighbours) -> Neighbours:
     """Integers have none."""
     return jax.tree.map(lambda array: np.zeros(array.shape, jax.dtypes.float0), neighbours)
 

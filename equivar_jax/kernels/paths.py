@@ -75,6 +75,11 @@ class ProductPlan:
         """Components per channel of all products together (47 with all paths)."""
         return sum(PATHS[p.path][2].dim for p in self.products)
 
+    @property
+    def outputs(self) -> tuple[e3nn.Irrep, ...]:
+        """The irreps that some product leads to, in the order of `HIDDEN`."""
+        return tuple(ir for ir in HIDDEN if self.products_to(ir))
+
     def products_to(self, out: e3nn.Irrep) -> tuple[Product, ...]:
         """The products whose result transforms as `out`."""
         return tuple(p for p in self.products if PATHS[p.path][2] == out)

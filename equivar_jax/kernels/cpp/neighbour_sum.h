@@ -1,5 +1,19 @@
 // The neighbour sum on a CPU, and its derivative: see equivar_jax/kernels/native.py.
-//
+
+#ifndef EQUIVAR_NEIGHBOUR_SUM_H_
+#define EQUIVAR_NEIGHBOUR_SUM_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "simd.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace equivar {
+
+using xla::ffi::Span;
+
 // For node i, degree l and every block of W channels, the edge products
 //     U_l[s, m, c] = sum_e Y[e, l s] rho_l[e, c] x[sender_e, m, c]
 // stay in registers over the whole sum, and the Clebsch-Gordan coefficients that are not zero, a list of
@@ -8,50 +22,12 @@
 // Shapes: features [N, C, f]; radial [E, 3, f]; harmonics [E, 9]; senders [E]; node i has the edges first[i] to
 // first[i] + counts[i] - 1, first and counts being [M]; sums [M, P, f].
 
-#include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <cstdint>
-#include <cstring>
-#include <functional>
-#include <memory>
-#include <mutex>
-#include <vector>
-
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
-
-namespace {
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#else
-constexpr int kVectorBytes = 32;
-#endif
 constexpr int kHarmonics = 9;
-
-template <typename T>
-struct Simd {
-  static constexpr int W = kVectorBytes / sizeof(T);
-  typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  static Vector Load(const T* from) {
-    Vector v;
-    std::memcpy(&v, from, sizeof(v));
-    return v;
-  }
-  static void Store(T* to, Vector v) { std::memcpy(to, &v, sizeof(v)); }
-  static T Sum(Vector v) {
-    T sum = 0;
-    for (int c = 0; c < W; ++c) sum += v[c];
-    return sum;
-  }
-};
 
 // One Clebsch-Gordan coefficient: row `out` of the sums, row `u` of U.
 struct Terms {
-  ffi::Span<const int32_t> out, u;
-  ffi::Span<const double> coefficient;
+  Span<const int32_t> out, u;
+  Span<const double> coefficient;
 };
 
 struct Shape {
@@ -65,31 +41,6 @@ struct Inputs {
   const int32_t *senders, *first, *counts;
 };
 
-// ---- Work on threads -------------------------------------------------------------------------------------
-
-// Runs task(0) ... task(n - 1), the caller among the workers. It waits for tasks, not for threads: where the
-// pool is busy the caller does them all, so two operations that wait for one another cannot lock up.
-void Parallel(ffi::ThreadPool& pool, int64_t n, std::function<void(int64_t)> task) {
-  struct State {
-    std::atomic<int64_t> next{0};
-    int64_t done = 0;
-    std::mutex mutex;
-    std::condition_variable all_done;
-  };
-  auto state = std::make_shared<State>();
-  auto work = [state, n, task] {
-    for (int64_t i; (i = state->next.fetch_add(1)) < n;) {
-      task(i);
-      std::lock_guard<std::mutex> lock(state->mutex);
-      if (++state->done == n) state->all_done.notify_all();
-    }
-  };
-  const int64_t helpers = std::min<int64_t>(pool.num_threads(), n) - 1;
-  for (int64_t t = 0; t < helpers; ++t) pool.Schedule(std::function<void()>(work));
-  work();
-  std::unique_lock<std::mutex> lock(state->mutex);
-  state->all_done.wait(lock, [&] { return state->done == n; });
-}
 
 // ---- Forward ---------------------------------------------------------------------------------------------
 
@@ -311,102 +262,6 @@ void RunPart(const Inputs<T>& in, const Shape& shape, const Terms& terms, const 
     CotangentsOfNode(in, shape, terms, bar, i, u_bar.data(), part.x_bar.data(), part.first_row);
 }
 
-// ---- XLA's side ------------------------------------------------------------------------------------------
+}  // namespace equivar
 
-template <ffi::DataType D>
-Shape ShapeOf(ffi::Buffer<D> features, ffi::Buffer<ffi::S32> senders, int64_t nodes, int64_t products) {
-  const auto x = features.dimensions(), j = senders.dimensions();
-  return {x[0], nodes, j[0], int(x[1]), int(x[2]), int(products)};
-}
-
-template <ffi::DataType D, typename T>
-ffi::Error Forward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> radial, ffi::Buffer<D> harmonics,
-                   ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first, ffi::Buffer<ffi::S32> counts, ffi::Span<const int32_t> out,
-                   ffi::Span<const int32_t> u, ffi::Span<const double> coefficient, ffi::Result<ffi::Buffer<D>> sums) {
-  const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], sums->dimensions()[1]);
-  if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const Inputs<T> in{features.typed_data(), radial.typed_data(), harmonics.typed_data(), senders.typed_data(),
-                     first.typed_data(), counts.typed_data()};
-  const Terms terms{out, u, coefficient};
-  T* result = sums->typed_data();
-  constexpr int64_t kBlock = 32;
-  Parallel(pool, (shape.nodes + kBlock - 1) / kBlock, [&, result](int64_t block) {
-    std::vector<T> u_rows(kHarmonics * shape.components * Simd<T>::W);
-    const int64_t end = std::min(shape.nodes, (block + 1) * kBlock);
-    for (int64_t i = block * kBlock; i < end; ++i) SumOfNode(in, shape, terms, i, u_rows.data(), result);
-  });
-  return ffi::Error::Success();
-}
-
-template <ffi::DataType D, typename T>
-ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> radial, ffi::Buffer<D> harmonics,
-                    ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first, ffi::Buffer<ffi::S32> counts, ffi::Buffer<D> sums_bar,
-                    ffi::Span<const int32_t> out, ffi::Span<const int32_t> u, ffi::Span<const double> coefficient,
-                    ffi::Result<ffi::Buffer<D>> features_bar, ffi::Result<ffi::Buffer<D>> radial_bar,
-                    ffi::Result<ffi::Buffer<D>> harmonics_bar) {
-  const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], sums_bar.dimensions()[1]);
-  if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const Inputs<T> in{features.typed_data(), radial.typed_data(), harmonics.typed_data(), senders.typed_data(),
-                     first.typed_data(), counts.typed_data()};
-  const Terms terms{out, u, coefficient};
-  const Cotangents<T> bar{sums_bar.typed_data(), radial_bar->typed_data(),
-                          harmonics_bar->element_count() ? harmonics_bar->typed_data() : nullptr};
-  // Edges of no node, padding, are written by nobody else.
-  std::fill(bar.radial, bar.radial + shape.edges * 3 * shape.channels, T(0));
-  if (bar.harmonics) std::fill(bar.harmonics, bar.harmonics + shape.edges * kHarmonics, T(0));
-  auto parts = Divide<T>(in, shape, std::max<int64_t>(1, pool.num_threads()));
-  Parallel(pool, parts.size(), [&](int64_t p) { RunPart(in, shape, terms, bar, parts[p]); });
-
-  T* result = features_bar->typed_data();
-  const int64_t row = int64_t(shape.components) * shape.channels;
-  constexpr int64_t kBlock = 256;
-  Parallel(pool, (shape.table + kBlock - 1) / kBlock, [&](int64_t block) {
-    const int64_t begin = block * kBlock, end = std::min(shape.table, begin + kBlock);
-    std::fill(result + begin * row, result + end * row, T(0));
-    for (const auto& part : parts) {
-      const int64_t low = std::max(begin, part.first_row), high = std::min(end, part.end_row);
-      const T* from = part.x_bar.data() - part.first_row * row;
-      for (int64_t e = low * row; e < high * row; ++e) result[e] += from[e];
-    }
-  });
-  return ffi::Error::Success();
-}
-
-}  // namespace
-
-#define EQUIVAR_FORWARD(NAME, DTYPE, TYPE)                                                                   \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (Forward<ffi::DTYPE, TYPE>),                                           \
-                                ffi::Ffi::Bind()                                                             \
-                                    .Ctx<ffi::ThreadPool>()                                                  \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Attr<ffi::Span<const int32_t>>("out")                                   \
-                                    .Attr<ffi::Span<const int32_t>>("u")                                     \
-                                    .Attr<ffi::Span<const double>>("coefficient")                            \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>())
-#define EQUIVAR_BACKWARD(NAME, DTYPE, TYPE)                                                                  \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (Backward<ffi::DTYPE, TYPE>),                                          \
-                                ffi::Ffi::Bind()                                                             \
-                                    .Ctx<ffi::ThreadPool>()                                                  \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Attr<ffi::Span<const int32_t>>("out")                                   \
-                                    .Attr<ffi::Span<const int32_t>>("u")                                     \
-                                    .Attr<ffi::Span<const double>>("coefficient")                            \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>())
-
-EQUIVAR_FORWARD(equivar_forward_f32, F32, float);
-EQUIVAR_FORWARD(equivar_forward_f64, F64, double);
-EQUIVAR_BACKWARD(equivar_backward_f32, F32, float);
-EQUIVAR_BACKWARD(equivar_backward_f64, F64, double);
+#endif  // EQUIVAR_NEIGHBOUR_SUM_H_
