@@ -28,12 +28,13 @@ def plot_peers(results: Sequence[Mapping[str, Any]], path: Path) -> None:
                 )
                 axis.bar_label(bars, [f"{m:.3g}  ({m / best:.1f}x)" for m in medians], padding=2, fontsize=7)
                 axis.set_xscale("log")
-                axis.set_xlim(best / 3, max(medians) * 12)
                 axis.set_title(
                     f"{result['config'].removesuffix('.py').upper()}, {result['shape']}, {kind}", fontsize=8
                 )
                 if column:
                     axis.set_yticklabels([])
-        for axis in axes[-1]:
-            axis.set_xlabel("ms/atom")
+        for column, kind in enumerate(("inference", "training")):
+            medians = [row["median"] for result in results for row in result[kind].values()]
+            axes[-1, column].set_xlim(min(medians) / 3, max(medians) * 40)
+            axes[-1, column].set_xlabel("ms/atom")
         save_figure(figure, path)

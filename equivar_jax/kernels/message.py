@@ -107,10 +107,10 @@ def _fused_forward(features, edges, weights, plan):
     features, edges, weights = native.values((features, edges, weights))
     if move:
 
-        def in_steps(features, edges_of_floats, weights):
-            return _in_steps(
-                features, EdgeFeatures(*edges_of_floats, edges.neighbours), weights, plan, "native"
-            )
+        def in_steps(features, floats, weights):
+            basis, harmonics, envelope = floats
+            moved = EdgeFeatures(basis, harmonics, envelope, edges.neighbours)
+            return _in_steps(features, moved, weights, plan, "native")
 
         result, pullback = jax.vjp(in_steps, features, edges[:3], weights)
     else:  # as in training: nobody asks for the derivative by positions
