@@ -39,7 +39,7 @@ class Equivar(torch.nn.Module):
         layers, inputs = [], HIDDEN[:1]
         for layer in range(config.interactions):
             needed = READOUT if layer == config.interactions - 1 else HIDDEN
-            layers.append(Interaction(config, params[f"Interaction_{layer}"], inputs, needed, form))
+            layers.append(Interaction(config, params[f"interaction_{layer}"], inputs, needed, form))
             inputs = layers[-1].outputs
         self.layers = torch.nn.ModuleList(layers)
 

@@ -57,7 +57,16 @@ class Equivar(nn.Module):
 
     config: ModelConfig
 
-    @nn.compact
+    def setup(self) -> None:
+        """Weights and layers; the last interaction computes only what the readout reads."""
+        config, f = self.config, self.config.channels
+        self.embedding = self.param("embedding", _unit_normal, (config.species, config.embedding))
+        self.lin0_weight = self.param("lin0_weight", _unit_normal, (config.embedding, f))
+        self.lin0_bias = self.param("lin0_bias", _zeros, (f,))
+        self.interaction = [Interaction(config, _needed(config, k)) for k in range(config.interactions)]
+        self.lin1_weight = self.param("lin1_weight", _unit_normal, (len(READOUT), f))
+        self.lin1_bias = self.param("lin1_bias", _zeros, ())
+
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Tensors [node, field direction, displacement direction] in e.
 
@@ -77,31 +86,29 @@ class Equivar(nn.Module):
         edges = embed_edges(graph, self.config)
         features = self.embed_species(graph.nodes["species"], edges.basis.dtype)
         for layer in range(self.config.interactions):
-            is_last = layer == self.config.interactions - 1
-            features = Interaction(self.config, READOUT if is_last else HIDDEN)(features, edges)
-        return irreps_to_cartesian(self.read_out(features))
+            features = self.interact(layer, features, features, edges)
+        return self.read_out(features)
 
     def embed_species(self, species: Int[Array, " nodes"], dtype: jnp.dtype) -> Features:
         """Table by atomic number, then lin0: scalars only, every other degree starts at zero."""
-        config = self.config
-        table = self.param("embedding", _unit_normal, (config.species, config.embedding))
-        weight = self.param("lin0_weight", _unit_normal, (config.embedding, config.channels))
-        bias = self.param("lin0_bias", _zeros, (config.channels,))
-        scalars = _matmul(table[species].astype(dtype), weight) / config.embedding**0.5 + bias
-        return Features(HIDDEN[:1], scalars[:, None, :])
+        scalars = _matmul(self.embedding[species].astype(dtype), self.lin0_weight)
+        scalars = scalars / self.config.embedding**0.5 + self.lin0_bias
+        return Features(HIDDEN[:1], scalars[:, None, :].astype(dtype))
 
-    def read_out(self, features: Features) -> Float[Array, "nodes 9"]:
-        """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar."""
-        weight = self.param("lin1_weight", _unit_normal, (len(READOUT), self.config.channels))
-        bias = self.param("lin1_bias", _zeros, ())
+    def interact(self, layer: int, table: Features, own: Features, edges: EdgeFeatures) -> Features:
+        """New features of the nodes that receive: `own` are theirs, `table` those that senders point into."""
+        return self.interaction[layer](table, own, edges)
+
+    def read_out(self, features: Features) -> Float[Array, "nodes 3 3"]:
+        """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar; as a Cartesian tensor."""
         nodes = features.array.shape[0]
         parts = [
-            _matmul(features.part(ir), weight[k]) / self.config.channels**0.5
+            _matmul(features.part(ir), self.lin1_weight[k]) / self.config.channels**0.5
             if ir in features.irreps
             else jnp.zeros((nodes, ir.dim), features.array.dtype)  # too few interactions to reach it
             for k, ir in enumerate(READOUT)
         ]
-        return jnp.concatenate(parts, axis=1).at[:, 0].add(bias)
+        return irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
 
 
 class Interaction(nn.Module):
@@ -112,8 +119,8 @@ class Interaction(nn.Module):
     """Irreps of the result that something later reads."""
 
     @nn.compact
-    def __call__(self, features: Features, edges: EdgeFeatures) -> Features:
-        """New node features; irreps appear in the order of `HIDDEN` as soon as they are not zero."""
+    def __call__(self, table: Features, own: Features, edges: EdgeFeatures) -> Features:
+        """New features of the nodes that receive; irreps appear in the order of `HIDDEN` when not zero."""
         config, f = self.config, self.config.channels
         edge_weight = self.param("edge_weight", _unit_normal, (config.radial_functions, 3, f))
         edge_bias = self.param("edge_bias", _zeros, (f,))
@@ -121,18 +128,18 @@ class Interaction(nn.Module):
         linear = self.param("linear_weight", _unit_normal, (len(HIDDEN), f, f))
         bias = self.param("linear_bias", _zeros, (f,))
 
-        plan = plan_products(features.irreps, self.needed)
-        dtype = features.array.dtype
+        plan = plan_products(table.irreps, self.needed)
+        dtype = table.array.dtype
         weights = MessageWeights(
             edge=(edge_weight.reshape(-1, 3 * f) / GAUSSIAN_SQUARE_SUM**0.5).astype(dtype),
             edge_bias=edge_bias.astype(dtype),
             mixing=tuple(self._mixing(plan, out, path_weights, linear).astype(dtype) for out in plan.outputs),
         )
-        messages = Features(plan.outputs, message(features.array, edges, weights, plan, config.kernel))
+        messages = Features(plan.outputs, message(table.array, edges, weights, plan, config.kernel))
 
         updated = []
         for out in (ir for ir in HIDDEN if ir in self.needed):
-            terms = [features.part(out)] if out in features.irreps else []
+            terms = [own.part(out)] if out in own.irreps else []
             if out in plan.outputs:
                 received = messages.part(out) + (bias if out == HIDDEN[0] else 0.0)
                 self.sow("intermediates", str(out), received)
@@ -148,6 +155,21 @@ class Interaction(nn.Module):
         paths = jnp.concatenate([path_weights[product.path] for product in products])
         terms = self.config.channels * (len(products) * _required_mean_neighbours(self.config)) ** 0.5
         return _matmul(paths, linear[HIDDEN.index(out)]) / terms
+
+
+def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
+    """Irreps of the features that are not zero before interaction number `layer`, or after the last one."""
+    irreps = HIDDEN[:1]
+    for before in range(layer):
+        needed = _needed(config, before)
+        reached = plan_products(irreps, needed).outputs
+        irreps = tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
+    return irreps
+
+
+def _needed(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
+    """Irreps that something reads after an interaction."""
+    return READOUT if layer == config.interactions - 1 else HIDDEN
 
 
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
@@ -224,7 +246,7 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
         )
 
     for layer in range(model.config.interactions):
-        name = f"Interaction_{layer}"
+        name = f"interaction_{layer}"
         sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
         factors = jnp.array([1.0 / jnp.maximum(sizes.get(str(ir), 1.0), 1e-3) for ir in HIDDEN])
         weights = params["params"][name]

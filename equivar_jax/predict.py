@@ -23,6 +23,7 @@ from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.io import check_output, read_structures, write_structures
 from equivar_jax.kernels import needs_slots
+from equivar_jax.layerwise import NODES_AT_ONCE, tensors_layer_by_layer
 from equivar_jax.model import Equivar
 from equivar_jax.packing import Budget, GraphSizes, pack
 from equivar_jax.runtime import enable_compilation_cache
@@ -30,6 +31,8 @@ from equivar_jax.structures import source, with_born_effective_charges
 
 BATCH_NODES = 1024
 """Structures are joined up to about this many atoms; a larger one makes a batch of its own."""
+LARGE = 2 * NODES_AT_ONCE
+"""Atoms above which a structure is predicted layer by layer, with bounded memory."""
 _GROWTH = 1.2  # padded sizes follow a geometric series, so that few of them are ever compiled
 
 
@@ -101,15 +104,24 @@ class Predictor:
             samples.append(Sample(graph, None))
 
         found: list[Prediction | None] = [None] * len(samples)
-        with tqdm(total=len(samples), unit="structure", disable=not progress) as bar:
-            for members, budget in _batches(samples, self._dense):
+        large = [k for k, sample in enumerate(samples) if len(sample.graph.nodes["species"]) > LARGE]
+        small = [k for k in range(len(samples)) if k not in set(large)]
+
+        def keep(k: int, raw: np.ndarray) -> None:
+            found[k] = Prediction(_sum_rule(raw, float(samples[k].graph.globals["charge"][0])), raw)
+
+        with tqdm(total=len(samples), unit="structure", disable=not progress or len(samples) == 1) as bar:
+            for places, budget in _batches([samples[k] for k in small], self._dense):
+                members = [small[place] for place in places]
                 batch = collate([samples[k] for k in members], budget, self._dtype)
                 raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
                 sizes = batch.graph.n_node[: len(members)]
                 for k, tensors in zip(members, np.split(raw, np.cumsum(sizes)), strict=False):
-                    charge = float(samples[k].graph.globals["charge"][0])
-                    found[k] = Prediction(_sum_rule(tensors, charge), tensors)
+                    keep(k, tensors)
                 bar.update(len(members))
+            for k in large:
+                keep(k, tensors_layer_by_layer(self.model, self.params, samples[k].graph, progress=progress))
+                bar.update()
         return [prediction for prediction in found if prediction is not None]
 
     @property
@@ -204,9 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_output(options.output)
         structures = [atoms for name in options.inputs for atoms in read_structures(name)]
         predictor = load(options.checkpoint)
-        found = predictor.predictions(
-            structures, allow_unseen=options.allow_unseen, progress=len(structures) > 1
-        )
+        found = predictor.predictions(structures, allow_unseen=options.allow_unseen, progress=True)
         labelled = [with_born_effective_charges(a, p.tensors) for a, p in zip(structures, found, strict=True)]
         write_structures(options.output, labelled)
         atoms = sum(map(len, structures))

@@ -40,7 +40,7 @@ def equivar(params, species, vectors, mask, senders, receivers, config):
     scalars = embedded @ params["lin0_weight"] / np.sqrt(config.embedding) + params["lin0_bias"]
     features = {"0e": e3nn.IrrepsArray("0e", scalars[:, :, None])}  # [node, channel, component]
     for layer in range(config.interactions):
-        w = params[f"Interaction_{layer}"]
+        w = params[f"interaction_{layer}"]
         radial = jnp.einsum("eg,glc->lec", basis, w["edge_weight"]) / np.pi**0.25
         activated = (jnp.logaddexp(radial[0] + w["edge_bias"], 0.0) - np.log(2)) / np.sqrt(second_moment)
         radial = radial.at[0].set(activated) * weight

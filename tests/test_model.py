@@ -83,7 +83,7 @@ def test_first_layer_uses_three_blocks_as_published(calcium_titanate, small_conf
     def total(params):
         return jnp.sum(Equivar(small_config).apply(params, batch.graph) ** 2)
 
-    gradient = jax.jit(jax.grad(total))(params)["params"]["Interaction_0"]["path_weights"]
+    gradient = jax.jit(jax.grad(total))(params)["params"]["interaction_0"]["path_weights"]
     live = np.flatnonzero(np.abs(gradient).sum(axis=(1, 2)))
     assert live.tolist() == [0, 6, 11]
     assert gradient.shape[0] == len(PATHS) == 15
@@ -99,7 +99,7 @@ def test_features_keep_unit_variance_through_the_layers(calcium_titanate, seed):
     _, captured = jax.jit(lambda p: model.apply(p, batch.graph, **capture))(params)
     means = {}
     for layer in range(config.interactions):
-        features = captured["intermediates"][f"Interaction_{layer}"]["__call__"][0]
+        features = captured["intermediates"][f"interaction_{layer}"]["__call__"][0]
         for ir in features.irreps:
             means[layer, str(ir)] = float(jnp.mean(features.part(ir)[:20] ** 2))
     assert len(means) == 3 + 4 * 4 + 3  # 1e appears in the second layer, 1o is not needed after the last
