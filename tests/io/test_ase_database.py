@@ -126,13 +126,14 @@ def test_more_rows_than_are_fetched_at_a_time_keep_their_order(tmp_path):
     with ase.db.connect(path) as database:
         for number in range(600):
             database.write(Atoms("H"), number=number)
-    del database[100]
+        del database[100]
     assert [atoms.info["number"] for atoms in read_structures(path)] == [*range(99), *range(100, 600)]
 
 
 def test_reading_leaves_the_file_as_it_is(tmp_path):
     path = tmp_path / "a.db"
-    ase.db.connect(path).write(Atoms("H"))
+    with ase.db.connect(path) as database:
+        database.write(Atoms("H"))
     before = path.read_bytes()
     read_structures(path)
     assert path.read_bytes() == before
@@ -194,8 +195,8 @@ def test_empty_and_damaged_files_are_one_line(tmp_path, name):
 
 
 def test_a_database_without_rows_is_refused(tmp_path):
-    database = ase.db.connect(tmp_path / "a.db")
-    del database[database.write(Atoms("H"))]
+    with ase.db.connect(tmp_path / "a.db") as database:
+        del database[database.write(Atoms("H"))]
     assert "no structures in the database" in refusal(tmp_path / "a.db")
 
 

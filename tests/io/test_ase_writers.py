@@ -32,10 +32,10 @@ def test_ase_itself_reads_the_label_of_a_trajectory_exactly(tmp_path):
 
 def test_ase_itself_has_the_label_of_a_database_in_the_data_of_the_row(tmp_path):
     write_structures(tmp_path / "a.db", labelled(run="a", charge=1))
-    row = ase.db.connect(tmp_path / "a.db").get(run="a")
+    with ase.db.connect(tmp_path / "a.db") as database:
+        row, read = database.get(run="a"), database.get_atoms(1)
     np.testing.assert_array_equal(row.data[BEC], crystal_and_tensors()[1] / 3)
     assert row.energy == -1 / 3
-    read = ase.io.read(tmp_path / "a.db")
     assert read == labelled()
     assert read.get_potential_energy() == -1 / 3
 
