@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from equivar_jax.batch import Sample, collate
+from equivar_jax.batch import Batch, Sample, collate, prefetch
 from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
@@ -111,9 +111,15 @@ class Predictor:
             found[k] = Prediction(_sum_rule(raw, float(samples[k].graph.globals["charge"][0])), raw)
 
         with tqdm(total=len(samples), unit="structure", disable=not progress or len(samples) == 1) as bar:
-            for places, budget in _batches([samples[k] for k in small], self._dense):
-                members = [small[place] for place in places]
-                batch = collate([samples[k] for k in members], budget, self._dtype)
+            planned = [
+                ([small[place] for place in places], budget)
+                for places, budget in _batches([samples[k] for k in small], self._dense)
+            ]
+
+            def join(plan: tuple[list[int], Budget]) -> tuple[list[int], Batch]:
+                return plan[0], collate([samples[k] for k in plan[0]], plan[1], self._dtype)
+
+            for members, batch in prefetch(join, planned):
                 raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
                 sizes = batch.graph.n_node[: len(members)]
                 for k, tensors in zip(members, np.split(raw, np.cumsum(sizes)), strict=False):
