@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from equivar_jax.plots import COLOURS, STYLE, save_figure
@@ -37,4 +38,37 @@ def plot_peers(results: Sequence[Mapping[str, Any]], path: Path) -> None:
             medians = [row["median"] for result in results for row in result[kind].values()]
             axes[-1, column].set_xlim(min(medians) / 3, max(medians) * 40)
             axes[-1, column].set_xlabel("ms/atom")
+        save_figure(figure, path)
+
+
+def plot_scaling(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Milliseconds an atom against atoms, inference and training, with linear fits and published times."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        panels = dict(zip(("inference", "training"), figure.subplots(1, 2), strict=True))
+        keys = {"inference": "median_ms_per_atom", "training": "median_ms_per_atom_epoch"}
+        for colour, (name, result) in zip(COLOURS, results.items(), strict=False):
+            label = name.removesuffix(".py").upper()
+            for kind, axis in panels.items():
+                for marker, family in zip("osD", (None, "Li3PO4", "ZrO2"), strict=True):
+                    rows = [r for r in result[kind] if r.get("family") in (family, family or "perovskite")]
+                    if rows:
+                        axis.plot(
+                            [row["atoms"] for row in rows],
+                            [row[keys[kind]] for row in rows],
+                            marker,
+                            color=colour,
+                            label=f"{label}, {family or 'perovskite'}",
+                        )
+                fit, atoms = result["linear_fit"][kind], [row["atoms"] for row in result[kind]]
+                grid = np.geomspace(min(atoms), max(atoms))
+                axis.plot(
+                    grid, fit["ms_per_atom"] + 1e3 * fit["offset_seconds"] / grid, "-", color=colour, lw=0.8
+                )
+                published = result["published_A6000_ms_per_atom"][kind]
+                axis.axhline(published, color=colour, ls=":", lw=0.8, label=f"{label}, published (A6000)")
+        for kind, axis in panels.items():
+            axis.set(xscale="log", yscale="log", xlabel="Atoms", title=kind.capitalize())
+            axis.set_ylabel("ms/atom" if kind == "inference" else "ms/atom/epoch")
+            axis.legend(fontsize=6)
         save_figure(figure, path)

@@ -21,7 +21,7 @@ SOURCES = "cpp"
 MAIN = "bindings.cc"
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 TIMEOUT = 300
-"""Seconds; compilation takes about six."""
+"""Seconds; compilation takes about ten."""
 
 
 class NotCompiledError(RuntimeError):
