@@ -44,7 +44,7 @@ def plot_peers(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 def plot_scaling(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Milliseconds an atom against atoms, inference and training, with linear fits and published times."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.0, 3.2), layout="constrained")
+        figure = Figure(figsize=(7.0, 3.8), layout="constrained")
         panels = dict(zip(("inference", "training"), figure.subplots(1, 2), strict=True))
         keys = {"inference": "median_ms_per_atom", "training": "median_ms_per_atom_epoch"}
         for colour, (name, result) in zip(COLOURS, results.items(), strict=False):
@@ -70,5 +70,5 @@ def plot_scaling(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         for kind, axis in panels.items():
             axis.set(xscale="log", yscale="log", xlabel="Atoms", title=kind.capitalize())
             axis.set_ylabel("ms/atom" if kind == "inference" else "ms/atom/epoch")
-            axis.legend(fontsize=6)
+            axis.legend(fontsize=6, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
         save_figure(figure, path)
