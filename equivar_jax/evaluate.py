@@ -3,13 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.cli import OptionParser
-from equivar_jax.config import DataConfig
+from equivar_jax.config import DataConfig, FirstIndex
 from equivar_jax.data import load_dataset, load_structures
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.metrics import Metrics, Report, charge_drift
@@ -72,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
     parser.add_argument("--data", help="file with Born effective charges; default: the run's validation part")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
+    parser.add_argument(
+        "--first-index",
+        choices=get_args(FirstIndex),
+        help="what the first index of a stored tensor is, where the format leaves it open",
+    )
     parser.add_argument("--output", help="folder for evaluation.json and parity.png; default: RUN/evaluation")
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"
@@ -81,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         enable_compilation_cache()
         predictor = load(options.checkpoint)
         if options.data:
-            structures = load_structures(DataConfig(key=options.key), options.data)
+            structures = load_structures(
+                DataConfig(key=options.key, first_index=options.first_index), options.data
+            )
         else:
             structures = load_dataset(predictor.metadata.config).validation.structures
         folder = Path(options.output or Path(options.checkpoint) / "evaluation")

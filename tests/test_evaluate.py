@@ -120,3 +120,22 @@ def test_without_data_the_validation_part_of_the_run_is_evaluated(trained, tmp_p
     expected = json.loads((trained.folder / "validation.json").read_text())
     assert result["overall"] == expected["overall"]
     assert result["data"] is None
+
+
+def test_the_first_index_of_a_column_can_be_said(trained, labelled, tmp_path):
+    """Transposing what is stored and saying so gives the errors of the original."""
+    structures = list(load_structures(load_config("test").data, str(labelled)))
+    turned = [
+        with_born_effective_charges(atoms, born_effective_charges(atoms).transpose(0, 2, 1))
+        for atoms in structures
+    ]
+    write_structures(tmp_path / "turned.extxyz", turned)
+    errors = []
+    for data, words in ((labelled, ()), (tmp_path / "turned.extxyz", ("--first-index", "displacement"))):
+        folder = tmp_path / f"evaluation-{len(words)}"
+        command = ("--checkpoint", trained.folder, "--data", data, "--output", folder, *words)
+        evaluate.main([str(word) for word in command])
+        found = json.loads((folder / "evaluation.json").read_text())
+        errors.append({name: value for name, value in found.items() if name not in ("checkpoint", "data")})
+    assert errors[0] == errors[1]
+    assert len(errors[0]) > 2
