@@ -1,0 +1,5 @@
+"""What people do with Born effective charges: fields, polarisation, spectra, LO-TO splitting, dielectrics.
+
+Functions take tensors (N, 3, 3) in e with index order [atom, field, displacement], or, where tensors change
+along a path, any function from `ase.Atoms` to them, such as the `predict` of a loaded model.
+"""

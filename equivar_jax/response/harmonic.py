@@ -1,0 +1,92 @@
+"""A crystal of springs and fixed Born charges, about which everything is known analytically.
+
+It serves the examples, and the tests that hold every response function to an exact answer.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.calculator import Calculator, all_changes
+from jaxtyping import Float
+from matscipy.neighbours import neighbour_list
+
+
+class HarmonicCrystal(Calculator):
+    """`E = 1/2 sum_ij u_i Phi_ij u_j`, `F_i = -sum_j Phi_ij u_j`, u the displacement from the reference.
+
+    Args:
+        reference: The structure at rest; its atoms keep their order.
+        force_constants: Phi in eV/Å², [atom, atom, direction, direction], periodic images summed.
+        born_effective_charges: Z in e, [atom, field, displacement], whatever the displacements.
+    """
+
+    implemented_properties = ("energy", "forces", "born_effective_charges")
+
+    def __init__(
+        self,
+        reference: Atoms,
+        force_constants: Float[np.ndarray, "atoms atoms 3 3"],
+        born_effective_charges: Float[np.ndarray, "atoms 3 3"],
+    ):
+        super().__init__()
+        self.rest = reference.positions.copy()
+        self.force_constants = force_constants
+        self.charges = born_effective_charges
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill `results`."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        moved = self.atoms.positions - self.rest
+        forces = -np.einsum("ijab,jb->ia", self.force_constants, moved)
+        self.results = {
+            "energy": -0.5 * float(np.sum(forces * moved)),
+            "forces": forces,
+            "born_effective_charges": self.charges.copy(),
+        }
+
+
+def rock_salt(formula: str = "MgO", lattice_constant: float = 4.21, cubic: bool = True) -> Atoms:
+    """A rock-salt crystal: eight atoms, or two.
+
+    Args:
+        formula: Cation, then anion.
+        lattice_constant: Of the cube, in Å.
+        cubic: The conventional cell.
+    """
+    return bulk(formula, "rocksalt", a=lattice_constant, cubic=cubic)
+
+
+def nearest_neighbour_springs(
+    atoms: Atoms, along: float, across: float
+) -> Float[np.ndarray, "atoms atoms 3 3"]:
+    """Force constants of springs between nearest neighbours, periodic images summed.
+
+    In rock salt the transverse optical mode at Gamma has `omega² = (2 along + 4 across) / mu`, mu the reduced
+    mass of the two ions.
+
+    Args:
+        atoms: The crystal at rest; all bonds of the shortest length get a spring.
+        along: Spring constant along the bond in eV/Å².
+        across: The same for displacements across the bond.
+
+    Returns:
+        [atom, atom, direction, direction] in eV/Å²; each row sums to zero.
+    """
+    # No crystal is so thin that an atom has no neighbour within a cube of twice its volume an atom.
+    wide = 2.0 * (atoms.get_volume() / len(atoms)) ** (1 / 3)
+    spacing = neighbour_list("d", atoms=atoms, cutoff=wide).min()
+    i, j, bonds = neighbour_list("ijD", atoms=atoms, cutoff=1.01 * spacing)
+    units = bonds / np.linalg.norm(bonds, axis=1, keepdims=True)
+    parallel = np.einsum("ea,eb->eab", units, units)
+    springs = along * parallel + across * (np.eye(3) - parallel)
+    constants = np.zeros((len(atoms), len(atoms), 3, 3))
+    np.add.at(constants, (i, j), -springs)
+    np.add.at(constants, (i, i), springs)
+    return constants
