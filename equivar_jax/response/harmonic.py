@@ -22,7 +22,7 @@ class HarmonicCrystal(Calculator):
         born_effective_charges: Z in e, [atom, field, displacement], whatever the displacements.
     """
 
-    implemented_properties = ("energy", "forces", "born_effective_charges")
+    implemented_properties = ["energy", "forces", "born_effective_charges"]  # noqa: RUF012 (as ASE has it)
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class HarmonicCrystal(Calculator):
     ) -> None:
         """Fill `results`."""
         super().calculate(atoms, list(properties), list(system_changes))
+        assert self.atoms is not None  # ASE's base class has set it
         moved = self.atoms.positions - self.rest
         forces = -np.einsum("ijab,jb->ia", self.force_constants, moved)
         self.results = {

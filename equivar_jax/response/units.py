@@ -1,4 +1,4 @@
-"""Conversions of response functions, from `ase.units` (lengths in Å, energies in eV, charges in e, masses in u).
+"""Conversions of response functions, from `ase.units` (Å, eV, e, atomic mass units).
 
 A quantity in ASE's units times the constant is the quantity in the unit of the constant's name.
 """
