@@ -1,12 +1,13 @@
 """Time an atom against size of structure and data set: `python -m benchmarks.scaling`.
 
-As Figs. S2 and S3 of the paper. Inference: one structure of growing size, layer by layer. Training: an epoch
-of growing sets of demonstration structures, 20, 32 and 48 atoms each, host work included. Compilation is
-timed apart; published times (RTX A6000) are drawn beside.
+As Figs. S2 and S3 of the paper. Inference: one crystal of growing size, layer by layer. Training: an epoch of
+growing sets of demonstration structures, 20, 32 and 48 atoms each, host work included. Compilation is timed
+apart; `host_share` is the part of the time in which the device waits for graphs (inference, where they are
+built first) or batches (training). Published times (RTX A6000) are drawn beside.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,14 @@ from benchmarks.machine import describe_machine
 from benchmarks.plots import plot_scaling
 from benchmarks.shapes import fitted, one_batch
 from benchmarks.timing import RESULTS, first_call, interleaved, write_result
-from equivar_jax.batch import Sample, collate, prefetch
+from equivar_jax.batch import Batch, Sample, collate, prefetch
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graph import build_graph
 from equivar_jax.kernels import needs_slots
 from equivar_jax.layerwise import tensors_layer_by_layer
 from equivar_jax.model import Equivar
-from equivar_jax.packing import GraphSizes, edge_fill, epoch_batches, plan_budgets
+from equivar_jax.packing import Budget, GraphSizes, edge_fill, epoch_batches, plan_budgets
 from equivar_jax.steps import ErrorSums, TrainState, make_optimizer, make_steps
 from equivar_jax.structures import born_effective_charges
 
@@ -50,9 +51,11 @@ def family(kind: str, count: int) -> list[Atoms]:
     return list(demonstration_set(*counts, progress=False))
 
 
-def inference(config: ModelConfig, params: dict, sizes: Sequence[int], repeats: int) -> list[dict[str, Any]]:
-    """One perovskite crystal of growing size; graph and network timed apart."""
-    (cell,) = family("perovskite", 1)
+def inference(
+    config: ModelConfig, params: dict, kind: str, sizes: Sequence[int], repeats: int
+) -> list[dict[str, Any]]:
+    """One crystal of growing size; graph and network timed apart."""
+    (cell,) = family(kind, 1)
     model, rows = Equivar(config), []
     for size in sizes:
         repeat = max(1, round((size / len(cell)) ** (1 / 3)))
@@ -69,8 +72,10 @@ def inference(config: ModelConfig, params: dict, sizes: Sequence[int], repeats: 
         )
         rows.append(
             {
+                "family": kind,
                 "atoms": len(atoms),
                 "edges": len(graph.senders),
+                "host_share": graph_seconds / (graph_seconds + seconds["median"]),
                 "graph_ms_per_atom": 1e3 * graph_seconds / len(atoms),
                 "first_call_seconds": compiling,
                 **{f"{key}_ms_per_atom": 1e3 * value / len(atoms) for key, value in seconds.items()},
@@ -90,9 +95,10 @@ def training(config: ModelConfig, kind: str, counts: Sequence[int], repeats: int
         ]
         sizes = GraphSizes.of(sample.graph for sample in samples)
         budgets = plan_budgets(sizes, BATCH_SIZE, needs_slots(config.kernel, config.channels))
-        run = _epoch(config, samples, budgets, sizes)
+        run, compute = _epoch(config, samples, budgets, sizes)
         compiling = first_call(run)
-        seconds = interleaved({"epoch": run}, repeats)["epoch"]
+        times = interleaved({"epoch": run, "compute": compute}, repeats)
+        seconds = times["epoch"]
         atoms = int(sizes.atoms.sum())
         rows.append(
             {
@@ -100,6 +106,7 @@ def training(config: ModelConfig, kind: str, counts: Sequence[int], repeats: int
                 "structures": count,
                 "atoms": atoms,
                 "padding_fill": edge_fill(sizes, budgets),
+                "host_share": 1 - times["compute"]["median"] / seconds["median"],
                 "first_epoch_seconds": compiling,
                 **{f"{key}_ms_per_atom_epoch": 1e3 * value / atoms for key, value in seconds.items()},
             }
@@ -108,23 +115,25 @@ def training(config: ModelConfig, kind: str, counts: Sequence[int], repeats: int
     return rows
 
 
-def _epoch(config: ModelConfig, samples: Sequence[Sample], budgets, sizes: GraphSizes) -> Callable[[], None]:
-    """One pass over all batches, as training makes it."""
+def _epoch(
+    config: ModelConfig, samples: Sequence[Sample], budgets: Sequence[Budget], sizes: GraphSizes
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """One pass over all batches, as training makes it; and the same with batches that lie ready."""
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
-    first = collate([samples[k] for k in epoch_batches(sizes, budgets, 0, 0)[0][1]], budgets[0])
+    batches = epoch_batches(sizes, budgets, 0, 0)
+    make = lambda batch: collate([samples[k] for k in batch[1]], budgets[batch[0]])  # noqa: E731
+    ready = [jax.device_put(make(batch)) for batch in batches]
     config = replace(config, mean_neighbours=float(sizes.edges.sum() / sizes.atoms.sum()))
     steps = make_steps(config, TrainConfig(), optimizer)
-    params = {"params": jax.jit(Equivar(config).init)(jax.random.key(0), first.graph)["params"]}
+    params = {"params": jax.jit(Equivar(config).init)(jax.random.key(0), ready[0].graph)["params"]}
     state = [TrainState(params, None, optimizer.init(params), ErrorSums.zero())]
 
-    def run() -> None:
-        batches = epoch_batches(sizes, budgets, 0, 0)
-        make = lambda batch: collate([samples[k] for k in batch[1]], budgets[batch[0]])  # noqa: E731
-        for batch in prefetch(make, batches):
+    def run(batches: Iterable[Batch]) -> None:
+        for batch in batches:
             state[0] = steps.train(state[0], batch)
         jax.block_until_ready(state[0])
 
-    return run
+    return lambda: run(prefetch(make, epoch_batches(sizes, budgets, 0, 0))), lambda: run(ready)
 
 
 def linear_fit(rows: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
@@ -152,15 +161,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         slots = needs_slots(config.kernel, config.channels)
         config, params = fitted(config, one_batch(family("perovskite", 4), config.cutoff, slots))
         params = jax.tree.map(jnp.asarray, params)
-        found = {"inference": inference(config, params, sizes, options.repeats)}
-        found["training"] = training(config, "perovskite", (32, 128, 512), options.repeats)
-        for kind in ("Li3PO4", "ZrO2"):
-            found["training"] += training(config, kind, (128,), options.repeats)
-        perovskites = [row for row in found["training"] if row["family"] == "perovskite"]
+        found = {
+            "inference": inference(config, params, "perovskite", sizes, options.repeats),
+            "training": training(config, "perovskite", (32, 128, 512), options.repeats),
+        }
         fits = {
             "inference": linear_fit(found["inference"], "median_ms_per_atom"),
-            "training": linear_fit(perovskites, "median_ms_per_atom_epoch"),
+            "training": linear_fit(found["training"], "median_ms_per_atom_epoch"),
         }
+        for kind in ("Li3PO4", "ZrO2"):
+            middle = [size for size in sizes if 1000 <= size <= 100_000]
+            found["inference"] += inference(config, params, kind, middle, options.repeats)
+            found["training"] += training(config, kind, (128,), options.repeats)
         results[name] = {**found, "linear_fit": fits, "published_A6000_ms_per_atom": PUBLISHED[name]}
     write_result(options.output, {**describe_machine(), "results": results})
     plot_scaling(results, options.output.with_suffix(".png"))

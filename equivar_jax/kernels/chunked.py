@@ -71,24 +71,28 @@ def neighbour_sum_transpose(plan, saved, cotangent):
     features, radial, harmonics, neighbours = saved
     table = _keep_apart(features)
 
-    def one_chunk(features_bar, chunk):
+    def one_chunk(chunk):
         slots, cotangent = chunk
         dense_radial, dense_harmonics, senders = _dense(radial, harmonics, neighbours, slots)
         products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
         gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
             table, dense_radial, dense_harmonics, senders, products_bar
         )
-        features_bar = features_bar.at[senders.reshape(-1)].add(gathered_bar.reshape(-1, *table.shape[1:]))
-        return features_bar, (radial_bar, jnp.swapaxes(harmonics_bar, 1, 2))
+        return senders, gathered_bar, (radial_bar, jnp.swapaxes(harmonics_bar, 1, 2))
+
+    def add_chunk(features_bar, chunk):
+        senders, gathered_bar, edge_bars = one_chunk(chunk)
+        return _scatter(features_bar, senders, gathered_bar), edge_bars
 
     nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
     start = jnp.zeros_like(features)
     cotangent = _keep_apart(cotangent)
     if chunk >= nodes:
-        features_bar, edge_bars = one_chunk(start, (neighbours.slots, cotangent))
+        senders, gathered_bar, edge_bars = one_chunk((neighbours.slots, cotangent))
+        features_bar = _collect(start, senders, gathered_bar, neighbours.slots < len(neighbours.senders))
     else:
         pieces = _split(neighbours.slots, chunk, len(neighbours.senders)), _split(cotangent, chunk, 0)
-        features_bar, edge_bars = jax.lax.scan(one_chunk, start, pieces)
+        features_bar, edge_bars = jax.lax.scan(add_chunk, start, pieces)
         edge_bars = _join(edge_bars, nodes)
     return features_bar, *(from_slots(bar, neighbours) for bar in edge_bars)
 
@@ -147,6 +151,36 @@ def _gather(table, senders):
     """Rows of the neighbours, [nodes, neighbours, components, channels]."""
     flat = table.reshape(table.shape[0], -1)
     return _keep_apart(flat[senders]).reshape(*senders.shape, *table.shape[1:])
+
+
+def _scatter(features_bar, senders, gathered_bar):
+    """Add what belongs to each edge to its sender."""
+    return features_bar.at[senders.reshape(-1)].add(gathered_bar.reshape(-1, *features_bar.shape[1:]))
+
+
+def _collect(nothing, senders, gathered_bar, is_edge):
+    """`_scatter` onto zeros by looking up, since XLA scatters slowly on a GPU (JAX issue 38806).
+
+    With both directions of every pair in the graph no node sends more edges than it has slots; sorting the
+    slots by sender says where they are. Other graphs are scattered.
+    """
+    width = senders.shape[1]
+    sender = jnp.where(is_edge, senders, len(nothing)).reshape(-1)
+    order = jnp.argsort(sender)
+    bounds = jnp.searchsorted(sender[order], jnp.arange(len(nothing) + 1))
+    first, counts = bounds[:-1, None], jnp.diff(bounds)[:, None]
+
+    def look_up(gathered_bar):
+        place = jnp.arange(width)
+        slots = jnp.take(order, first + place, mode="clip")
+        rows = jnp.where(place < counts, slots, sender.size)
+        flat = gathered_bar.reshape(sender.size, -1)
+        found = jnp.take(flat, rows, axis=0, mode="fill", fill_value=0).sum(axis=1)
+        return found.reshape(nothing.shape)
+
+    return jax.lax.cond(
+        counts.max(initial=0) <= width, look_up, lambda bar: _scatter(nothing, senders, bar), gathered_bar
+    )
 
 
 def _clebsch_gordan(products, plan: ProductPlan):

@@ -65,6 +65,31 @@ def test_fast_kernels_equal_the_reference_in_values_and_gradients(
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
 
 
+@pytest.mark.parametrize("graph", ["both directions", "one sender"])
+def test_gradients_in_one_chunk_for_every_number_of_edges_that_a_node_sends(operands, precision, graph):
+    *floats, neighbours = operands
+    used = int(neighbours.counts.sum())
+    receivers = np.repeat(np.arange(NODES), neighbours.counts)
+    senders = (
+        np.random.default_rng(1).permutation(receivers).astype(np.int32) if graph == "both directions" else 3
+    )
+    neighbours = neighbours._replace(senders=neighbours.senders.at[:used].set(senders))
+    is_looked_up = np.bincount(neighbours.senders[:used]).max() <= neighbours.slots.shape[1]
+    assert is_looked_up == (graph == "both directions")
+
+    def gradient(kernel):
+        def total(features):
+            plan = plan_products(HIDDEN, HIDDEN)
+            return jnp.sum(neighbour_sum(features, *floats[1:], neighbours, plan, kernel) ** 2)
+
+        return jax.grad(total)(floats[0])
+
+    wanted = gradient("reference")
+    np.testing.assert_allclose(
+        gradient("chunked"), wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max()
+    )
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_edges_of_no_node_have_no_influence_and_no_gradient(operands, kernel):
     *floats, neighbours = operands
