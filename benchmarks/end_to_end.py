@@ -25,10 +25,13 @@ from benchmarks.machine import describe_machine
 from benchmarks.shapes import fitted, one_batch, perovskites
 from benchmarks.timing import RESULTS, interleaved, write_result
 from equivar_jax import load
+from equivar_jax.batch import collate
 from equivar_jax.checkpoint import CheckpointWriter, Metadata
 from equivar_jax.config import load_config
 from equivar_jax.datasets import demonstration_set
+from equivar_jax.kernels import needs_slots
 from equivar_jax.model import count_parameters
+from equivar_jax.prediction_batches import prediction_batches
 
 STRUCTURES = 1000
 FIRST_CALLS = 5
@@ -101,11 +104,18 @@ def mixed_structures() -> list[Atoms]:
 def mixed(run: str, repeats: int) -> None:
     """`predict` from Atoms to tensors beside the network alone on the same batches."""
     predictor, structures = load(run), mixed_structures()
-    batches = [jax.device_put(batch.graph) for batch in predictor.batches(structures)]
+    model, params = predictor.model, predictor.params
+    samples = [predictor.prepare(atoms)[0] for atoms in structures]
+    slots = needs_slots(model.config.kernel, model.config.channels)
+    batches = [
+        jax.device_put(collate([samples[k] for k in members], budget).graph)
+        for members, budget in prediction_batches(samples, slots)
+    ]
+    apply = jax.jit(model.apply)
     seconds = interleaved(
         {
             "predict": lambda: predictor.predict(structures),
-            "network": lambda: [predictor.apply(graph).block_until_ready() for graph in batches],
+            "network": lambda: [apply(params, graph).block_until_ready() for graph in batches],
         },
         repeats,
     )
