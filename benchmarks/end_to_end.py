@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def write_checkpoint(name: str, folder: Path) -> None:
     writer = CheckpointWriter(folder, "best")
     writer.save(
         {"params": params},
-        Metadata(type(config)(model, config.data, config.train), tuple(elements)),
+        Metadata(replace(config, model=model), tuple(elements)),
     )
     writer.close()
 
@@ -78,7 +79,7 @@ def measure(folder: Path, atoms: int, repeats: int) -> dict[str, Any]:
     for _ in range(FIRST_CALLS + 1):
         (folder / "first.csv").unlink(missing_ok=True)
         started = time.perf_counter()
-        subprocess.run(program, check=True, capture_output=True)
+        subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
         seconds.append(time.perf_counter() - started)
     return {
         "first_result_seconds": {"cache_filled": seconds[0], "median": statistics.median(seconds[1:])},

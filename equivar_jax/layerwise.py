@@ -5,6 +5,7 @@ an atom for BM1); everything that belongs to edges exists for one piece at a tim
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from equivar_jax.kernels import needs_slots
 from equivar_jax.model import Equivar, Features, embed_edges, live_irreps
 
 NODES_AT_ONCE = 8192
+_GROWTH = 1.05  # room for edges follows a geometric series: what is compiled serves along a trajectory
 
 
 def tensors_layer_by_layer(
@@ -67,6 +69,7 @@ def _pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
     starts = range(0, len(counts), nodes)
     cuts = [(int(ends[start]), int(ends[min(start + nodes, len(counts))])) for start in starts]
     edges = max(1, *(last - first for first, last in cuts))
+    edges = math.ceil(_GROWTH ** math.ceil(math.log(edges) / math.log(_GROWTH)))
     width = int(counts.max(initial=0)) if slots else 0
     return [
         {
