@@ -28,6 +28,8 @@ class Sample(NamedTuple):
     graph: jraph.GraphsTuple
     tensors: Float[np.ndarray, "atoms 3 3"] | None
     """Label [atom, field, displacement] in e, or None for prediction."""
+    dielectric: Float[np.ndarray, "3 3"] | None = None
+    """Label of the electronic dielectric tensor, or None where there is none."""
 
 
 class Batch(NamedTuple):
@@ -38,6 +40,10 @@ class Batch(NamedTuple):
     """Labels [node, field, displacement] in e; zero for padding."""
     node_mask: Bool[np.ndarray, " nodes"]
     """True for atoms, False for padding."""
+    dielectric: Float[np.ndarray, "graphs 3 3"]
+    """Electronic dielectric tensors; that of vacuum, the identity, where there is no label."""
+    dielectric_mask: Bool[np.ndarray, " graphs"]
+    """True for structures with such a label."""
 
 
 def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] = np.float32) -> Batch:
@@ -66,6 +72,11 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
     labels = [sample.tensors for sample in samples if sample.tensors is not None]
     if len(labels) == len(samples):
         tensors[:atoms] = np.concatenate(labels)
+    dielectric = np.tile(np.eye(3, dtype=dtype), (budget.graphs, 1, 1))
+    dielectric_mask = np.zeros(budget.graphs, bool)
+    for place, sample in enumerate(samples):
+        if sample.dielectric is not None:
+            dielectric[place], dielectric_mask[place] = sample.dielectric, True
     graph = jraph.GraphsTuple(
         nodes={
             "species": np.pad(joined.nodes["species"], (0, budget.nodes - atoms)),
@@ -80,7 +91,7 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
         n_node=n_node,
         n_edge=n_edge,
     )
-    return Batch(graph, tensors, np.arange(budget.nodes) < atoms)
+    return Batch(graph, tensors, np.arange(budget.nodes) < atoms, dielectric, dielectric_mask)
 
 
 def _slots(counts: Int[np.ndarray, " nodes"], budget: Budget) -> Int[np.ndarray, "nodes neighbours"]:

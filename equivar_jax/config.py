@@ -33,6 +33,7 @@ _POSITIVE = {
     "train.learning_rate",
     "train.final_learning_rate",
     "train.gradient_clip",
+    "train.dielectric_weight",
 }
 _FRACTIONS = {"data.validation_fraction", "train.ema_decay"}
 _LOWEST = {
@@ -143,6 +144,8 @@ class ModelConfig:
     """Mean neighbour count of the training part, by whose root messages are divided; None: measure it."""
     kernel: Kernel = "auto"
     """Implementation of the neighbour sum; all give the same numbers (see `equivar_jax.kernels`)."""
+    dielectric: bool = False
+    """A second readout, of the electronic dielectric tensor, learned from `info["epsilon_inf"]`."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +171,8 @@ class TrainConfig:
     """Of the initial weights and of the order of batches."""
     checkpoint_minutes: float = 0.5
     """How often best and last states go to disk; they always do when the run ends or is interrupted."""
+    dielectric_weight: float = 0.3
+    """Of the relative error of the dielectric tensor in the loss, in e (with `model.dielectric`)."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from ase import Atoms
 
 from equivar_jax.batch import Sample
@@ -26,7 +27,7 @@ from equivar_jax.hygiene import Finding, command
 from equivar_jax.io import files_that_decide, scan_structures
 from equivar_jax.set_aside import apart_from, without_refused
 from equivar_jax.structure_table import StructureTable, cached_table
-from equivar_jax.structures import born_effective_charges, source
+from equivar_jax.structures import born_effective_charges, epsilon_inf, source
 
 
 class Labelled(NamedTuple):
@@ -170,6 +171,8 @@ def load_dataset(config: Config) -> Dataset:
         validation = validation.subset(kept)
     if not len(training) or not len(validation):
         raise InputError("the training or the validation part is empty; give some structures for both")
+    if config.model.dielectric:
+        remarks.append(_dielectric_labels(training, validation))
     return Dataset(training, validation, findings, unlabelled, tuple(filter(None, remarks)))
 
 
@@ -211,6 +214,33 @@ def _samples(structures: StructureTable, config: Config) -> SampleTable:
     folder = _cache_folder("graphs", str(structures.columns.folder), f"{cutoff}")
     key = f"{structures.columns.key} {rows} {cutoff} {code_version(*_GRAPH_CODE)}"
     return cached_samples(folder, key, structures, cutoff)
+
+
+def _dielectric_labels(training: SampleTable, validation: SampleTable) -> str:
+    """How many electronic dielectric tensors there are, and which cannot be used.
+
+    Raises:
+        InputError: a part has none.
+    """
+    refused, counts = [], {"training": 0, "validation": 0}
+    for name, part in zip(counts, (training, validation), strict=True):
+        usable = part.has_dielectric
+        counts[name] = int(usable.sum())
+        for place in np.flatnonzero(~usable):
+            try:
+                epsilon_inf(part.structures[int(place)])
+            except InputError as error:
+                refused.append(str(error))
+    left_out = f"; left out {len(refused):,}, such as {refused[0]}" if refused else ""
+    for name, count in counts.items():
+        if not count:
+            raise InputError(
+                f"the {name} part has no dielectric tensor in info['epsilon_inf']{left_out}; give some, or "
+                "train with --model.dielectric False"
+            )
+    return (
+        f"dielectric tensors: {counts['training']:,} training, {counts['validation']:,} validation{left_out}"
+    )
 
 
 def _cache_folder(kind: str, path: str, options: str) -> Path:

@@ -1,5 +1,6 @@
 """How good a model is: `python -m equivar_jax.evaluate --checkpoint RUN --data FILE`."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ from jaxtyping import Float
 from equivar_jax.cli import OptionParser
 from equivar_jax.config import DataConfig, FirstIndex
 from equivar_jax.data import load_dataset, load_structures
+from equivar_jax.dielectric import dielectric_tensors
+from equivar_jax.dielectric_errors import DielectricSummary, dielectric_errors
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.metrics import Metrics, Report, charge_drift
 from equivar_jax.plots import plot_parity
 from equivar_jax.predict import Predictor, load
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.structures import born_effective_charges, source
+from equivar_jax.structures import born_effective_charges, epsilon_inf, source
 
 
 def evaluate_model(
@@ -56,7 +59,28 @@ def evaluate_model(
     metrics.update_drift(charge_drift(np.concatenate([p.raw for p in found]), sizes, charges), sizes)
     if parity_plot is not None:
         plot_parity(numbers, predicted, reference, parity_plot, title)
-    return metrics.report()
+    return dataclasses.replace(metrics.report(), dielectric=_dielectric_summary(predictor, structures))
+
+
+def _dielectric_summary(predictor: Predictor, structures: Sequence[Atoms]) -> DielectricSummary | None:
+    """Errors of the electronic dielectric tensor, if the network has that readout and there are labels."""
+    if not predictor.model.config.dielectric:
+        return None
+    labels = [_epsilon_if_usable(atoms) for atoms in structures]
+    chosen = [k for k, label in enumerate(labels) if label is not None]
+    if not chosen:
+        return None
+    predicted = dielectric_tensors(predictor, [structures[k] for k in chosen])
+    reference = np.array([labels[k] for k in chosen])
+    return dielectric_errors(predicted, reference, np.ones(len(chosen), bool)).summary()
+
+
+def _epsilon_if_usable(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
+    """The label, or None if there is none or a broken one, as in training."""
+    try:
+        return epsilon_inf(atoms)
+    except InputError:
+        return None
 
 
 def _label(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:

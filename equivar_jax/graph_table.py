@@ -11,13 +11,15 @@ from ase import Atoms
 from tqdm import tqdm
 
 from equivar_jax.batch import Sample
+from equivar_jax.errors import InputError
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.packing import GraphSizes
 from equivar_jax.parallel import map_in_order
 from equivar_jax.store import Columns, ColumnWriter, open_columns, ragged
 from equivar_jax.structure_table import StructureTable
+from equivar_jax.structures import epsilon_inf
 
-FORMAT = "1"
+FORMAT = "2"
 """Part of every key: raise it when the columns change."""
 CHUNK = 256  # structures
 POOL_PAYS_FROM = 4 * CHUNK  # starting a worker costs as much as a thousand small graphs
@@ -64,7 +66,14 @@ class SampleTable(Sequence[Sample]):
             n_node=np.array([len(species)], np.int32),
             n_edge=np.array([edges.stop - edges.start], np.int32),
         )
-        return Sample(graph, self.structures.tensors(index))
+        dielectric = self._columns["dielectric"][row]
+        usable = None if np.isnan(dielectric[0, 0]) else dielectric
+        return Sample(graph, self.structures.tensors(index), usable)
+
+    @property
+    def has_dielectric(self) -> np.ndarray:
+        """Which samples have a usable electronic dielectric tensor: bool [samples]."""
+        return ~np.isnan(self._columns["dielectric"][:, 0, 0])[self._chosen]
 
     @property
     def sizes(self) -> GraphSizes:
@@ -121,12 +130,22 @@ def _graph_columns(structures: Sequence[Atoms], cutoff: float) -> dict[str, np.n
         "sizes": np.array([len(count) for count in counts], np.int32),
         "edges": np.array([count.sum() for count in counts], np.int64),
         "degrees": np.array([count.max(initial=0) for count in counts], np.int32),
+        "dielectric": np.array([_epsilon_or_nan(atoms) for atoms in structures]).reshape(-1, 3, 3),
         "charges": _joined([graph.globals["charge"] for graph in graphs], np.float64),
         "neighbours": _joined(counts, np.int32),
         "species": _joined([graph.nodes["species"] for graph in graphs], np.int32),
         "senders": _joined([graph.senders for graph in graphs], np.int32),
         "vectors": _joined([graph.edges["vectors"] for graph in graphs], np.float32, (3,)),
     }
+
+
+def _epsilon_or_nan(atoms: Atoms) -> np.ndarray:
+    """The electronic dielectric tensor, NaN where there is none that can be used."""
+    try:
+        tensor = epsilon_inf(atoms)
+    except InputError:  # only a network with that readout minds, and `data` says so then
+        tensor = None
+    return np.full((3, 3), np.nan) if tensor is None else tensor
 
 
 def _joined(pieces: Sequence[np.ndarray], dtype: type, shape: tuple[int, ...] = ()) -> np.ndarray:

@@ -20,6 +20,7 @@ from equivar_jax.batch import Batch, collate, prefetch
 from equivar_jax.checkpoint import CheckpointWriter, Metadata, check_parameters, read_checkpoint
 from equivar_jax.config import Config
 from equivar_jax.data import Dataset, load_dataset
+from equivar_jax.dielectric_errors import DielectricErrors, DielectricSummary
 from equivar_jax.errors import InputError
 from equivar_jax.kernels import needs_slots
 from equivar_jax.packing import Budget, epoch_batches, pack, plan_budgets
@@ -190,10 +191,14 @@ def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any]
         best_validation_mae=mae if improved else run.progress.best_validation_mae,
     )
     rate = float(run.schedule((epoch + 1) * run.batches_per_epoch))
+    dielectric = {}
+    if run.config.model.dielectric:
+        dielectric = {"validation_dielectric": dataclasses.asdict(validate_dielectric(run))}
     return {
         "epoch": epoch + 1,
         "train_loss": loss,
         "validation_mae": mae,
+        **dielectric,
         "learning_rate": rate,
         "ms_per_atom": 1e3 * seconds / max(atoms, 1),
         "seconds": seconds,
@@ -222,6 +227,14 @@ def validate(run: Run) -> float:
     for batch in run.validation_batches:
         sums = run.steps.validate(run.state.evaluated, sums, batch)
     return sums.mean()
+
+
+def validate_dielectric(run: Run) -> DielectricSummary:
+    """Errors of the electronic dielectric tensor over the validation part."""
+    sums = DielectricErrors.zero()
+    for batch in run.validation_batches:
+        sums = run.steps.validate_dielectric(run.state.evaluated, sums, batch)
+    return sums.summary()
 
 
 def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:

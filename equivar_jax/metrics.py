@@ -13,6 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 
+from equivar_jax.dielectric_errors import DielectricSummary
 from equivar_jax.errors import InputError
 
 PERCENTAGE_FLOOR = 0.1
@@ -71,11 +72,13 @@ class DriftSummary:
 
 @dataclass(frozen=True)
 class Report:
-    """The final numbers: all atoms, each element (by atomic number), and the drift if it was given."""
+    """The final numbers: all atoms, each element (by atomic number), and what else was compared."""
 
     overall: ErrorSummary
     elements: Mapping[str, ErrorSummary]
     drift: DriftSummary | None
+    dielectric: DielectricSummary | None = None
+    """Of a network with that readout, where structures have such a label."""
 
     def to_dict(self) -> dict[str, object]:
         """Nested dictionaries of numbers, ready for JSON; numbers that are not finite become None."""
@@ -99,6 +102,8 @@ class Report:
                 f"per cell mean {drift.per_cell_mean:.4f}, max {drift.per_cell_max:.4f}; "
                 f"per atom mean {drift.per_atom_mean:.4f}, max {drift.per_atom_max:.4f}."
             )
+        if self.dielectric is not None:
+            text.append(str(self.dielectric))
         return "\n".join(text)
 
 

@@ -28,9 +28,10 @@ from equivar_jax.kernels import (
     plan_products,
 )
 from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
-from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, irreps_to_cartesian
+from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, graph_of_node, irreps_to_cartesian
 
 READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
+SYMMETRIC = (READOUT[0], READOUT[2])  # 0e and 2e: those of a symmetric tensor
 PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
 
 _unit_normal = nn.initializers.normal(1.0)
@@ -66,6 +67,9 @@ class Equivar(nn.Module):
         self.interaction = [Interaction(config, _needed(config, k)) for k in range(config.interactions)]
         self.lin1_weight = self.param("lin1_weight", _unit_normal, (len(READOUT), f))
         self.lin1_bias = self.param("lin1_bias", _zeros, ())
+        if config.dielectric:
+            self.dielectric_weight = self.param("dielectric_weight", _unit_normal, (len(SYMMETRIC), f))
+            self.dielectric_bias = self.param("dielectric_bias", _zeros, ())
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Tensors [node, field direction, displacement direction] in e.
@@ -82,12 +86,23 @@ class Equivar(nn.Module):
         Raises:
             ValueError: `config.mean_neighbours` is not set, or a kernel needs slots that are not there.
         """
+        return self.read_out(self.last_features(graph))
+
+    def with_dielectric(
+        self, graph: jraph.GraphsTuple
+    ) -> tuple[Float[Array, "nodes 3 3"], Float[Array, "graphs 3 3"]]:
+        """What calling it gives, and the electronic dielectric tensor of each graph (`config.dielectric`)."""
+        features = self.last_features(graph)
+        return self.read_out(features), self.read_out_dielectric(features, jnp.asarray(graph.n_node))
+
+    def last_features(self, graph: jraph.GraphsTuple) -> Features:
+        """Node features after the last interaction: what the readouts read."""
         graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
         edges = embed_edges(graph, self.config)
         features = self.embed_species(graph.nodes["species"], edges.basis.dtype)
         for layer in range(self.config.interactions):
             features = self.interact(layer, features, features, edges)
-        return self.read_out(features)
+        return features
 
     def embed_species(self, species: Int[Array, " nodes"], dtype: jnp.dtype) -> Features:
         """Table by atomic number, then lin0: scalars only, every other degree starts at zero."""
@@ -101,14 +116,29 @@ class Equivar(nn.Module):
 
     def read_out(self, features: Features) -> Float[Array, "nodes 3 3"]:
         """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar; as a Cartesian tensor."""
-        nodes = features.array.shape[0]
-        parts = [
-            _matmul(features.part(ir), self.lin1_weight[k]) / self.config.channels**0.5
-            if ir in features.irreps
-            else jnp.zeros((nodes, ir.dim), features.array.dtype)  # too few interactions to reach it
-            for k, ir in enumerate(READOUT)
-        ]
+        parts = [_one_channel(features, ir, self.lin1_weight[k]) for k, ir in enumerate(READOUT)]
         return irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
+
+    def read_out_dielectric(
+        self, features: Features, atom_counts: Int[Array, " graphs"]
+    ) -> Float[Array, "graphs 3 3"]:
+        """Electronic dielectric tensor `1 + (1 + S)²`, S the mean over a graph's atoms of one 0e + 2e.
+
+        The square keeps it symmetric with no eigenvalue below that of vacuum, as for a crystal in its ground
+        state. The mean is the same for every supercell; padding makes a graph of its own.
+        """
+        scalar, quadrupole = (
+            _one_channel(features, ir, self.dielectric_weight[k]) for k, ir in enumerate(SYMMETRIC)
+        )
+        antisymmetric = jnp.zeros((len(scalar), 3), scalar.dtype)
+        atomic = irreps_to_cartesian(
+            jnp.concatenate([scalar + self.dielectric_bias, antisymmetric, quadrupole], axis=1)
+        )
+        owner = graph_of_node(atom_counts, len(atomic))
+        sums = jax.ops.segment_sum(atomic, owner, atom_counts.shape[0], indices_are_sorted=True)
+        identity = jnp.eye(3, dtype=sums.dtype)
+        root = identity + sums / jnp.maximum(atom_counts, 1)[:, None, None]
+        return identity + jnp.einsum("gac,gbc->gab", root, root, precision=PRECISION)
 
 
 class Interaction(nn.Module):
@@ -258,6 +288,13 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
 def count_parameters(params: dict) -> int:
     """Number of weights in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _one_channel(features: Features, irrep: e3nn.Irrep, weight: Array) -> Float[Array, "nodes dim"]:
+    """The channels of one irrep summed into one; zero where there are too few interactions to reach it."""
+    if irrep not in features.irreps:
+        return jnp.zeros((features.array.shape[0], irrep.dim), features.array.dtype)
+    return _matmul(features.part(irrep), weight) / weight.shape[0] ** 0.5
 
 
 def _matmul(left: Array, right: Array) -> Array:

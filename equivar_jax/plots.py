@@ -11,6 +11,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -266,13 +267,33 @@ def _positive(record: Mapping[str, object], name: str) -> float:
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the picture in the format of its suffix."""
-    possible = figure.canvas.get_supported_filetypes()
-    suffix = Path(path).suffix.lower().removeprefix(".")
-    if suffix not in possible:
-        raise InputError(
-            f"{path}: no picture format of this suffix; use one of {', '.join(sorted(possible))}"
-        )
+    _check_suffix(path)
     try:
         figure.savefig(path, dpi=_DOTS_PER_INCH)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); check the folder") from None
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Refuse before a long calculation what `save_figure` would refuse after it.
+
+    Raises:
+        InputError: no suffix of a picture, a folder of this name, or no folder to write it into.
+    """
+    _check_suffix(path)
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{path}: cannot be written; name a file in a folder that is there and can be written to"
+        )
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether the suffix of a file names a format that `save_figure` writes."""
+    return Path(path).suffix.lower().removeprefix(".") in FigureCanvasBase.get_supported_filetypes()
+
+
+def _check_suffix(path: str | os.PathLike[str]) -> None:
+    if not is_picture(path):
+        possible = ", ".join(sorted(FigureCanvasBase.get_supported_filetypes()))
+        raise InputError(f"{path}: no picture format of this suffix; use one of {possible}")

@@ -2,10 +2,8 @@
 
 import dataclasses
 import functools
-import math
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -13,7 +11,7 @@ import jax
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from tqdm import tqdm
 
 from equivar_jax.batch import Batch, Sample, collate, prefetch
@@ -21,19 +19,14 @@ from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graph import build_graph, neighbour_counts
-from equivar_jax.io import check_output, read_structures, write_structures
+from equivar_jax.io import check_output
 from equivar_jax.kernels import needs_slots
-from equivar_jax.layerwise import NODES_AT_ONCE, tensors_layer_by_layer
+from equivar_jax.layerwise import tensors_layer_by_layer
 from equivar_jax.model import Equivar
-from equivar_jax.packing import Budget, GraphSizes, pack
+from equivar_jax.packing import Budget
+from equivar_jax.prediction_batches import LARGE, prediction_batches
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.structures import source, with_born_effective_charges
-
-BATCH_NODES = 1024
-"""Structures are joined up to about this many atoms; a larger one makes a batch of its own."""
-LARGE = 2 * NODES_AT_ONCE
-"""Atoms above which a structure is predicted layer by layer, with bounded memory."""
-_GROWTH = 1.2  # padded sizes follow a geometric series, so that few of them are ever compiled
+from equivar_jax.structures import source
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -93,41 +86,63 @@ class Predictor:
         """As `predict` for a list, with the tensors before the sum rule beside those after it."""
         samples = []
         for atoms in structures:
-            self._check_elements(atoms, allow_unseen)
-            graph = build_graph(atoms, self.model.config.cutoff)
-            isolated = int(np.sum(neighbour_counts(graph) == 0))
-            if isolated:
-                message = (
-                    f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
-                )
-                warnings.warn(message, IsolatedAtomWarning, stacklevel=3)
-            samples.append(Sample(graph, None))
+            sample, remarks = self.prepare(atoms, allow_unseen=allow_unseen)
+            for remark in remarks:
+                warnings.warn(remark, stacklevel=3)
+            samples.append(sample)
+        total = sum(map(len, structures))
+        hidden = not progress or len(samples) == 1
+        with tqdm(total=total, unit="atom", unit_scale=True, disable=hidden) as bar:
+            return self.predictions_of(samples, progress=progress, advance=bar.update)
 
+    def prepare(self, atoms: Atoms, *, allow_unseen: bool = False) -> tuple[Sample, list[UserWarning]]:
+        """The graph of a structure, and what there is to warn of.
+
+        Raises:
+            InputError: a structure that cannot be used, or an element the model has never seen.
+        """
+        remarks: list[UserWarning] = self._check_elements(atoms, allow_unseen)
+        graph = build_graph(atoms, self.model.config.cutoff)
+        isolated = int(np.sum(neighbour_counts(graph) == 0))
+        if isolated:
+            message = (
+                f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
+            )
+            remarks.append(IsolatedAtomWarning(message))
+        return Sample(graph, None), remarks
+
+    def predictions_of(
+        self,
+        samples: Sequence[Sample],
+        *,
+        progress: bool = False,
+        advance: Callable[[int], object] = lambda _: None,
+    ) -> list[Prediction]:
+        """As `predictions`, of prepared structures.
+
+        Args:
+            samples: Of `prepare`; their order changes nothing but the order of the result.
+            progress: Show a bar for the layers of large structures.
+            advance: Called with numbers of atoms, as they are done.
+        """
         found: list[Prediction | None] = [None] * len(samples)
-        large = [k for k, sample in enumerate(samples) if len(sample.graph.nodes["species"]) > LARGE]
-        small = [k for k in range(len(samples)) if k not in set(large)]
 
         def keep(k: int, raw: np.ndarray) -> None:
             found[k] = Prediction(_sum_rule(raw, float(samples[k].graph.globals["charge"][0])), raw)
 
-        with tqdm(total=len(samples), unit="structure", disable=not progress or len(samples) == 1) as bar:
-            planned = [
-                ([small[place] for place in places], budget)
-                for places, budget in _batches([samples[k] for k in small], self._dense)
-            ]
+        def join(plan: tuple[list[int], Budget]) -> tuple[list[int], Batch]:
+            return plan[0], collate([samples[k] for k in plan[0]], plan[1], self._dtype)
 
-            def join(plan: tuple[list[int], Budget]) -> tuple[list[int], Batch]:
-                return plan[0], collate([samples[k] for k in plan[0]], plan[1], self._dtype)
-
-            for members, batch in prefetch(join, planned):
-                raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
-                sizes = batch.graph.n_node[: len(members)]
-                for k, tensors in zip(members, np.split(raw, np.cumsum(sizes)), strict=False):
-                    keep(k, tensors)
-                bar.update(len(members))
-            for k in large:
-                keep(k, tensors_layer_by_layer(self.model, self.params, samples[k].graph, progress=progress))
-                bar.update()
+        for members, batch in prefetch(join, list(prediction_batches(samples, self._dense))):
+            raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
+            sizes = batch.graph.n_node[: len(members)]
+            for k, tensors in zip(members, np.split(raw, np.cumsum(sizes)), strict=False):
+                keep(k, tensors)
+            advance(int(sizes.sum()))
+        for k, sample in enumerate(samples):
+            if len(sample.graph.nodes["species"]) > LARGE:
+                keep(k, tensors_layer_by_layer(self.model, self.params, sample.graph, progress=progress))
+                advance(len(sample.graph.nodes["species"]))
         return [prediction for prediction in found if prediction is not None]
 
     @property
@@ -138,16 +153,16 @@ class Predictor:
     def _dtype(self) -> type[np.floating]:
         return jax.tree.leaves(self.params)[0].dtype.type
 
-    def _check_elements(self, atoms: Atoms, allow_unseen: bool) -> None:
+    def _check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
         unseen = sorted(set(atoms.numbers.tolist()) - set(self.metadata.elements))
         if not unseen:
-            return
+            return []
         names = ", ".join(chemical_symbols[number] for number in unseen if number < len(chemical_symbols))
         message = f"{source(atoms)}: the model has never seen {names}"
         if not allow_unseen or unseen[-1] >= self.model.config.species:
             known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
             raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
-        warnings.warn(f"{message}; the tensors mean nothing there", UnseenElementWarning, stacklevel=4)
+        return [UnseenElementWarning(f"{message}; the tensors mean nothing there")]
 
 
 def load(location: str | Path, dtype: str = "float32") -> Predictor:
@@ -182,51 +197,43 @@ def _sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[n
     return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
 
 
-def _batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int], Budget]]:
-    """Samples joined into batches of few shapes, those with similar numbers of edges an atom together."""
-    sizes = GraphSizes.of(sample.graph for sample in samples)
-    ratio = _class_of(np.maximum(sizes.degrees if dense else sizes.edges / sizes.atoms, 1.0))
-    for kind in np.unique(ratio).tolist():
-        members = np.flatnonzero(ratio == kind)
-        chosen = GraphSizes(*(column[members] for column in sizes))
-        nodes = _padded(max(int(chosen.atoms.max()), min(int(chosen.atoms.sum()), BATCH_NODES)) + 1)
-        most = math.ceil(_GROWTH**kind)
-        budget = Budget(nodes, nodes * most, most if dense else 0, nodes + 1)
-        for _, batch in pack(chosen, [budget], range(len(members))):
-            yield members[batch].tolist(), budget
-
-
-def _class_of(numbers: Float[np.ndarray, " structures"]) -> Int[np.ndarray, " structures"]:
-    """The smallest power of `_GROWTH` that holds each number: its exponent."""
-    return np.ceil(np.log(numbers) / np.log(_GROWTH) - 1e-9).astype(int)
-
-
-def _padded(atoms: int) -> int:
-    """The next size of a geometric series, a multiple of 8."""
-    (exponent,) = _class_of(np.array([max(atoms, 8) / 8]))
-    return 8 * math.ceil(_GROWTH ** int(exponent))
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read structures, predict, write CSV or extxyz."""
+    """Read structures, predict and write, few or very many."""
+    # These are made of what this module defines.
+    from equivar_jax.sweep import sweep
+    from equivar_jax.sweep_inputs import input_files
+
     parser = OptionParser(prog="python -m equivar_jax.predict", description=__doc__)
-    parser.add_argument("inputs", nargs="+", help="structure files: CIF, POSCAR, extxyz, anything ASE reads")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        help="structure files (CIF, POSCAR, extxyz, anything ASE reads), folders, patterns",
+    )
     parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
-    parser.add_argument("-o", "--output", required=True, help=".csv (one atom a line) or .extxyz")
+    parser.add_argument(
+        "-o", "--output", required=True, help=".csv (one atom a line), .extxyz, .db, .traj or BORN"
+    )
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="begin anew where an interrupted run would go on"
     )
     with exit_on_input_error():
         options = parser.parse_args(arguments)
         enable_compilation_cache()
         check_output(options.output)
-        structures = [atoms for name in options.inputs for atoms in read_structures(name)]
+        files = input_files(options.inputs, Path(options.output))
         predictor = load(options.checkpoint)
-        found = predictor.predictions(structures, allow_unseen=options.allow_unseen, progress=True)
-        labelled = [with_born_effective_charges(a, p.tensors) for a, p in zip(structures, found, strict=True)]
-        write_structures(options.output, labelled)
-        atoms = sum(map(len, structures))
-        print(f"{options.output}: {atoms} tensors of {len(structures)} structures", file=sys.stderr)
+        interrupted = sweep(
+            predictor,
+            files,
+            Path(options.output),
+            allow_unseen=options.allow_unseen,
+            restart=options.restart,
+        )
+        if interrupted is not None:
+            raise SystemExit(128 + interrupted)
 
 
 if __name__ == "__main__":

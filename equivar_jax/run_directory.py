@@ -24,7 +24,7 @@ _README = """\
 | `config.json` | every setting of the run, measured ones filled in |
 | `split.json` | which structures were trained on and which validated on; `--data.split_path` takes it back |
 | `set_aside.csv` | structures that hygiene refused (and those it only points at), each with the reason |
-| `metrics.jsonl` | one line an epoch: losses and validation MAE in e, learning rate, ms per atom and epoch |
+| `metrics.jsonl` | one line an epoch: losses and validation errors in e, learning rate, ms per atom |
 | `checkpoints/best` | the weights with the lowest validation MAE, with config, elements and statistics |
 | `checkpoints/last` | the complete state, from which the run can be resumed |
 | `history.png` | training loss and validation MAE against epoch |

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from equivar_jax.batch import Batch
 from equivar_jax.config import ModelConfig, TrainConfig
+from equivar_jax.dielectric_errors import DielectricErrors, dielectric_errors
 from equivar_jax.model import Equivar, unit_variance
 from equivar_jax.tensor import apply_sum_rule
 
@@ -58,6 +59,8 @@ class Steps(NamedTuple):
 
     train: Callable[[TrainState, Batch], TrainState]
     validate: Callable[[dict, ErrorSums, Batch], ErrorSums]
+    validate_dielectric: Callable[[dict, DielectricErrors, Batch], DielectricErrors]
+    """For a network with that readout only."""
     compiles: Counter
 
 
@@ -115,11 +118,16 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
         compiles["train"] += 1  # runs while tracing, that is once per compilation
 
         def loss_fn(params):
-            predicted = network.apply(params, batch.graph)
+            if model.dielectric:
+                predicted, dielectric = network.apply(params, batch.graph, method="with_dielectric")
+                second = dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
+            else:
+                predicted, second = network.apply(params, batch.graph), None
             if train.sum_rule_in_loss:
                 predicted = apply_sum_rule(predicted, batch.graph.n_node, batch.graph.globals["charge"])
             errors = absolute_errors(predicted, batch)
-            return errors.absolute / errors.count, errors
+            loss = errors.absolute / errors.count
+            return loss if second is None else loss + train.dielectric_weight * second.loss, errors
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
@@ -135,4 +143,14 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
         corrected = apply_sum_rule(raw, batch.graph.n_node, batch.graph.globals["charge"])
         return sums + absolute_errors(corrected, batch)
 
-    return Steps(jax.jit(train_step, donate_argnums=0), jax.jit(validate_step), compiles)
+    def validate_dielectric_step(params: dict, sums: DielectricErrors, batch: Batch) -> DielectricErrors:
+        compiles["validate dielectric"] += 1
+        _, dielectric = network.apply(params, batch.graph, method="with_dielectric")
+        return sums + dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
+
+    return Steps(
+        jax.jit(train_step, donate_argnums=0),
+        jax.jit(validate_step),
+        jax.jit(validate_dielectric_step),
+        compiles,
+    )

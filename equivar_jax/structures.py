@@ -16,7 +16,12 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 
 BEC = "born_effective_charges"
+EPSILON = "epsilon_inf"
+"""Key of `atoms.info` for the electronic (ion-clamped) dielectric tensor, float64 of shape (3, 3)."""
 SOURCE = "source"
+
+LARGEST_ASYMMETRY = 0.01
+"""Of a dielectric tensor, over its largest component; more than rounding, so the tensor is broken."""
 
 
 def source(atoms: Atoms) -> str:
@@ -35,13 +40,30 @@ def with_born_effective_charges(atoms: Atoms, tensors: Float[np.ndarray, "atoms 
     """A copy of `atoms` that carries `tensors` [atom, field, displacement] in e as its ASE result.
 
     Raises:
-        InputError: the tensors do not have shape (N, 3, 3), or are not all finite.
+        InputError: what `checked_tensors` refuses.
+    """
+    labelled = atoms.copy()
+    calculator = SinglePointCalculator(labelled)
+    calculator.results[BEC] = checked_tensors(tensors, atoms)
+    labelled.calc = calculator
+    return labelled
+
+
+def checked_tensors(tensors: np.ndarray, atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """Born effective charges in float64, if they can be those of a structure.
+
+    Args:
+        tensors: [atom, field, displacement] in e, of any shape and precision.
+        atoms: The structure.
+
+    Raises:
+        InputError: they do not have shape (N, 3, 3), or are not all finite.
     """
     tensors = np.asarray(tensors, dtype=np.float64)
     if tensors.shape != (len(atoms), 3, 3):
         raise InputError(
             f"{source(atoms)}: Born effective charges of shape {tensors.shape}, "
-            f"expected ({len(atoms)}, 3, 3); store nine columns an atom, row-major, field index first"
+            f"expected ({len(atoms)}, 3, 3); give nine numbers an atom, row-major, field index first"
         )
     finite = np.isfinite(tensors).all(axis=(1, 2))
     if not finite.all():
@@ -49,11 +71,36 @@ def with_born_effective_charges(atoms: Atoms, tensors: Float[np.ndarray, "atoms 
             f"{source(atoms)}: Born effective charge of atom {int(np.argmin(finite))} is not finite; "
             "remove the frame or repair its label"
         )
-    labelled = atoms.copy()
-    calculator = SinglePointCalculator(labelled)
-    calculator.results[BEC] = tensors
-    labelled.calc = calculator
-    return labelled
+    return tensors
+
+
+def epsilon_inf(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
+    """The label `info["epsilon_inf"]`: the electronic dielectric tensor, or None if there is none.
+
+    Returns:
+        Dimensionless, symmetric; nine numbers in a row are taken as a tensor, too.
+
+    Raises:
+        InputError: not 3x3 finite numbers, not symmetric, or an eigenvalue below that of vacuum, 1.
+    """
+    stored = atoms.info.get(EPSILON)
+    if stored is None:
+        return None
+    where = f"{source(atoms)}: info[{EPSILON!r}]"
+    try:
+        tensor = np.asarray(stored, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{where} is no array of numbers; give 3x3 or remove it") from None
+    if tensor.shape not in ((3, 3), (9,)) or not np.isfinite(tensor).all():
+        raise InputError(f"{where} is not 3x3 finite numbers but {tensor.tolist()}; repair or remove it")
+    tensor = tensor.reshape(3, 3)
+    if np.abs(tensor - tensor.T).max() > LARGEST_ASYMMETRY * np.abs(tensor).max():
+        raise InputError(f"{where} is not symmetric: {tensor.tolist()}; repair or remove it")
+    tensor = (tensor + tensor.T) / 2
+    smallest = float(np.linalg.eigvalsh(tensor).min())
+    if smallest < 1.0:
+        raise InputError(f"{where} has an eigenvalue {smallest:.4g}, below 1; repair or remove it")
+    return tensor
 
 
 def check_structure(atoms: Atoms) -> None:

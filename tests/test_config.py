@@ -77,8 +77,8 @@ def test_every_setting_survives_json():
             hygiene=HygieneConfig(enabled=False),
             demonstration=DemonstrationConfig(1, 2, 3, 4),
         ),
-        ModelConfig(4.5, 16, True, 60, 8, 4, 2, 7.25, "reference"),
-        TrainConfig(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, True, 8, 3.0),
+        ModelConfig(4.5, 16, True, 60, 8, 4, 2, 7.25, "reference", True),
+        TrainConfig(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, True, 8, 3.0, 0.7),
     )
     for name in ("data", "model", "train"):
         for field in dataclasses.fields(getattr(config, name)):

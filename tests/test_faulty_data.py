@@ -1,5 +1,7 @@
 """What a data file can have wrong, and what each program makes of it: refused, or set aside by name."""
 
+import csv
+
 import pytest
 
 from equivar_jax import evaluate, predict, train
@@ -56,8 +58,9 @@ FAULTY = {
         "frame 5: atom 0 has the unknown element 'Qq'",
     ),
 }
+CUT_SHORT = "a frame cut short"
 UNREADABLE = {
-    "a frame cut short": (GOOD + frame()[:90], "frame 5: "),
+    CUT_SHORT: (GOOD + frame()[:90], "frame 5: "),
     "no structures": ("\n\n", "no structures in the file"),
     "no content": ("", "the file is empty"),
     "something else": ("What a lovely day.\n", "frame 0: expected a line with the number of atoms"),
@@ -134,11 +137,23 @@ def test_evaluation_names_and_counts_what_it_sets_aside(faulty, trained, tmp_pat
     assert "all     10" in said.out
 
 
-@pytest.mark.parametrize("fault", [*FAULTY, *(name for name in UNREADABLE if name != "no label")])
+@pytest.mark.parametrize("fault", [*FAULTY, CUT_SHORT])
 @pytest.mark.parametrize("name", ["o.csv", "o.extxyz"])
-def test_prediction_refuses_faulty_structures(faulty, trained, complaint, tmp_path, fault, name):
+def test_prediction_skips_and_lists_faulty_structures(faulty, trained, tmp_path, capsys, fault, name):
     path, found = faulty(fault)
-    message = complaint(predict.main, "--checkpoint", trained.folder, path, "-o", tmp_path / name)
+    predict.main(["--checkpoint", str(trained.folder), str(path), "-o", str(tmp_path / name)])
+    assert "10 tensors of 5 structures; 1 skipped" in capsys.readouterr().err
+    listed = (tmp_path / f"{name}.skipped.csv").read_text().splitlines()
+    ((file, number, reason),) = list(csv.reader(listed))[1:]
+    assert file == str(path)
+    assert found in f"frame {number}: {reason}"
+    assert (tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("fault", [name for name in UNREADABLE if name not in ("no label", CUT_SHORT)])
+def test_prediction_refuses_files_without_a_structure(faulty, trained, complaint, tmp_path, fault):
+    path, found = faulty(fault)
+    message = complaint(predict.main, "--checkpoint", trained.folder, path, "-o", tmp_path / "o.csv")
     assert message.startswith(str(path))
     assert found in message
-    assert not (tmp_path / name).exists()
+    assert not (tmp_path / "o.csv").exists()

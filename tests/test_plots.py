@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from equivar_jax.errors import InputError
-from equivar_jax.plots import plot_history, plot_parity
+from equivar_jax.plots import check_picture, plot_history, plot_parity
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -173,6 +173,14 @@ def test_pictures_that_cannot_be_written(tmp_path):
         plot_history(records(), tmp_path / "history.docx")
     with pytest.raises(InputError, match="cannot be written"):
         plot_history(records(), tmp_path / "absent" / "history.png")
+    for name in ("history.docx", "history", "absent/history.png"):
+        with pytest.raises(InputError, match=r"use one of .*png|cannot be written"):
+            check_picture(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match="cannot be written; name a file in a folder that is there"):
+        check_picture(tmp_path / "folder.png")
+    check_picture(tmp_path / "history.PDF")
+    assert not (tmp_path / "history.PDF").exists()
 
 
 def test_import_leaves_global_state_alone():

@@ -14,6 +14,7 @@ from equivar_jax.config import load_config
 from equivar_jax.data import load_structures, make_samples
 from equivar_jax.errors import InputError
 from equivar_jax.predict import IsolatedAtomWarning, UnseenElementWarning
+from equivar_jax.prediction_batches import BATCH_NODES, prediction_batches
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_a_supercell_and_a_rotation_give_the_tensors_they_must(model):
 
 def test_many_sizes_need_few_compilations(trained, model):
     def shapes(structures):
-        return {budget for _, budget in predict._batches(make_samples(structures, 3.0), dense=False)}
+        return {budget for _, budget in prediction_batches(make_samples(structures, 3.0), dense=False)}
 
     sizes = [titanate(k) for k in range(1, 101)]
     assert len(set.union(*(shapes([atoms]) for atoms in sizes))) <= 32  # one by one
@@ -129,7 +130,7 @@ def test_many_sizes_need_few_compilations(trained, model):
 def test_a_structure_larger_than_a_batch_is_predicted_like_its_parts(model):
     atoms = titanate()
     one, many = model.predict(atoms), model.predict([atoms.repeat((15, 15, 1)), atoms])
-    assert len(many[0]) > predict.BATCH_NODES
+    assert len(many[0]) > BATCH_NODES
     np.testing.assert_allclose(many[0], np.tile(one, (225, 1, 1)), atol=1e-5)
     np.testing.assert_allclose(many[1], one, atol=1e-5)
 

@@ -1,6 +1,9 @@
 import re
 from pathlib import Path
 
+import jax
+import numpy as np
+
 from equivar_jax.config import shipped_configs
 from equivar_jax.train import main
 
@@ -12,11 +15,13 @@ def test_python_examples_run_as_written(tmp_path, monkeypatch):
     monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path / "cache"))
     main(["--config", "test.py", "--run-dir", "runs/mine", "--train.epochs", "1"])
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 4
     names: dict = {}
     for example in examples:
         exec(example, names)
     assert names["gradient"].any()
+    assert np.isfinite(names["conserved"])
+    assert all(np.isfinite(record).all() for record in jax.tree.leaves(names["records"]))
 
 
 def test_the_first_screen_has_the_two_commands():

@@ -13,10 +13,7 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt
 from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
-from equivar_jax.structures import SOURCE, check_structure, with_born_effective_charges
-
-EPSILON = "epsilon_inf"
-"""Key of `atoms.info` for the electronic (ion-clamped) dielectric tensor, float64 of shape (3, 3)."""
+from equivar_jax.structures import EPSILON, SOURCE, check_structure, with_born_effective_charges
 
 
 class Step(NamedTuple):

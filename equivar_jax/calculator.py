@@ -1,0 +1,104 @@
+"""The network as an ASE calculator, made for trajectories."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import jraph
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from jaxtyping import Float, Int
+
+from equivar_jax.batch import Sample, collate
+from equivar_jax.field import changes
+from equivar_jax.graph import neighbour_counts
+from equivar_jax.layerwise import tensors_layer_by_layer
+from equivar_jax.packing import EDGE_MULTIPLE, NODE_MULTIPLE, Budget
+from equivar_jax.predict import LARGE, IsolatedAtomWarning, Predictor, _apply, _sum_rule, load
+from equivar_jax.skin import SkinList
+from equivar_jax.structures import BEC, source
+
+ROOM = 1.2
+"""Edges that a batch holds over those at hand, so that a trajectory is compiled for once."""
+
+
+class EquivarCalculator(Calculator):
+    """ASE's property `born_effective_charges`: float64 (N, 3, 3) in e, [atom, field, displacement].
+
+    The numbers of `Predictor.predict`, to the rounding of the network's precision, at less cost along a
+    trajectory: neighbours are kept with a skin, and one compiled batch shape serves until it is too small.
+    The tensors sum to the net charge of the cell, `atoms.info["charge"]`. For tensors that are continuous in
+    the positions the network needs its envelope (`--model.envelope True` in training).
+
+    Args:
+        model: What `equivar_jax.load` returns, or the run directory.
+        skin: Of the neighbour list in Å (see `SkinList`).
+        allow_unseen: Only warn about elements that the training data did not have.
+
+    Raises:
+        InputError: what `load` and `SkinList` refuse; when it calculates, what `Predictor.predict` refuses.
+    """
+
+    implemented_properties = [BEC]  # noqa: RUF012 (as ASE has it)
+
+    def __init__(self, model: Predictor | str | Path, skin: float = 1.0, allow_unseen: bool = False):
+        super().__init__()
+        self.model = model if isinstance(model, Predictor) else load(model)
+        self.allow_unseen = allow_unseen
+        self.neighbours = SkinList(self.model.model.config.cutoff, skin)
+        self._budget: Budget | None = None
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation, the net charge included."""
+        return changes(self.atoms, atoms, tol)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = (BEC,),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill `results`."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        assert self.atoms is not None  # ASE's base class has set it
+        remarks = self.model._check_elements(self.atoms, self.allow_unseen)
+        graph = self.neighbours.graph(self.atoms)
+        counts = neighbour_counts(graph)
+        if not counts.all():
+            message = (
+                f"{source(self.atoms)}: {np.sum(counts == 0)} atoms have no neighbour "
+                f"within {self.neighbours.cutoff} Å"
+            )
+            remarks.append(IsolatedAtomWarning(message))
+        for remark in remarks:
+            warnings.warn(remark, stacklevel=2)
+        raw = self._tensors(graph, counts)
+        self.results = {BEC: _sum_rule(raw, float(graph.globals["charge"][0]))}
+
+    def _tensors(
+        self, graph: jraph.GraphsTuple, counts: Int[np.ndarray, " atoms"]
+    ) -> Float[np.ndarray, "atoms 3 3"]:
+        """The network, before the sum rule."""
+        network, params = self.model.model, self.model.params
+        if len(counts) > LARGE:
+            return tensors_layer_by_layer(network, params, graph)
+        batch = collate([Sample(graph, None)], self._room(counts), self.model._dtype)
+        return np.asarray(_apply(network, params, batch.graph), np.float64)[: len(counts)]
+
+    def _room(self, counts: Int[np.ndarray, " atoms"]) -> Budget:
+        """The batch shape of the calculation before, or a larger one where that is too small."""
+        edges, most, budget = int(counts.sum()), int(counts.max()), self._budget
+        nodes = NODE_MULTIPLE * math.ceil((len(counts) + 1) / NODE_MULTIPLE)
+        dense = self.model._dense
+        if (
+            budget is None
+            or budget.nodes != nodes
+            or budget.edges < edges
+            or (dense and budget.neighbours < most)
+        ):
+            width = max(1, math.ceil(ROOM * most)) if dense else 0
+            room = EDGE_MULTIPLE * max(1, math.ceil(ROOM * edges / EDGE_MULTIPLE))
+            self._budget = budget = Budget(nodes, room, width, 2)
+        return budget

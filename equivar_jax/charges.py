@@ -1,0 +1,44 @@
+"""Born effective charges of a structure, whatever they come from: a network, a calculator, labels."""
+
+from collections.abc import Callable
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.structures import BEC, born_effective_charges, checked_tensors, source
+
+Charges = BaseCalculator | Callable[[Atoms], np.ndarray]
+"""A calculator with `born_effective_charges`, or a function of atoms such as `load(RUN).predict` or `labels`:
+Z in e, [atom, field, displacement]."""
+
+
+def function_of(charges: Charges) -> Callable[[Atoms], Float[np.ndarray, "atoms 3 3"]]:
+    """Charges as a function of atoms that gives a new array each time: float64, (N, 3, 3), all finite.
+
+    Raises:
+        InputError: neither a calculator with such a property nor a function; from the function that is
+            returned, what `checked_tensors` refuses.
+    """
+    if isinstance(charges, BaseCalculator) and BEC in charges.implemented_properties:
+        return lambda atoms: checked_tensors(charges.get_property(BEC, atoms), atoms).copy()
+    if callable(charges):
+        return lambda atoms: checked_tensors(charges(atoms), atoms).copy()
+    raise InputError(
+        f"no {BEC} from {type(charges).__name__}; give a calculator that has them, such as "
+        "EquivarCalculator(model), or a function of atoms"
+    )
+
+
+def labels(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """The Born effective charges that a structure carries.
+
+    Raises:
+        InputError: it has none.
+    """
+    tensors = born_effective_charges(atoms)
+    if tensors is None:
+        raise InputError(f"{source(atoms)}: no Born effective charges; name a model by --checkpoint")
+    return tensors

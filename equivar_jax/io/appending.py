@@ -1,0 +1,175 @@
+"""Outputs that grow while a sweep goes on, and that can be cut back to where they were at a commit.
+
+The content is that of the writers in `csv`, `extxyz_writer` and `ase_writers`; compressed text is one member
+(gzip) or frame (zstd) a commit.
+"""
+
+import csv
+import gzip
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+import zstandard
+from ase import Atoms
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.appending_ase import DatabaseOutput, TrajectoryOutput, shortened
+from equivar_jax.io.csv import HEADER, _lines
+from equivar_jax.io.extxyz_writer import _frame_lines
+from equivar_jax.io.files import base_name, format_suffix
+from equivar_jax.io.phonopy_born_writer import write_born
+
+
+@runtime_checkable
+class AppendingOutput(Protocol):
+    """A file to which structures are added."""
+
+    def add(self, atoms: Atoms) -> None:
+        """Add a structure with its tensors [atom, field, displacement] in e.
+
+        Raises:
+            InputError: the format cannot hold it; the file is as before.
+        """
+
+    def commit(self) -> int:
+        """Bring to the disk what was added; the result is where `open_output` can cut the file back to."""
+
+    def close(self) -> None:
+        """Release the file; what was not committed is undefined."""
+
+
+def open_output(path: Path, partial: Path, mark: int, count: int) -> AppendingOutput:
+    """The output of that name, to go on where it stood at a commit.
+
+    Args:
+        path: Its final name, which says the format (see `check_output`).
+        partial: Where it grows.
+        mark: What that commit returned, 0 to begin.
+        count: Structures in it then.
+
+    Raises:
+        InputError: `partial` has less than it had at that commit.
+    """
+    suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
+    if suffix == ".csv":
+        return TextOutput(path, partial, mark, count, csv_text, header=csv_row(HEADER))
+    if suffix in (".extxyz", ".xyz"):
+        return TextOutput(path, partial, mark, count, lambda atoms, _: "".join(_frame_lines(atoms)))
+    if suffix == ".db":
+        return DatabaseOutput(partial, mark)
+    if suffix == ".traj":
+        return TrajectoryOutput(partial, mark)
+    return _BornOutput(path, partial)
+
+
+def csv_row(values: object) -> str:
+    """One line of comma-separated values."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)  # type: ignore[arg-type]
+    return text.getvalue()
+
+
+def csv_text(atoms: Atoms, index: int) -> str:
+    """The lines of one structure, the `index`-th of its file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_lines(atoms, index))
+    return text.getvalue()
+
+
+class TextOutput:
+    """Text; the mark is its length in bytes.
+
+    Args:
+        path: Its final name, which says the compression.
+        partial: Where it grows.
+        mark: Bytes to keep.
+        count: Structures in these.
+        text_of: The text of a structure, by its number in the file.
+        header: Text in front of the first.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        partial: Path,
+        mark: int,
+        count: int,
+        text_of: Callable[[Any, int], str],
+        header: str = "",
+    ):
+        self._partial = partial
+        self._handle: BinaryIO | None = None  # opened when there is something to write
+        if mark == 0:
+            partial.unlink(missing_ok=True)
+        elif not partial.is_file() or partial.stat().st_size < mark:
+            raise shortened(partial)
+        else:
+            self._handle = partial.open("r+b")
+            self._handle.truncate(mark)
+            self._handle.seek(mark)
+        self._suffix = path.suffix.lower()
+        self._chunk: Any = None
+        self._count = count
+        self._text_of = text_of
+        self._header = "" if mark else header
+
+    def add(self, atoms: Any) -> None:
+        """See `AppendingOutput`."""
+        text = self._text_of(atoms, self._count)
+        if self._handle is None:
+            self._handle = self._partial.open("wb")
+        if self._chunk is None:
+            self._chunk = _compressing(self._handle, self._suffix)
+        # Names of files need not be UTF-8; their bytes go out as they came in.
+        self._chunk.write((self._header + text).encode(errors="surrogateescape"))
+        self._header = ""
+        self._count += 1
+
+    def commit(self) -> int:
+        """See `AppendingOutput`."""
+        if self._handle is None:
+            return 0
+        if self._chunk is not None and self._chunk is not self._handle:
+            self._chunk.close()
+        self._chunk = None
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+        return self._handle.tell()
+
+    def close(self) -> None:
+        """See `AppendingOutput`."""
+        if self._handle is not None:
+            self._handle.close()
+
+
+def _compressing(handle: BinaryIO, suffix: str) -> Any:
+    """What compresses into an open file as the suffix says; closing it leaves the file open."""
+    if suffix == ".gz":
+        return gzip.GzipFile(filename="", mode="wb", fileobj=handle, mtime=0)
+    if suffix == ".zst":
+        return zstandard.ZstdCompressor(write_checksum=True).stream_writer(handle, closefd=False)
+    return handle
+
+
+class _BornOutput:
+    """phonopy's BORN, which holds one structure."""
+
+    def __init__(self, path: Path, partial: Path):
+        self._path, self._partial = path, partial
+        self._structures: list[Atoms] = []
+
+    def add(self, atoms: Atoms) -> None:
+        self._structures.append(atoms)
+
+    def commit(self) -> int:
+        if len(self._structures) > 1:
+            raise InputError(f"{self._path}: a BORN file holds one structure; give exactly one")
+        if self._structures:
+            write_born(self._partial, self._structures)
+        return len(self._structures)
+
+    def close(self) -> None:
+        self._structures = []

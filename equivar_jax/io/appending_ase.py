@@ -1,0 +1,112 @@
+"""ASE databases and trajectories that grow; see `appending`, whose protocol these classes follow."""
+
+import os
+import sqlite3
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import ase.db
+from ase import Atoms
+from ase.io.jsonio import encode
+from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.ase_writers import _prepared, _require_storable, _write_row
+
+
+class DatabaseOutput:
+    """An ASE database (SQLite), one transaction a commit; the mark is its number of rows."""
+
+    def __init__(self, partial: Path, mark: int):
+        self._rows = mark
+        self._transaction = ExitStack()
+        if mark == 0:
+            for name in (partial.name, f"{partial.name}-journal"):  # SQLite would roll the old one back
+                partial.with_name(name).unlink(missing_ok=True)
+        self._database = ase.db.connect(str(partial), type="db", use_lock_file=False)
+        if mark:
+            self._cut(partial, mark)
+
+    def _cut(self, partial: Path, mark: int) -> None:
+        try:
+            if self._database.count() < mark:
+                raise shortened(partial)
+            with self._database:
+                self._database.delete([row.id for row in self._database.select(f"id>{mark}")])
+            with closing(sqlite3.connect(partial)) as connection, connection:
+                # The next row takes the number after the last one kept.
+                connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'systems'", (mark,))
+        except (sqlite3.Error, OSError):
+            raise shortened(partial) from None
+
+    def add(self, atoms: Atoms) -> None:
+        """Add a structure; see `AppendingOutput`."""
+        if self._database.connection is None:
+            self._transaction.enter_context(self._database)
+        _write_row(self._database, _prepared(atoms))
+        self._rows += 1
+
+    def commit(self) -> int:
+        """Bring it to the disk; see `AppendingOutput`."""
+        self._transaction.close()
+        return self._rows
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._database.connection is not None:
+            self._database.connection.rollback()
+        self._transaction.close()
+
+
+class TrajectoryOutput:
+    """An ASE trajectory; the mark is its number of frames."""
+
+    def __init__(self, partial: Path, mark: int):
+        self._partial = partial
+        self._frames = mark
+        self._writer: TrajectoryWriter | None = None
+        if mark == 0:
+            partial.unlink(missing_ok=True)
+            return
+        copy = partial.with_name(f"{partial.name}.part")
+        try:
+            with partial.open("rb") as handle, closing(TrajectoryWriter(str(copy))) as writer:
+                reader = TrajectoryReader(handle)
+                for frame in range(mark):
+                    writer.write(reader[frame])
+        except Exception:
+            # ASE does not name what its parser of damaged files raises.
+            copy.unlink(missing_ok=True)
+            raise shortened(partial) from None
+        copy.replace(partial)
+
+    def add(self, atoms: Atoms) -> None:
+        """Add a structure; see `AppendingOutput`."""
+        prepared = _prepared(atoms)
+        for key, value in prepared.info.items():
+            _require_storable(prepared, key, value, encode)
+        if self._writer is None:
+            self._writer = TrajectoryWriter(str(self._partial), "a" if self._frames else "w")
+        self._writer.write(prepared)
+        self._frames += 1
+
+    def commit(self) -> int:
+        """Bring it to the disk; see `AppendingOutput`."""
+        if self._writer is not None:
+            self.close()
+            with self._partial.open("r+b") as handle:
+                os.fsync(handle.fileno())
+        return self._frames
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
+
+def shortened(partial: Path) -> InputError:
+    """The complaint about a file that has lost what was committed."""
+    return InputError(
+        f"{partial}: has less than the sweep had written, or is damaged; start afresh with --restart"
+    )

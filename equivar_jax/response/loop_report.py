@@ -1,0 +1,173 @@
+"""Coercive field and remanent polarisation of a P-E loop; its picture and its file of numbers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from ase.units import J, m
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
+
+SMALLEST_OPENING = 0.01
+"""Of the range of P; a narrower loop has not switched."""
+
+
+class LoopFigures(NamedTuple):
+    """What characterises a loop; the polarisation is counted from the middle of its remanent values."""
+
+    coercive_field: tuple[float, float]
+    """E in V/Å at which P passes zero, of the falling and the rising field."""
+    remanent_polarisation: tuple[float, float]
+    """P in e/Å² at E = 0, of the rising and the falling field."""
+    centre: float
+    """The middle of the remanent values before it was subtracted, in e/Å²: 0 after a cubic start."""
+    loss: float
+    """Energy density lost in a cycle, the integral of E dP, in eV/Å³."""
+
+
+def measure(field: Float[np.ndarray, " points"], polarisation: Float[np.ndarray, " points"]) -> LoopFigures:
+    """Coercive field and remanent polarisation of one cycle, between the points by straight lines.
+
+    Where noise makes a curve cross zero several times, the median crossing counts.
+
+    Args:
+        field: E along its axis in V/Å: down from the largest to the smallest and up again.
+        polarisation: P along that axis in e/Å².
+
+    Raises:
+        InputError: no such cycle, or the polarisation has not switched.
+    """
+    rising = np.diff(field) > 0
+    remanent = [_median_crossing(polarisation, field, branch) for branch in (rising, ~rising)]
+    if None in remanent:
+        raise InputError(
+            "the field does not pass zero both ways; give one full cycle of an alternating field"
+        )
+    lower, upper = (float(value) for value in remanent if value is not None)
+    centre, half = (lower + upper) / 2, (upper - lower) / 2
+    if half < SMALLEST_OPENING * np.ptp(polarisation) / 2:
+        raise InputError(
+            f"no hysteresis: the polarisation did not switch in fields up to "
+            f"{np.abs(field).max() * KILOVOLT_PER_CM:.0f} kV/cm; raise the amplitude"
+        )
+    centred = polarisation - centre
+    coercive = [_median_crossing(field, centred, branch) for branch in (~rising, rising)]
+    if None in coercive:
+        raise InputError("the polarisation does not pass zero on both branches; give one full cycle")
+    falling_field, rising_field = (float(value) for value in coercive if value is not None)
+    loss = float(np.sum((field[1:] + field[:-1]) / 2 * np.diff(polarisation)))
+    return LoopFigures((falling_field, rising_field), (-half, half), centre, loss)
+
+
+def _median_crossing(
+    x: Float[np.ndarray, " points"], y: Float[np.ndarray, " points"], branch: Bool[np.ndarray, " segments"]
+) -> float | None:
+    """Where y passes zero on the segments of a branch: the median x, or None."""
+    positive = y >= 0
+    (k,) = np.nonzero((positive[1:] != positive[:-1]) & branch)
+    if not len(k):
+        return None
+    share = y[k] / (y[k] - y[k + 1])
+    return float(np.median(x[k] + share * (x[k + 1] - x[k])))
+
+
+def draw_loop(
+    path: Path,
+    field: Float[np.ndarray, " points"],
+    polarisation: Float[np.ndarray, " points"],
+    found: LoopFigures,
+    first: int,
+    landau: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> None:
+    """Draw P against E with the coercive fields and remanent polarisations marked.
+
+    Args:
+        path: The picture.
+        field: E in V/Å.
+        polarisation: P in e/Å².
+        found: Of the cycle.
+        first: Point at which the cycle begins; what comes before is the first charging.
+        landau: E in V/Å at which P in e/Å² is stationary, drawn as a dashed line.
+    """
+    fields = field * KILOVOLT_PER_CM
+    values = (polarisation - found.centre) * MICROCOULOMB_PER_CM2
+    with mpl.rc_context(STYLE):
+        # A strip below the axes is kept for the note.
+        figure = Figure(figsize=(4.8, 4.1), layout=ConstrainedLayoutEngine(rect=(0.0, 0.04, 1.0, 0.96)))
+        axes = figure.add_subplot()
+        axes.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
+        axes.axvline(0.0, color="0.8", linewidth=0.6, zorder=0)
+        axes.plot(
+            fields[: first + 1], values[: first + 1], color="0.6", linewidth=1.0, label="first charging"
+        )
+        axes.plot(fields[first:], values[first:], color=COLOURS[0], linewidth=1.6, label="cycle")
+        if landau is not None:
+            P = np.linspace(polarisation.min(), polarisation.max(), 400)
+            axes.plot(
+                landau(P) * KILOVOLT_PER_CM,
+                (P - found.centre) * MICROCOULOMB_PER_CM2,
+                color="black",
+                linestyle=(0, (4, 2)),
+                linewidth=0.9,
+                label="Landau, stationary",
+                zorder=3,
+            )
+        _mark(axes, found)
+        axes.set_xlabel("Electric field (kV/cm)")
+        axes.set_ylabel("Polarisation (µC/cm²)")
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1.2, handletextpad=0.4
+        )
+        note = "homogeneous switching: real crystals switch in fields orders of magnitude lower"
+        figure.text(0.99, 0.005, note, ha="right", va="bottom", fontsize=7.0, color="0.35")
+        save_figure(figure, path)
+
+
+def _mark(axes: Axes, found: LoopFigures) -> None:
+    """Points where the loop meets the axes, with their numbers in the legend."""
+    coercive = np.array(found.coercive_field) * KILOVOLT_PER_CM
+    remanent = np.array(found.remanent_polarisation) * MICROCOULOMB_PER_CM2
+    zero = np.zeros(2)
+    label = f"$E_c$: ${coercive[0]:.0f}$, ${coercive[1]:.0f}$ kV/cm"
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgecolor": "white", "zorder": 4}
+    axes.plot(coercive, zero, marker="o", color=COLOURS[3], label=label, **style)
+    label = f"$P_r$: ${remanent[0]:.1f}$, ${remanent[1]:.1f}$ µC/cm²"
+    axes.plot(zero, remanent, marker="s", color=COLOURS[2], label=label, **style)
+
+
+def write_loop(
+    path: Path,
+    field: Float[np.ndarray, " points"],
+    polarisation: Float[np.ndarray, " points"],
+    found: LoopFigures,
+) -> Path:
+    """Write numbers and points as JSON; every name ends in its unit.
+
+    Args:
+        path: The .json file.
+        field: E in V/Å.
+        polarisation: P in e/Å², counted from the start.
+        found: Of the cycle.
+    """
+    numbers = {
+        "coercive_field_kV_per_cm": [value * KILOVOLT_PER_CM for value in found.coercive_field],
+        "remanent_polarisation_uC_per_cm2": [
+            value * MICROCOULOMB_PER_CM2 for value in found.remanent_polarisation
+        ],
+        "centre_uC_per_cm2": found.centre * MICROCOULOMB_PER_CM2,
+        "loss_J_per_cm3": found.loss / J * (1e-2 * m) ** 3,
+        "field_kV_per_cm": (field * KILOVOLT_PER_CM).tolist(),
+        "polarisation_uC_per_cm2": (polarisation * MICROCOULOMB_PER_CM2).tolist(),
+    }
+    with input_error_unless_writable(path, "--output"):
+        path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,143 @@
+"""Crystals as phonopy sees them: from an `ase.Atoms`, or from a phonopy YAML file with its forces.
+
+phonopy decides on the primitive cell and on the order of its atoms; nothing here rotates the crystal.
+"""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from ase import Atoms
+from phonopy import Phonopy
+from phonopy.cui.load_helper import (
+    produce_force_constants,
+    read_force_sets,
+    select_and_extract_force_constants,
+)
+from phonopy.interface.phonopy_yaml import load_phonopy_yaml
+from phonopy.physical_units import get_calculator_physical_units
+from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.dataset import forces_in_dataset
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.files import excerpt, open_text, require_file
+from equivar_jax.io.phonopy_yaml import phonopy_faults
+from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
+
+FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
+"""In the order in which phonopy looks for them."""
+
+
+def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str = "auto") -> Phonopy:
+    """Phonopy's object for a crystal, which is its unit cell.
+
+    Args:
+        atoms: The crystal.
+        supercell: Unit cells along each axis of the supercell of the force constants.
+        primitive: phonopy's primitive matrix: "auto" as the symmetry has it, "P" for the unit cell itself.
+
+    Raises:
+        InputError: what `check_structure` refuses, or a structure not periodic in all directions.
+    """
+    check_structure(atoms)
+    if not atoms.pbc.all():
+        raise InputError(
+            f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
+        )
+    cell = PhonopyAtoms(
+        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+    )
+    return _phonon(cell, np.diag(supercell), primitive, None)
+
+
+def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
+    """A phonopy YAML file (`phonopy_params.yaml`, `phonopy_disp.yaml`) as phonopy's object.
+
+    Args:
+        path: The file, plain or compressed.
+        forces: FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS; by default the force constants in the
+            YAML file, or its forces, or one of these files beside it, in this order, which is phonopy's.
+            Without any of them there are no force constants.
+
+    Raises:
+        InputError: phonopy cannot read one of the files, or a site is shared by several elements.
+    """
+    with phonopy_faults(path, "a phonopy YAML file"):
+        with open_text(path) as handle:
+            # phonopy's own loader would run Python code that a file names.
+            content = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        if not isinstance(content, dict):
+            raise InputError(f"{path}: no phonopy YAML file but {excerpt(str(content))}; name another file")
+        data = load_phonopy_yaml(content)
+        if data.unitcell is None:
+            raise InputError(f"{path}: no unit_cell in the file; write it again with phonopy")
+        if data.unitcell.has_mixtures or data.unitcell.has_weighted_species:
+            raise InputError(f"{path}: sites shared by several elements; give an ordered structure")
+        supercell = np.eye(3, dtype=int) if data.supercell_matrix is None else data.supercell_matrix
+        matrix = "auto" if data.primitive_matrix is None else data.primitive_matrix
+        phonon = _phonon(data.unitcell, supercell, matrix, data.calculator)
+        phonon.nac_params, phonon.dataset = data.nac_params, data.dataset
+    if forces is None and data.force_constants is not None:
+        with phonopy_faults(path, "force constants of its supercell"):
+            phonon.force_constants = data.force_constants
+    elif forces is None and forces_in_dataset(data.dataset):
+        with phonopy_faults(path, "forces on its displaced supercells"):
+            produce_force_constants(phonon)
+    else:
+        beside = (path.parent / name for name in FORCE_FILES if (path.parent / name).is_file())
+        file = forces or next(beside, None)
+        if file is not None:
+            _read_forces(phonon, file, path)
+    return phonon
+
+
+def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:
+    """The unit cell or the primitive cell in Å, in phonopy's order of atoms.
+
+    Args:
+        phonon: phonopy's object; its lengths are those of its calculator.
+        cell: `phonon.unitcell` or `phonon.primitive`.
+        where: The structure's name in messages.
+
+    Returns:
+        The structure; `info["epsilon_inf"]` is the dielectric tensor among the NAC parameters, if there are.
+    """
+    atoms = atoms_of(cell, get_calculator_physical_units(phonon.calculator).distance_to_A)
+    atoms.info[SOURCE] = where
+    if phonon.nac_params is not None:
+        atoms.info[EPSILON] = np.asarray(phonon.nac_params["dielectric"], dtype=np.float64)
+    check_structure(atoms)
+    return atoms
+
+
+def atoms_of(cell: PhonopyAtoms, length: float = 1.0) -> Atoms:
+    """A cell of phonopy's, whose unit of length is so many Å, in its order of atoms and with its masses."""
+    return Atoms(
+        numbers=cell.numbers,
+        cell=cell.cell * length,
+        scaled_positions=cell.scaled_positions,
+        masses=cell.masses,
+        pbc=True,
+    )
+
+
+def _phonon(cell: PhonopyAtoms, supercell: Any, primitive: Any, calculator: str | None) -> Phonopy:
+    """Phonopy's object, without its warning that "auto" is no longer the unit cell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Phonopy(cell, supercell, primitive_matrix=primitive, calculator=calculator)
+
+
+def _read_forces(phonon: Phonopy, file: Path, path: Path) -> None:
+    """Force constants from a file of them or of forces, that goes with the YAML file `path`."""
+    require_file(file)
+    if "FORCE_SETS" in file.name:
+        with phonopy_faults(file, f"the forces on the displaced supercells of {path}"):
+            phonon.dataset = read_force_sets(file, supercell=phonon.supercell)
+            produce_force_constants(phonon)
+        return
+    with phonopy_faults(file, f"the force constants of {path}"):
+        phonon.force_constants = select_and_extract_force_constants(phonon, force_constants_filename=file)
