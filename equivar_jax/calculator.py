@@ -16,9 +16,9 @@ from equivar_jax.field import changes
 from equivar_jax.graph import neighbour_counts
 from equivar_jax.layerwise import tensors_layer_by_layer
 from equivar_jax.packing import EDGE_MULTIPLE, NODE_MULTIPLE, Budget
-from equivar_jax.predict import LARGE, IsolatedAtomWarning, Predictor, _apply, _sum_rule, load
+from equivar_jax.predict import LARGE, Predictor, apply, load, with_sum_rule
 from equivar_jax.skin import SkinList
-from equivar_jax.structures import BEC, source
+from equivar_jax.structures import BEC
 
 ROOM = 1.2
 """Edges that a batch holds over those at hand, so that a trajectory is compiled for once."""
@@ -63,19 +63,12 @@ class EquivarCalculator(Calculator):
         """Fill `results`."""
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None  # ASE's base class has set it
-        remarks = self.model._check_elements(self.atoms, self.allow_unseen)
         graph = self.neighbours.graph(self.atoms)
-        counts = neighbour_counts(graph)
-        if not counts.all():
-            message = (
-                f"{source(self.atoms)}: {np.sum(counts == 0)} atoms have no neighbour "
-                f"within {self.neighbours.cutoff} Å"
-            )
-            remarks.append(IsolatedAtomWarning(message))
+        remarks = self.model.remarks(self.atoms, graph, self.allow_unseen)
         for remark in remarks:
             warnings.warn(remark, stacklevel=2)
-        raw = self._tensors(graph, counts)
-        self.results = {BEC: _sum_rule(raw, float(graph.globals["charge"][0]))}
+        raw = self._tensors(graph, neighbour_counts(graph))
+        self.results = {BEC: with_sum_rule(raw, float(graph.globals["charge"][0]))}
 
     def _tensors(
         self, graph: jraph.GraphsTuple, counts: Int[np.ndarray, " atoms"]
@@ -84,14 +77,14 @@ class EquivarCalculator(Calculator):
         network, params = self.model.model, self.model.params
         if len(counts) > LARGE:
             return tensors_layer_by_layer(network, params, graph)
-        batch = collate([Sample(graph, None)], self._room(counts), self.model._dtype)
-        return np.asarray(_apply(network, params, batch.graph), np.float64)[: len(counts)]
+        batch = collate([Sample(graph, None)], self._room(counts), self.model.dtype)
+        return np.asarray(apply(network, params, batch.graph), np.float64)[: len(counts)]
 
     def _room(self, counts: Int[np.ndarray, " atoms"]) -> Budget:
         """The batch shape of the calculation before, or a larger one where that is too small."""
         edges, most, budget = int(counts.sum()), int(counts.max()), self._budget
         nodes = NODE_MULTIPLE * math.ceil((len(counts) + 1) / NODE_MULTIPLE)
-        dense = self.model._dense
+        dense = self.model.dense
         if (
             budget is None
             or budget.nodes != nodes

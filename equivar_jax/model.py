@@ -34,6 +34,9 @@ READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
 SYMMETRIC = (READOUT[0], READOUT[2])  # 0e and 2e: those of a symmetric tensor
 PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
 
+SMALLEST_MESSAGE = 1e-2
+"""Root mean square below which `unit_variance` leaves a message as it is."""
+
 _unit_normal = nn.initializers.normal(1.0)
 _zeros = nn.initializers.zeros
 
@@ -278,11 +281,16 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
     for layer in range(model.config.interactions):
         name = f"interaction_{layer}"
         sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
-        factors = jnp.array([1.0 / jnp.maximum(sizes.get(str(ir), 1.0), 1e-3) for ir in HIDDEN])
+        # What is tiny vanishes by the crystals' symmetry, and only rounding would be enlarged.
+        factors = jnp.array([_inverse(sizes.get(str(ir), 1.0)) for ir in HIDDEN])
         weights = params["params"][name]
         scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
         params = {"params": {**params["params"], name: scaled}}
     return params
+
+
+def _inverse(size: Float[Array, ""] | float) -> Float[Array, ""]:
+    return jnp.where(jnp.asarray(size) > SMALLEST_MESSAGE, 1.0 / jnp.maximum(size, SMALLEST_MESSAGE), 1.0)
 
 
 def count_parameters(params: dict) -> int:

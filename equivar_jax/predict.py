@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+import itertools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
 import jax
+import jraph
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -24,9 +26,13 @@ from equivar_jax.kernels import needs_slots
 from equivar_jax.layerwise import tensors_layer_by_layer
 from equivar_jax.model import Equivar
 from equivar_jax.packing import Budget
-from equivar_jax.prediction_batches import LARGE, prediction_batches
+from equivar_jax.prediction_batches import BATCH_NODES, LARGE, prediction_batches
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import source
+
+WINDOW_ATOMS = 16 * BATCH_NODES
+"""Structures whose graphs are built together."""
+_Joined = tuple[list[int], Batch]  # places of samples, and the batch made of them
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -84,16 +90,25 @@ class Predictor:
         self, structures: Sequence[Atoms], *, allow_unseen: bool = False, progress: bool = False
     ) -> list[Prediction]:
         """As `predict` for a list, with the tensors before the sum rule beside those after it."""
-        samples = []
-        for atoms in structures:
-            sample, remarks = self.prepare(atoms, allow_unseen=allow_unseen)
-            for remark in remarks:
-                warnings.warn(remark, stacklevel=3)
-            samples.append(sample)
+        for atoms in structures:  # before anything is computed
+            self.check_elements(atoms, allow_unseen)
+
+        def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], list[_Joined]]:
+            prepared = [self.prepare(atoms, allow_unseen=allow_unseen) for atoms in window]
+            samples = [sample for sample, _ in prepared]
+            remarks = [remark for _, remarks in prepared for remark in remarks]
+            return samples, remarks, [self._join(samples, plan) for plan in self._plans(samples)]
+
+        found: list[Prediction] = []
         total = sum(map(len, structures))
-        hidden = not progress or len(samples) == 1
+        hidden = not progress or len(structures) == 1
         with tqdm(total=total, unit="atom", unit_scale=True, disable=hidden) as bar:
-            return self.predictions_of(samples, progress=progress, advance=bar.update)
+            # Batches of a window are made while the network works on the one before.
+            for samples, remarks, batches in prefetch(prepare, list(_windows(structures)), ahead=1):
+                for remark in remarks:
+                    warnings.warn(remark, stacklevel=3)
+                found += self._predict(samples, batches, progress, bar.update)
+        return found
 
     def prepare(self, atoms: Atoms, *, allow_unseen: bool = False) -> tuple[Sample, list[UserWarning]]:
         """The graph of a structure, and what there is to warn of.
@@ -101,15 +116,23 @@ class Predictor:
         Raises:
             InputError: a structure that cannot be used, or an element the model has never seen.
         """
-        remarks: list[UserWarning] = self._check_elements(atoms, allow_unseen)
         graph = build_graph(atoms, self.model.config.cutoff)
+        return Sample(graph, None), self.remarks(atoms, graph, allow_unseen)
+
+    def remarks(self, atoms: Atoms, graph: jraph.GraphsTuple, allow_unseen: bool) -> list[UserWarning]:
+        """What there is to warn of in a structure with this graph.
+
+        Raises:
+            InputError: an element the model has never seen, if that is not allowed.
+        """
+        remarks = self.check_elements(atoms, allow_unseen)
         isolated = int(np.sum(neighbour_counts(graph) == 0))
         if isolated:
             message = (
                 f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
             )
             remarks.append(IsolatedAtomWarning(message))
-        return Sample(graph, None), remarks
+        return remarks
 
     def predictions_of(
         self,
@@ -125,16 +148,30 @@ class Predictor:
             progress: Show a bar for the layers of large structures.
             advance: Called with numbers of atoms, as they are done.
         """
+        join = functools.partial(self._join, samples)
+        return self._predict(samples, prefetch(join, self._plans(samples)), progress, advance)
+
+    def _plans(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
+        return list(prediction_batches(samples, self.dense))
+
+    def _join(self, samples: Sequence[Sample], plan: tuple[list[int], Budget]) -> _Joined:
+        return plan[0], collate([samples[k] for k in plan[0]], plan[1], self.dtype)
+
+    def _predict(
+        self,
+        samples: Sequence[Sample],
+        batches: Iterable[_Joined],
+        progress: bool,
+        advance: Callable[[int], object],
+    ) -> list[Prediction]:
+        """The network on batches of samples, and on those too large for batches."""
         found: list[Prediction | None] = [None] * len(samples)
 
         def keep(k: int, raw: np.ndarray) -> None:
-            found[k] = Prediction(_sum_rule(raw, float(samples[k].graph.globals["charge"][0])), raw)
+            found[k] = Prediction(with_sum_rule(raw, float(samples[k].graph.globals["charge"][0])), raw)
 
-        def join(plan: tuple[list[int], Budget]) -> tuple[list[int], Batch]:
-            return plan[0], collate([samples[k] for k in plan[0]], plan[1], self._dtype)
-
-        for members, batch in prefetch(join, list(prediction_batches(samples, self._dense))):
-            raw = np.asarray(_apply(self.model, self.params, batch.graph), np.float64)
+        for members, batch in batches:
+            raw = np.asarray(apply(self.model, self.params, batch.graph), np.float64)
             sizes = batch.graph.n_node[: len(members)]
             for k, tensors in zip(members, np.split(raw, np.cumsum(sizes)), strict=False):
                 keep(k, tensors)
@@ -146,14 +183,21 @@ class Predictor:
         return [prediction for prediction in found if prediction is not None]
 
     @property
-    def _dense(self) -> bool:
-        return needs_slots(self.model.config.kernel, self.model.config.channels, self._dtype)
+    def dense(self) -> bool:
+        """Whether batches need slots (see `Budget`)."""
+        return needs_slots(self.model.config.kernel, self.model.config.channels, self.dtype)
 
     @property
-    def _dtype(self) -> type[np.floating]:
+    def dtype(self) -> type[np.floating]:
+        """Precision of the weights, and so of the network."""
         return jax.tree.leaves(self.params)[0].dtype.type
 
-    def _check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
+    def check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
+        """What there is to warn of: elements that the training data did not have.
+
+        Raises:
+            InputError: there are some, and they are not allowed, or the network has no place for them.
+        """
         unseen = sorted(set(atoms.numbers.tolist()) - set(self.metadata.elements))
         if not unseen:
             return []
@@ -187,12 +231,20 @@ def load(location: str | Path, dtype: str = "float32") -> Predictor:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(model: Equivar, params, graph):
+def apply(model: Equivar, params, graph):
     """One compilation for a network and batch shape, whoever holds the network."""
     return model.apply(params, graph)
 
 
-def _sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:
+def _windows(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
+    """Runs of structures that make several batches each."""
+    ends = np.cumsum([len(atoms) for atoms in structures]) // WINDOW_ATOMS
+    starts = np.flatnonzero(np.diff(ends, prepend=-1)).tolist()
+    for start, stop in itertools.pairwise([*starts, len(structures)]):
+        yield structures[start:stop]
+
+
+def with_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:
     """`tensor.apply_sum_rule` for one structure in float64, whatever the precision of the model."""
     return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
 

@@ -68,14 +68,14 @@ def test_a_trajectory_compiles_once_and_agrees_with_predict_at_every_step(model)
     atoms.calc = FieldCalculator(base, charges, [0.0, 0.05, 0.1])
     atoms.set_velocities(np.random.default_rng(1).normal(scale=0.04, size=atoms.positions.shape))
     dynamics = VelocityVerlet(atoms, 2.0 * units.fs)
-    frames, before = [], predict._apply._cache_size()
+    frames, before = [], predict.apply._cache_size()
 
     def keep():
         frames.append((atoms.copy(), charges.get_property(BEC, atoms)))
 
     dynamics.attach(keep)
     dynamics.run(50)
-    assert predict._apply._cache_size() - before == 1
+    assert predict.apply._cache_size() - before == 1
     assert 1 < charges.neighbours.searches < 25
     assert len({int(charges.neighbours.graph(frame).n_edge[0]) for frame, _ in frames}) > 10
     for frame, found in frames[::7]:
@@ -89,9 +89,9 @@ def test_a_compressed_crystal_gets_a_larger_batch_that_is_kept(model):
     for scale in (1.0, 0.8, 0.79, 0.9, 1.0, 0.8):
         squeezed = atoms.copy()
         squeezed.set_cell(atoms.cell * scale, scale_atoms=True)
-        before = predict._apply._cache_size()
+        before = predict.apply._cache_size()
         found = charges.get_property(BEC, squeezed)
-        sizes.append((charges._budget.edges, predict._apply._cache_size() - before))
+        sizes.append((charges._budget.edges, predict.apply._cache_size() - before))
         assert_predicted(found, model, squeezed)
     (first, _), *others = sizes
     assert {edges for edges, _ in others} == {others[0][0]}

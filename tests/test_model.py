@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from conftest import dense_batch, predict, random_params
+from ase.build import bulk
+from conftest import SMALL, dense_batch, predict, random_params
 from oracle import equivar
 
+from equivar_jax.batch import graph_of
 from equivar_jax.config import load_config
 from equivar_jax.kernels import PATHS, shifted_softplus
 from equivar_jax.model import (
@@ -105,6 +107,16 @@ def test_features_keep_unit_variance_through_the_layers(calcium_titanate, seed):
     assert len(means) == 3 + 4 * 4 + 3  # 1e appears in the second layer, 1o is not needed after the last
     # A message has unit variance exactly; added to features it may be correlated with them.
     assert all(0.6 < mean < 1.6 for mean in means.values()), means
+
+
+def test_what_vanishes_by_symmetry_is_not_enlarged():
+    """In ideal rock salt every vector and quadrupole is zero but for rounding."""
+    config = dataclasses.replace(SMALL, mean_neighbours=12.0)
+    graph = graph_of(bulk("MgO", "rocksalt", a=4.21, cubic=True), config.cutoff)
+    model = Equivar(config)
+    params = unit_variance(model, jax.jit(model.init)(jax.random.key(0), graph), graph)
+    for layer in range(config.interactions):
+        assert jnp.abs(params["params"][f"interaction_{layer}"]["linear_weight"]).max() < 20.0
 
 
 def test_activation_has_unit_second_moment():

@@ -117,14 +117,14 @@ def test_many_sizes_need_few_compilations(trained, model):
     assert len(shapes(sizes)) <= 4  # together
 
     chosen = [titanate(k, seed) for seed in (0, 3) for k in (9, 10, 11)]
-    before = predict._apply._cache_size()
+    before = predict.apply._cache_size()
     for atoms in chosen:
         model.predict(atoms)
-    compiled = predict._apply._cache_size() - before
+    compiled = predict.apply._cache_size() - before
     assert compiled <= len(set.union(*(shapes([atoms]) for atoms in chosen))) <= 3
     for atoms in chosen:
         load(trained.folder).predict(atoms)
-    assert predict._apply._cache_size() - before == compiled
+    assert predict.apply._cache_size() - before == compiled
 
 
 def test_a_structure_larger_than_a_batch_is_predicted_like_its_parts(model):

@@ -357,9 +357,9 @@ def test_a_sweep_compiles_few_shapes(trained, small_windows, monkeypatch, tmp_pa
     monkeypatch.setattr(sweep_inputs, "WINDOW_STRUCTURES", 40)
     monkeypatch.setattr(sweep_inputs, "WINDOW_ATOMS", 2200)
     write_structures(tmp_path / "in.extxyz", [titanate(1 + k % 30, seed=k) for k in range(200)])
-    before = predict._apply._cache_size()
+    before = predict.apply._cache_size()
     run(trained, tmp_path / "in.extxyz", tmp_path / "out.csv")
-    assert predict._apply._cache_size() - before <= 4
+    assert predict.apply._cache_size() - before <= 4
 
 
 def test_nothing_that_can_be_predicted_is_an_error_and_leaves_nothing(

@@ -1,7 +1,6 @@
 """The picture of a trajectory in a field."""
 
 import os
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -9,28 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from equivar_jax.errors import InputError
 from equivar_jax.plots import COLOURS, STYLE, save_figure
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 from equivar_jax.response.verlet import Observables
-
-
-def check_picture(path: str | os.PathLike[str]) -> None:
-    """Refuse before a long calculation what `draw_dynamics` would refuse after it.
-
-    Raises:
-        InputError: no suffix of a picture, or no folder to write it into.
-    """
-    path = Path(path)
-    possible = Figure().canvas.get_supported_filetypes()
-    if path.suffix.lower().removeprefix(".") not in possible:
-        raise InputError(
-            f"{path}: no picture format of this suffix; use one of {', '.join(sorted(possible))}"
-        )
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(
-            f"{path}: cannot be written; name a file in a folder that is there and can be written to"
-        )
 
 
 def draw_dynamics(

@@ -114,7 +114,7 @@ def network_charges(predictor: Predictor, atoms: Atoms, room: float = 1.3) -> Ne
     Raises:
         InputError: a structure that cannot be used, or an element that the network has never seen.
     """
-    predictor._check_elements(atoms, allow_unseen=False)
+    predictor.check_elements(atoms, allow_unseen=False)
     graph = build_graph(atoms, predictor.model.config.cutoff)
     return NetworkCharges(
         params=predictor.params,

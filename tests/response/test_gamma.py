@@ -6,7 +6,7 @@ from ase import units
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from phonopy import Phonopy
-from phonopy.file_IO import write_FORCE_CONSTANTS, write_FORCE_SETS
+from phonopy.file_IO import write_FORCE_CONSTANTS, write_force_constants_to_hdf5, write_FORCE_SETS
 from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from random_crystals import blocks, diatomic, matrix_of, random_crystal
@@ -231,6 +231,22 @@ def test_force_constants_in_a_file_of_their_own(phonon, tmp_path):
     (tmp_path / "FORCE_CONSTANTS").rename(tmp_path / "elsewhere")
     found = read_phonons(path, tmp_path / "elsewhere")
     assert np.abs(found.force_constants - constants).max() < 1e-9
+
+
+def test_a_named_file_comes_before_the_yaml_file_and_force_constants_before_forces(phonon, tmp_path):
+    phonon, _, constants, _, _ = phonon
+    path, doubled = tmp_path / "phonopy_params.yaml", tmp_path / "doubled.hdf5"
+    phonon.save(path, settings={"force_constants": True})
+    write_force_constants_to_hdf5(2 * phonon.force_constants, filename=doubled)
+    assert np.abs(read_phonons(path, doubled).force_constants - 2 * constants).max() < 1e-9
+    with pytest.raises(InputError, match="elsewhere: no such file"):
+        read_phonons(path, tmp_path / "elsewhere")
+    phonon.save(path, settings={"force_constants": False})
+    (tmp_path / "FORCE_SETS").write_text("nonsense")
+    with pytest.raises(InputError, match=r"FORCE_SETS: phonopy cannot read it as the forces on the"):
+        read_phonons(path)
+    doubled.rename(tmp_path / "force_constants.hdf5")
+    assert np.abs(read_phonons(path).force_constants - 2 * constants).max() < 1e-9
 
 
 def test_forces_of_displaced_supercells(phonon, tmp_path):
