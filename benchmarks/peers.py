@@ -6,7 +6,7 @@ to 1e-4 (except `torch uvu`, which is another function of the same size). Needs 
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ase import Atoms
 
 from benchmarks.machine import describe_machine
 from benchmarks.plots import plot_peers
+from benchmarks.report import peers_table
 from benchmarks.shapes import fitted, one_batch, perovskites, phonon_dfpt
 from benchmarks.timing import RESULTS, first_call, interleaved, write_result
 from benchmarks.torch_equivar import Equivar as TorchEquivar
@@ -156,22 +157,6 @@ def measure(
     return result
 
 
-def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: milliseconds an atom, and how many times faster ours is."""
-    lines = ["| shape | config | | " + " | ".join(results[0]["inference"]) + " |"]
-    lines.append("|---|---|---|" + "---|" * len(results[0]["inference"]))
-    for result in results:
-        for kind in ("inference", "training"):
-            best = result[kind]["equivar_jax"]["median"]
-            cells = [f"{row['median']:.4f} ({row['median'] / best:.1f}x)" for row in result[kind].values()]
-            lines.append(
-                f"| {result['shape']}, {result['atoms']} atoms | {result['config']} | {kind} | "
-                + " | ".join(cells)
-                + " |"
-            )
-    return "\n".join(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure BM1 and BM2; print a table, write JSON and a picture."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
@@ -193,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     versions = {"torch": torch.__version__, "torch threads": torch.get_num_threads()}
     write_result(options.output, {**describe_machine(), **versions, "unit": "ms/atom", "results": results})
     plot_peers(results, options.output.with_suffix(".png"))
-    print(table(results))
+    print(peers_table(results))
 
 
 if __name__ == "__main__":
