@@ -165,6 +165,8 @@ def _collect(nothing, senders, gathered_bar, is_edge):
     slots by sender says where they are. Other graphs are scattered.
     """
     width = senders.shape[1]
+    if width == 0:  # nobody has a neighbour
+        return nothing
     sender = jnp.where(is_edge, senders, len(nothing)).reshape(-1)
     order = jnp.argsort(sender)
     bounds = jnp.searchsorted(sender[order], jnp.arange(len(nothing) + 1))

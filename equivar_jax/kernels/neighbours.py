@@ -33,7 +33,8 @@ def require_slots(neighbours: Neighbours) -> None:
 
 def to_slots(per_edge: Shaped[Array, "edges *shape"], slots: Int[Array, "nodes neighbours"]) -> Array:
     """Rows of the edges in their slots, [nodes, neighbours, ...]; zero in empty slots."""
-    return jnp.take(per_edge, slots, axis=0, mode="fill", fill_value=0)
+    rows = jnp.take(per_edge, slots, axis=0, mode="fill", fill_value=0)
+    return rows.reshape(*slots.shape, *per_edge.shape[1:])  # without edges, JAX forgets the other axes
 
 
 def from_slots(per_slot: Float[Array, "nodes neighbours *shape"], neighbours: Neighbours) -> Array:

@@ -105,6 +105,19 @@ def test_edges_of_no_node_have_no_influence_and_no_gradient(operands, kernel):
     assert all(jnp.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("kernel", [*KERNELS, "reference"])
+def test_atoms_without_any_edge_receive_nothing(kernel):
+    alone = Neighbours(*(jnp.zeros(shape, jnp.int32) for shape in ((0,), (3,), (3,), (3, 0))))
+    edges, plan = (jnp.zeros((0, 3, CHANNELS)), jnp.zeros((0, 9))), plan_products(HIDDEN, HIDDEN)
+
+    def total(features):
+        return neighbour_sum(features, *edges, alone, plan, kernel).sum()
+
+    value, gradient = jax.value_and_grad(total)(jnp.ones((3, 12, CHANNELS)))
+    assert value == 0
+    assert (gradient == 0).all()
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_part_of_the_nodes_can_receive(operands, kernel):
     features, radial, harmonics, neighbours = operands
