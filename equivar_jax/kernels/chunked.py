@@ -138,7 +138,7 @@ def _outer_products_transpose(table, radial, harmonics, senders, products_bar):
         scaled_bar = _keep_apart(scaled_bar).reshape(gathered.shape)
         gathered_bar += scaled_bar * factor
         radial_bar.append((scaled_bar * gathered).sum(axis=2))
-        scaled = (gathered * factor).reshape(nodes, neighbours, -1)
+        scaled = (gathered * factor).reshape(nodes, neighbours, product_bar.shape[-1])
         harmonics_bar.append(jnp.einsum("nsd,nkd->nsk", product_bar, scaled, precision=PRECISION))
     return (
         _keep_apart(gathered_bar),
@@ -176,7 +176,7 @@ def _collect(nothing, senders, gathered_bar, is_edge):
         place = jnp.arange(width)
         slots = jnp.take(order, first + place, mode="clip")
         rows = jnp.where(place < counts, slots, sender.size)
-        flat = gathered_bar.reshape(sender.size, -1)
+        flat = gathered_bar.reshape(sender.size, nothing[0].size)
         found = jnp.take(flat, rows, axis=0, mode="fill", fill_value=0).sum(axis=1)
         return found.reshape(nothing.shape)
 
