@@ -13,8 +13,9 @@ from equivar_jax.batch import Batch, Sample, collate
 from equivar_jax.config import ModelConfig
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graph import build_graph
+from equivar_jax.initial_weights import unit_variance
 from equivar_jax.io import read_structures
-from equivar_jax.model import Equivar, unit_variance
+from equivar_jax.model import Equivar
 from equivar_jax.packing import Budget, GraphSizes
 from equivar_jax.structures import born_effective_charges
 

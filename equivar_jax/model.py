@@ -2,7 +2,7 @@
 
 All sizes come from `ModelConfig`; BM1 has 510,081 parameters and BM2 139,905. Weights start as unit normal
 variables and every sum is divided by the root of its number of terms, so that features keep unit variance
-where neighbours are independent; `unit_variance` measures what a crystal's equal bonds add to that and takes
+where neighbours are independent; `initial_weights` measures what a crystal's equal bonds add to that and takes
 it out. The network is linear in the node features, so these constants only set where training starts.
 """
 
@@ -33,9 +33,6 @@ from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, graph_of_node, irr
 READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
 SYMMETRIC = (READOUT[0], READOUT[2])  # 0e and 2e: those of a symmetric tensor
 PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
-
-SMALLEST_MESSAGE = 1e-2
-"""Root mean square below which `unit_variance` leaves a message as it is."""
 
 _unit_normal = nn.initializers.normal(1.0)
 _zeros = nn.initializers.zeros
@@ -252,45 +249,6 @@ def displace(graph: jraph.GraphsTuple, displacements: Float[Array, "nodes 3"]) -
     """
     moved = graph.edges["vectors"] + displacements[graph.senders] - displacements[graph.receivers]
     return graph._replace(edges={**graph.edges, "vectors": moved})
-
-
-def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict:
-    """Initial weights under which the messages of every interaction have unit variance on `graph`.
-
-    Neighbours at equal distances add up coherently, so the variance of a message depends on the structures.
-    Layer by layer, the linear weights of each irrep are divided by the measured root mean square
-    (layer-sequential unit variance; Mishkin and Matas, ICLR 2016).
-
-    Args:
-        model: The network.
-        params: Weights as drawn by `model.init`.
-        graph: Typical structures.
-
-    Returns:
-        The weights, with `linear_weight` rescaled.
-    """
-    is_atom = (jnp.asarray(graph.nodes["species"]) > 0)[:, None, None]
-
-    @jax.jit
-    def message_sizes(params):
-        messages = model.apply(params, graph, mutable="intermediates")[1]["intermediates"]
-        return jax.tree.map(
-            lambda m: jnp.sqrt(jnp.sum(m**2 * is_atom) / (is_atom.sum() * m[0].size)), messages
-        )
-
-    for layer in range(model.config.interactions):
-        name = f"interaction_{layer}"
-        sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
-        # What is tiny vanishes by the crystals' symmetry, and only rounding would be enlarged.
-        factors = jnp.array([_inverse(sizes.get(str(ir), 1.0)) for ir in HIDDEN])
-        weights = params["params"][name]
-        scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
-        params = {"params": {**params["params"], name: scaled}}
-    return params
-
-
-def _inverse(size: Float[Array, ""] | float) -> Float[Array, ""]:
-    return jnp.where(jnp.asarray(size) > SMALLEST_MESSAGE, 1.0 / jnp.maximum(size, SMALLEST_MESSAGE), 1.0)
 
 
 def count_parameters(params: dict) -> int:

@@ -102,7 +102,7 @@ class Predictor:
         found: list[Prediction] = []
         total = sum(map(len, structures))
         hidden = not progress or len(structures) == 1
-        with tqdm(total=total, unit="atom", unit_scale=True, disable=hidden) as bar:
+        with tqdm(total=total, unit="atom", unit_scale=True, disable=hidden, delay=0.5) as bar:
             # Batches of a window are made while the network works on the one before.
             for samples, remarks, batches in prefetch(prepare, list(_windows(structures)), ahead=1):
                 for remark in remarks:

@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from equivar_jax.batch import Batch
 from equivar_jax.config import ModelConfig, TrainConfig
 from equivar_jax.dielectric_errors import DielectricErrors, dielectric_errors
-from equivar_jax.model import Equivar, unit_variance
+from equivar_jax.initial_weights import unit_variance
+from equivar_jax.model import Equivar
 from equivar_jax.tensor import apply_sum_rule
 
 

@@ -11,13 +11,13 @@ from oracle import equivar
 
 from equivar_jax.batch import graph_of
 from equivar_jax.config import load_config
+from equivar_jax.initial_weights import unit_variance
 from equivar_jax.kernels import PATHS, shifted_softplus
 from equivar_jax.model import (
     Equivar,
     born_effective_charges,
     count_parameters,
     displace,
-    unit_variance,
 )
 
 
