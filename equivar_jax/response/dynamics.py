@@ -35,7 +35,7 @@ LATTICE_CONSTANT = 3.905
 """Of cubic SrTiO3 in Å."""
 CHARGES = {"Sr": 2.57, "Ti": 7.27, "O along": -5.71, "O across": -2.06}
 """Born effective charges of cubic SrTiO3 from first principles in e, those of O along and across its Ti-O-Ti
-chain; as the model of Wojdeł et al., J. Phys.: Condens. Matter 25, 305401 (2013), is used in ezSCUP."""
+chain; those in ezSCUP, a program for second-principles models."""
 LONGEST_BOND, ALONG, ACROSS = 2.8, 3.0, 0.1
 """Springs between all neighbours within that length (Å), in eV/Å²: optical modes from 5 to 20 THz."""
 EQUILIBRATION = 500
