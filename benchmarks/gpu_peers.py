@@ -24,8 +24,9 @@ from benchmarks.shapes import fitted, one_batch, perovskites
 from benchmarks.timing import RESULTS, interleaved, write_result
 from equivar_jax.batch import Batch
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
+from equivar_jax.edges import embed_edges
 from equivar_jax.kernels import EDGE, HIDDEN, EdgeFeatures, MessageWeights, ProductPlan, plan_products
-from equivar_jax.model import Equivar, embed_edges
+from equivar_jax.model import Equivar
 from equivar_jax.radial import GAUSSIAN_SQUARE_SUM
 from equivar_jax.steps import ErrorSums, TrainState, make_optimizer, make_steps
 

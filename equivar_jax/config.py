@@ -18,6 +18,7 @@ from equivar_jax.settings import did_you_mean, is_of_type, setting_types, type_n
 
 Kernel = Literal["auto", "native", "chunked", "reference"]
 FirstIndex = Literal["field", "displacement"]
+Freeze = Literal["nothing", "elements", "interactions"]
 
 _POSITIVE = {
     "data.hygiene.sum_rule",
@@ -34,6 +35,7 @@ _POSITIVE = {
     "train.final_learning_rate",
     "train.gradient_clip",
     "train.dielectric_weight",
+    "train.huber_delta",
 }
 _FRACTIONS = {"data.validation_fraction", "train.ema_decay"}
 _LOWEST = {
@@ -45,6 +47,7 @@ _LOWEST = {
     "data.demonstration.li3po4": 0,
     "data.demonstration.zro2": 0,
     "data.demonstration.seed": 0,
+    "model.edge_hidden": 0,
     "model.radial_functions": 2,
     "model.species": 2,
     "model.embedding": 1,
@@ -144,13 +147,25 @@ class ModelConfig:
     """Mean neighbour count of the training part, by whose root messages are divided; None: measure it."""
     kernel: Kernel = "auto"
     """Implementation of the neighbour sum; all give the same numbers (see `equivar_jax.kernels`)."""
+    edge_hidden: int = 0
+    """Radial functions that know the species at both ends of an edge; 0 leaves the Gaussians as published."""
+    periodic_table: bool = False
+    """Start the embedding so that elements of one group or period resemble each other."""
+    node_products: bool = False
+    """Multiply the received message with itself on every node: more bodies at no cost per edge."""
+    gates: bool = False
+    """Nonlinearity on the nodes: scalars through silu, other irreps gated by scalars."""
+    self_connection: bool = False
+    """Mix the residual of a node by weights that depend on its species."""
+    element_shift: bool = False
+    """A scale and a charge of each element on the tensors, the charge starting at the training mean."""
     dielectric: bool = False
     """A second readout, of the electronic dielectric tensor, learned from `info["epsilon_inf"]`."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation: L1 on the nine components, AdamW."""
+    """Optimisation: L1 on the nine components, AdamW, from fresh weights or from those of `start_from`."""
 
     epochs: int = 500
     batch_size: int = 8
@@ -173,6 +188,18 @@ class TrainConfig:
     """How often best and last states go to disk; they always do when the run ends or is interrupted."""
     dielectric_weight: float = 0.3
     """Of the relative error of the dielectric tensor in the loss, in e (with `model.dielectric`)."""
+    loss: Literal["l1", "huber"] = "l1"
+    """Absolute errors, or those above `huber_delta` only, and squares below (what is reported is the MAE)."""
+    huber_delta: float = 0.02
+    """Where the Huber loss turns from squares to absolute errors, in e."""
+    start_from: str | None = None
+    """Fine-tuning: run or checkpoint folder with the weights to start from, and with them the network;
+    "shipped" are those inside the package."""
+    freeze: Freeze = "nothing"
+    """What stays as it starts: "elements", the tables of elements inside the network and what reads them
+    first; or "interactions", everything but the readout."""
+    keep: Literal["best", "last"] = "best"
+    """Weights that the best checkpoint holds: of the lowest validation MAE, or of the last epoch."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
 """Where training starts: weights under which messages have unit variance on typical structures."""
 
+from collections.abc import Iterable
+
 import jax
 import jax.numpy as jnp
 import jraph
+import numpy as np
 from jaxtyping import Array, Float
 
+from equivar_jax.batch import Sample
 from equivar_jax.kernels import HIDDEN
 from equivar_jax.model import Equivar
 
 SMALLEST_MESSAGE = 1e-2
 """Root mean square below which a message is left as it is."""
+SMALLEST_SPREAD = 0.05
+"""Of an element's labels in e: one that occurs once, or in one kind of place only, has none."""
 
 
 def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict:
@@ -45,6 +51,39 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
         scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
         params = {"params": {**params["params"], name: scaled}}
     return params
+
+
+def from_labels(params: dict, samples: Iterable[Sample]) -> dict:
+    """Weights whose element table starts at the labels: mean charge and spread of each element.
+
+    Args:
+        params: Of a network with `element_shift`.
+        samples: The training part.
+
+    Returns:
+        The weights, with `element_shift` the mean of trace/3 and `element_scale` the root mean square
+        deviation of a component from that, in e; for elements that do not occur 0 and 1.
+    """
+    rows = len(params["params"]["element_shift"])
+    count, charges, squares = np.zeros((3, rows))
+    for sample in samples:
+        if sample.tensors is None:
+            continue
+        species = sample.graph.nodes["species"]
+        np.add.at(count, species, 1)
+        np.add.at(charges, species, np.trace(sample.tensors, axis1=1, axis2=2) / 3)
+        np.add.at(squares, species, np.square(sample.tensors).sum(axis=(1, 2)))
+    seen = count > 0
+    mean = np.divide(charges, count, where=seen, out=np.zeros(rows))
+    # sum over components of (Z - mean 1)^2 = sum Z^2 - 3 mean^2 on average
+    variance = np.divide(squares, count, where=seen, out=np.full(rows, 9.0)) - 3 * mean**2
+    scale = np.maximum(np.sqrt(np.maximum(variance, 0.0) / 9), SMALLEST_SPREAD)
+    old = params["params"]
+    tables = {
+        "element_shift": jnp.asarray(mean, old["element_shift"].dtype),
+        "element_scale": jnp.asarray(scale, old["element_scale"].dtype),
+    }
+    return {"params": {**old, **tables}}
 
 
 def _inverse(size: Float[Array, ""] | float) -> Float[Array, ""]:

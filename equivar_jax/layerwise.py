@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
+from equivar_jax.features import Features
 from equivar_jax.graph import neighbour_counts
 from equivar_jax.kernels import needs_slots
-from equivar_jax.model import Equivar, Features, embed_edges, live_irreps
+from equivar_jax.model import Equivar, live_irreps
 
 NODES_AT_ONCE = 8192
 _GROWTH = 1.05  # room for edges follows a geometric series: what is compiled serves along a trajectory
@@ -45,16 +46,18 @@ def tensors_layer_by_layer(
     pieces = _pieces(graph, nodes_at_once, needs_slots(model.config.kernel, model.config.channels, dtype))
     atoms, layers = len(graph.nodes["species"]), model.config.interactions
     species = np.pad(graph.nodes["species"], (0, pieces[-1]["start"] + nodes_at_once - atoms))
-    table = _embed(model, params, jnp.asarray(species), dtype)
+    all_species = jnp.asarray(species)
+    table = _embed(model, params, all_species, dtype)
     result = np.zeros((len(species), 3, 3))
     with tqdm(total=layers * atoms, unit="atom", unit_scale=True, disable=not progress) as bar:
         for layer in range(layers):
             following = None
             for piece in pieces:
-                start, piece_graph = piece["start"], _graph_of_piece(graph, piece, dtype)
+                start, piece_graph = piece["start"], _graph_of_piece(graph, piece, all_species, dtype)
                 new = _interact(model, layer, params, table, start, piece_graph)
                 if layer == layers - 1:
-                    result[start : start + nodes_at_once] = _read_out(model, params, new)
+                    own = jnp.asarray(species[start : start + nodes_at_once])
+                    result[start : start + nodes_at_once] = _read_out(model, params, new, own)
                 else:
                     following = _placed(following, new, start, len(species))
                 bar.update(min(nodes_at_once, atoms - start))
@@ -83,8 +86,10 @@ def _pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
     ]
 
 
-def _graph_of_piece(graph: jraph.GraphsTuple, piece: dict, dtype: np.dtype) -> jraph.GraphsTuple:
-    """The edges that the nodes of a piece receive, padded."""
+def _graph_of_piece(
+    graph: jraph.GraphsTuple, piece: dict, species: Int[Array, " table"], dtype: np.dtype
+) -> jraph.GraphsTuple:
+    """The edges that the nodes of a piece receive, padded; both their ends are rows of the table."""
     missing = piece["capacity"] - (piece["edges"].stop - piece["edges"].start)
     vectors = np.zeros((piece["capacity"], 3), dtype)
     vectors[:, 0] = 1.0
@@ -94,10 +99,10 @@ def _graph_of_piece(graph: jraph.GraphsTuple, piece: dict, dtype: np.dtype) -> j
     place = np.arange(piece["width"], dtype=np.int32)
     slots = np.where(place < counts[:, None], first[:, None] + place, piece["capacity"]).astype(np.int32)
     return jraph.GraphsTuple(
-        nodes={"neighbours": counts, "first_edge": first, "slots": slots},
+        nodes={"species": species, "neighbours": counts, "first_edge": first, "slots": slots},
         edges={"vectors": vectors},
         senders=np.pad(graph.senders[piece["edges"]], (0, missing)).astype(np.int32),
-        receivers=None,
+        receivers=np.pad(graph.receivers[piece["edges"]], (0, missing)).astype(np.int32),
         globals=None,
         n_node=None,
         n_edge=None,
@@ -114,15 +119,16 @@ def _interact(model: Equivar, layer: int, params: dict, table, start, graph):
     """One interaction of one piece; the irreps of a table follow from its layer."""
     irreps = live_irreps(model.config, layer)
     own = jax.lax.dynamic_slice_in_dim(table, start, len(graph.nodes["neighbours"]))
-    edges = embed_edges(graph, model.config)
+    species = jax.lax.dynamic_slice_in_dim(graph.nodes["species"], start, len(own))
     features = Features(irreps, table), Features(irreps, own)
-    return model.apply(params, layer, *features, edges, method="interact").array
+    edges = model.apply(params, graph, method="embed_edges")
+    return model.apply(params, layer, *features, edges, species, method="interact").array
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read_out(model: Equivar, params: dict, array):
+def _read_out(model: Equivar, params: dict, array, species):
     features = Features(live_irreps(model.config, model.config.interactions), array)
-    return model.apply(params, features, method="read_out")
+    return model.apply(params, features, species, method="read_out")
 
 
 @functools.partial(jax.jit, donate_argnums=0)

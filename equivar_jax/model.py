@@ -6,8 +6,6 @@ where neighbours are independent; `initial_weights` measures what a crystal's eq
 takes it out. The network is linear in the node features, so these constants only set where training starts.
 """
 
-from typing import NamedTuple
-
 import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
@@ -16,38 +14,15 @@ import jraph
 from jaxtyping import Array, Float, Int
 
 from equivar_jax.config import ModelConfig
-from equivar_jax.kernels import (
-    HIDDEN,
-    PATHS,
-    EdgeFeatures,
-    MessageWeights,
-    Neighbours,
-    ProductPlan,
-    message,
-    offsets,
-    plan_products,
-)
-from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
+from equivar_jax.edges import SpeciesBasis, embed_edges
+from equivar_jax.features import PRECISION, Features, matmul, unit_normal, zeros
+from equivar_jax.interaction import Interaction
+from equivar_jax.kernels import HIDDEN, EdgeFeatures, plan_products
+from equivar_jax.periodic_table import periodic_table
 from equivar_jax.tensor import OUTPUT_IRREPS, apply_sum_rule, graph_of_node, irreps_to_cartesian
 
 READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
 SYMMETRIC = (READOUT[0], READOUT[2])  # 0e and 2e: those of a symmetric tensor
-PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
-
-_unit_normal = nn.initializers.normal(1.0)
-_zeros = nn.initializers.zeros
-
-
-class Features(NamedTuple):
-    """Node features: the irreps that are not identically zero, and their components in that order."""
-
-    irreps: tuple[e3nn.Irrep, ...]
-    array: Float[Array, "nodes components channels"]
-
-    def part(self, irrep: e3nn.Irrep) -> Float[Array, "nodes dim channels"]:
-        """The components of one irrep."""
-        start = offsets(self.irreps)[self.irreps.index(irrep)]
-        return self.array[:, start : start + irrep.dim]
 
 
 class Equivar(nn.Module):
@@ -61,15 +36,21 @@ class Equivar(nn.Module):
     def setup(self) -> None:
         """Weights and layers; the last interaction computes only what the readout reads."""
         config, f = self.config, self.config.channels
-        self.embedding = self.param("embedding", _unit_normal, (config.species, config.embedding))
-        self.lin0_weight = self.param("lin0_weight", _unit_normal, (config.embedding, f))
-        self.lin0_bias = self.param("lin0_bias", _zeros, (f,))
+        start = periodic_table if config.periodic_table else unit_normal
+        self.embedding = self.param("embedding", start, (config.species, config.embedding))
+        self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
+        self.lin0_bias = self.param("lin0_bias", zeros, (f,))
         self.interaction = [Interaction(config, _needed(config, k)) for k in range(config.interactions)]
-        self.lin1_weight = self.param("lin1_weight", _unit_normal, (len(READOUT), f))
-        self.lin1_bias = self.param("lin1_bias", _zeros, ())
+        self.lin1_weight = self.param("lin1_weight", unit_normal, (len(READOUT), f))
+        self.lin1_bias = self.param("lin1_bias", zeros, ())
+        if config.edge_hidden:
+            self.species_basis = SpeciesBasis(config)
+        if config.element_shift:
+            self.element_scale = self.param("element_scale", nn.initializers.ones, (config.species,))
+            self.element_shift = self.param("element_shift", zeros, (config.species,))
         if config.dielectric:
-            self.dielectric_weight = self.param("dielectric_weight", _unit_normal, (len(SYMMETRIC), f))
-            self.dielectric_bias = self.param("dielectric_bias", _zeros, ())
+            self.dielectric_weight = self.param("dielectric_weight", unit_normal, (len(SYMMETRIC), f))
+            self.dielectric_bias = self.param("dielectric_bias", zeros, ())
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Tensors [node, field direction, displacement direction] in e.
@@ -86,38 +67,67 @@ class Equivar(nn.Module):
         Raises:
             ValueError: `config.mean_neighbours` is not set, or a kernel needs slots that are not there.
         """
-        return self.read_out(self.last_features(graph))
+        features, species = self.last_features(graph), jnp.asarray(graph.nodes["species"])
+        return self.read_out(features, species)
 
     def with_dielectric(
         self, graph: jraph.GraphsTuple
     ) -> tuple[Float[Array, "nodes 3 3"], Float[Array, "graphs 3 3"]]:
         """What calling it gives, and the electronic dielectric tensor of each graph (`config.dielectric`)."""
-        features = self.last_features(graph)
-        return self.read_out(features), self.read_out_dielectric(features, jnp.asarray(graph.n_node))
+        features, species = self.last_features(graph), jnp.asarray(graph.nodes["species"])
+        return self.read_out(features, species), self.read_out_dielectric(features, jnp.asarray(graph.n_node))
 
     def last_features(self, graph: jraph.GraphsTuple) -> Features:
         """Node features after the last interaction: what the readouts read."""
         graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
-        edges = embed_edges(graph, self.config)
-        features = self.embed_species(graph.nodes["species"], edges.basis.dtype)
+        edges = self.embed_edges(graph)
+        species = graph.nodes["species"]
+        features = self.embed_species(species, edges.basis.dtype)
         for layer in range(self.config.interactions):
-            features = self.interact(layer, features, features, edges)
+            features = self.interact(layer, features, features, edges, species)
         return features
+
+    def embed_edges(self, graph: jraph.GraphsTuple) -> EdgeFeatures:
+        """Radial and angular basis of the edges; `config.edge_hidden` reads the species at both ends."""
+        edges = embed_edges(graph, self.config)
+        if not self.config.edge_hidden:
+            return edges
+        return edges._replace(basis=self.species_basis(edges.basis, self.embedding, graph))
 
     def embed_species(self, species: Int[Array, " nodes"], dtype: jnp.dtype) -> Features:
         """Table by atomic number, then lin0: scalars only, every other degree starts at zero."""
-        scalars = _matmul(self.embedding[species].astype(dtype), self.lin0_weight)
+        scalars = matmul(self.embedding[species].astype(dtype), self.lin0_weight)
         scalars = scalars / self.config.embedding**0.5 + self.lin0_bias
         return Features(HIDDEN[:1], scalars[:, None, :].astype(dtype))
 
-    def interact(self, layer: int, table: Features, own: Features, edges: EdgeFeatures) -> Features:
-        """New features of the nodes that receive: `own` are theirs, `table` those that senders point into."""
-        return self.interaction[layer](table, own, edges)
+    def interact(
+        self, layer: int, table: Features, own: Features, edges: EdgeFeatures, species: Int[Array, " nodes"]
+    ) -> Features:
+        """New features of the nodes that receive.
 
-    def read_out(self, features: Features) -> Float[Array, "nodes 3 3"]:
-        """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar; as a Cartesian tensor."""
+        Args:
+            layer: Number of the interaction.
+            table: Features of the nodes that senders point into.
+            own: Features of the nodes that receive.
+            edges: Of the nodes that receive.
+            species: Of the nodes that receive.
+        """
+        return self.interaction[layer](table, own, edges, species)
+
+    def read_out(self, features: Features, species: Int[Array, " nodes"]) -> Float[Array, "nodes 3 3"]:
+        """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar; as a Cartesian tensor.
+
+        With `config.element_shift` scaled by a factor of each node's species, and shifted by a charge of it.
+        """
         parts = [_one_channel(features, ir, self.lin1_weight[k]) for k, ir in enumerate(READOUT)]
-        return irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
+        tensors = irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
+        if not self.config.element_shift:
+            return tensors
+        scale, shift = (
+            table[species].astype(tensors.dtype)[:, None, None]
+            for table in (self.element_scale, self.element_shift)
+        )
+        return scale * tensors + shift * jnp.eye(3, dtype=tensors.dtype)
 
     def read_out_dielectric(
         self, features: Features, atom_counts: Int[Array, " graphs"]
@@ -141,52 +151,6 @@ class Equivar(nn.Module):
         return identity + jnp.einsum("gac,gbc->gab", root, root, precision=PRECISION)
 
 
-class Interaction(nn.Module):
-    """Messages from neighbours, mixed by path weights and an equivariant linear layer, plus a residual."""
-
-    config: ModelConfig
-    needed: tuple[e3nn.Irrep, ...]
-    """Irreps of the result that something later reads."""
-
-    @nn.compact
-    def __call__(self, table: Features, own: Features, edges: EdgeFeatures) -> Features:
-        """New features of the nodes that receive; irreps appear in the order of `HIDDEN` when not zero."""
-        config, f = self.config, self.config.channels
-        edge_weight = self.param("edge_weight", _unit_normal, (config.radial_functions, 3, f))
-        edge_bias = self.param("edge_bias", _zeros, (f,))
-        path_weights = self.param("path_weights", _unit_normal, (len(PATHS), f, f))
-        linear = self.param("linear_weight", _unit_normal, (len(HIDDEN), f, f))
-        bias = self.param("linear_bias", _zeros, (f,))
-
-        plan = plan_products(table.irreps, self.needed)
-        dtype = table.array.dtype
-        weights = MessageWeights(
-            edge=(edge_weight.reshape(-1, 3 * f) / GAUSSIAN_SQUARE_SUM**0.5).astype(dtype),
-            edge_bias=edge_bias.astype(dtype),
-            mixing=tuple(self._mixing(plan, out, path_weights, linear).astype(dtype) for out in plan.outputs),
-        )
-        messages = Features(plan.outputs, message(table.array, edges, weights, plan, config.kernel))
-
-        updated = []
-        for out in (ir for ir in HIDDEN if ir in self.needed):
-            terms = [own.part(out)] if out in own.irreps else []
-            if out in plan.outputs:
-                received = messages.part(out) + (bias if out == HIDDEN[0] else 0.0)
-                self.sow("intermediates", str(out), received)
-                terms.append(received)
-            if terms:
-                updated.append((out, sum(terms) / len(terms) ** 0.5))
-        irreps, arrays = zip(*updated, strict=True)
-        return Features(irreps, jnp.concatenate(arrays, axis=1))
-
-    def _mixing(self, plan: ProductPlan, out: e3nn.Irrep, path_weights: Array, linear: Array) -> Array:
-        """Path weights, linear layer and constants as one matrix: nothing nonlinear stands between them."""
-        products = plan.products_to(out)
-        paths = jnp.concatenate([path_weights[product.path] for product in products])
-        terms = self.config.channels * (len(products) * _required_mean_neighbours(self.config)) ** 0.5
-        return _matmul(paths, linear[HIDDEN.index(out)]) / terms
-
-
 def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
     """Irreps of the features that are not zero before interaction number `layer`, or after the last one."""
     irreps = HIDDEN[:1]
@@ -200,24 +164,6 @@ def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
 def _needed(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
     """Irreps that something reads after an interaction."""
     return READOUT if layer == config.interactions - 1 else HIDDEN
-
-
-def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
-    """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge."""
-    vectors = graph.edges["vectors"]
-    # Two wheres keep the gradient finite even for an edge of length zero, should one slip in.
-    square = jnp.sum(vectors**2, axis=-1)
-    is_positive = square > 0
-    distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
-    harmonics = e3nn.spherical_harmonics("0e + 1o + 2e", vectors, normalize=True, normalization="component")
-    nodes = graph.nodes
-    return EdgeFeatures(
-        basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
-        harmonics=harmonics.array,
-        # On the radial function, not the basis: its bias would otherwise survive at the cutoff.
-        envelope=cosine_envelope(distances, config.cutoff) if config.envelope else None,
-        neighbours=Neighbours(graph.senders, nodes["first_edge"], nodes["neighbours"], nodes["slots"]),
-    )
 
 
 def born_effective_charges(
@@ -260,14 +206,4 @@ def _one_channel(features: Features, irrep: e3nn.Irrep, weight: Array) -> Float[
     """The channels of one irrep summed into one; zero where there are too few interactions to reach it."""
     if irrep not in features.irreps:
         return jnp.zeros((features.array.shape[0], irrep.dim), features.array.dtype)
-    return _matmul(features.part(irrep), weight) / weight.shape[0] ** 0.5
-
-
-def _matmul(left: Array, right: Array) -> Array:
-    return jnp.matmul(left, right.astype(left.dtype), precision=PRECISION)
-
-
-def _required_mean_neighbours(config: ModelConfig) -> float:
-    if config.mean_neighbours is None:
-        raise ValueError("mean_neighbours is not set: training measures it, a checkpoint holds it")
-    return config.mean_neighbours
+    return matmul(features.part(irrep), weight) / weight.shape[0] ** 0.5
