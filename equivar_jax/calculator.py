@@ -9,14 +9,17 @@ import jraph
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from equivar_jax.batch import Sample, collate
+from equivar_jax.domain import DomainWarning
 from equivar_jax.field import changes
 from equivar_jax.graph import neighbour_counts
-from equivar_jax.layerwise import tensors_layer_by_layer
+from equivar_jax.loading import load
+from equivar_jax.members import Moments, mean_and_spread
 from equivar_jax.packing import EDGE_MULTIPLE, NODE_MULTIPLE, Budget
-from equivar_jax.predict import LARGE, Predictor, apply, load, with_sum_rule
+from equivar_jax.prediction_batches import LARGE
+from equivar_jax.predictor import Prediction, Predictor
 from equivar_jax.skin import SkinList
 from equivar_jax.structures import BEC
 
@@ -33,7 +36,8 @@ class EquivarCalculator(Calculator):
     the positions the network needs its envelope (`--model.envelope True` in training).
 
     Args:
-        model: What `equivar_jax.load` returns, or the run directory.
+        model: What `equivar_jax.load` returns, or the run directory; None takes the weights of the package.
+            Of a committee one network, `load(member=0)`, is as many times faster as it has members.
         skin: Of the neighbour list in Å (see `SkinList`).
         allow_unseen: Only warn about elements that the training data did not have.
 
@@ -43,12 +47,15 @@ class EquivarCalculator(Calculator):
 
     implemented_properties = [BEC]  # noqa: RUF012 (as ASE has it)
 
-    def __init__(self, model: Predictor | str | Path, skin: float = 1.0, allow_unseen: bool = False):
+    def __init__(
+        self, model: Predictor | str | Path | None = None, skin: float = 1.0, allow_unseen: bool = False
+    ):
         super().__init__()
         self.model = model if isinstance(model, Predictor) else load(model)
         self.allow_unseen = allow_unseen
         self.neighbours = SkinList(self.model.model.config.cutoff, skin)
         self._budget: Budget | None = None
+        self._warned: set[type[UserWarning]] = set()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What has changed since the last calculation, the net charge included."""
@@ -64,21 +71,26 @@ class EquivarCalculator(Calculator):
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None  # ASE's base class has set it
         graph = self.neighbours.graph(self.atoms)
-        remarks = self.model.remarks(self.atoms, graph, self.allow_unseen)
-        for remark in remarks:
-            warnings.warn(remark, stacklevel=2)
-        raw = self._tensors(graph, neighbour_counts(graph))
-        self.results = {BEC: with_sum_rule(raw, float(graph.globals["charge"][0]))}
+        self._warn(self.model.remarks(self.atoms, graph, self.allow_unseen))
+        moments = self._moments(graph, neighbour_counts(graph))
+        found = Prediction.of(moments, float(graph.globals["charge"][0]))
+        self._warn(self.model.doubts(self.atoms, found))
+        self.results = {BEC: found.tensors}
 
-    def _tensors(
-        self, graph: jraph.GraphsTuple, counts: Int[np.ndarray, " atoms"]
-    ) -> Float[np.ndarray, "atoms 3 3"]:
-        """The network, before the sum rule."""
-        network, params = self.model.model, self.model.params
+    def _moments(self, graph: jraph.GraphsTuple, counts: Int[np.ndarray, " atoms"]) -> Moments:
+        """Mean and spread of the networks, before the sum rule."""
         if len(counts) > LARGE:
-            return tensors_layer_by_layer(network, params, graph)
+            return self.model.layer_by_layer(graph)
         batch = collate([Sample(graph, None)], self._room(counts), self.model.dtype)
-        return np.asarray(apply(network, params, batch.graph), np.float64)[: len(counts)]
+        return mean_and_spread(self.model.raw(batch.graph)[:, : len(counts)])
+
+    def _warn(self, remarks: Sequence[UserWarning]) -> None:
+        """That a trajectory is outside the training data is said once for each way in which it is."""
+        for remark in remarks:
+            if type(remark) not in self._warned:
+                warnings.warn(remark, stacklevel=3)
+            if isinstance(remark, DomainWarning):
+                self._warned.add(type(remark))
 
     def _room(self, counts: Int[np.ndarray, " atoms"]) -> Budget:
         """The batch shape of the calculation before, or a larger one where that is too small."""

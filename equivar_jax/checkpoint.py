@@ -13,9 +13,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from equivar_jax.calibration import Calibration
 from equivar_jax.config import Config
+from equivar_jax.domain import Domain
 from equivar_jax.errors import InputError
 from equivar_jax.settings import from_dict
+from equivar_jax.weights import NAME, shipped
 
 ARCHITECTURE = "Equivar"
 FORMAT = 1
@@ -39,6 +42,12 @@ class Metadata:
     """Of these weights, in e; None before the first validation."""
     best_validation_mae: float | None = None
     """The lowest so far in this run, in e."""
+    members: int = 1
+    """Networks; of more than one, every weight has a leading axis of this length."""
+    calibration: Calibration | None = None
+    """Of the uncertainty of a committee."""
+    domain: Domain | None = None
+    """What was trained on, for warnings; None: not known."""
 
     def to_json(self) -> dict[str, Any]:
         """As nested dictionaries, with the architecture and format they belong to."""
@@ -60,6 +69,9 @@ class Metadata:
             )
         values["config"] = from_dict(Config, values["config"], f"{where}: config")
         values["elements"] = tuple(values["elements"])
+        for name, kind in (("calibration", Calibration), ("domain", Domain)):
+            if values.get(name) is not None:
+                values[name] = from_dict(kind, values[name], f"{where}: {name}")
         return cls(**values)
 
 
@@ -95,7 +107,7 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
     """Arrays (nested dictionaries and lists of NumPy arrays) and metadata of a run or a checkpoint folder.
 
     Args:
-        location: A run directory, or the folder of one checkpoint in it.
+        location: A run directory, the folder of one checkpoint in it, or "shipped".
         which: Which of a run's two checkpoints.
 
     Raises:
@@ -121,6 +133,8 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
 
 def _find_checkpoint(location: Path, which: Which) -> Path:
     """The numbered folder of the newest complete checkpoint."""
+    if str(location) == NAME:
+        location = shipped()
     if not location.exists():
         raise InputError(f"{location}: no such run directory or checkpoint; give a folder of training")
     for candidate in (location / "checkpoints" / which, location):

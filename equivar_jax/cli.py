@@ -65,6 +65,25 @@ def override(
     return changed
 
 
+def data_words(path: str | None, settings: Sequence[str]) -> list[str]:
+    """The words of settings, `--data PATH` among them as what it is short for.
+
+    Raises:
+        InputError: both forms are given.
+    """
+    if path is None:
+        return list(settings)
+    if "data.path" in settings_named(settings):
+        raise InputError(f"--data {path} is short for --data.path; give one of them")
+    return [*settings, f"--data.path={path}"]
+
+
+def settings_named(arguments: Sequence[str]) -> set[str]:
+    """The settings that words of the command line are about, such as "model.channels"."""
+    names = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
+    return names & setting_types(Config).keys()
+
+
 def _explain(arguments: Sequence[str], complaint: str, others: Sequence[str]) -> str:
     """One line for what the command-line parser objected to."""
     settings = setting_types(Config)

@@ -18,17 +18,18 @@ from pathlib import Path
 from ase.data import chemical_symbols
 
 from equivar_jax.checkpoint import read_checkpoint
-from equivar_jax.cli import OptionParser, override
+from equivar_jax.cli import OptionParser, data_words, override, settings_named
 from equivar_jax.config import Config, check_config, load_config
 from equivar_jax.data import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.evaluate import evaluate_model
 from equivar_jax.fold_report import CrossValidation, plot_cross_validation, read_report
+from equivar_jax.loading import load
 from equivar_jax.loop import last_checkpoint, start_run, train
-from equivar_jax.predict import load
 from equivar_jax.run_directory import drop_records_after, new_run_directory, write_json
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.settings import from_dict, to_dict
+from equivar_jax.starting_point import with_network_of_start
 from equivar_jax.train import announce, report
 
 DEFAULT_FOLDS = 5
@@ -154,12 +155,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folds", type=int)
     parser.add_argument("--run-dir")
     parser.add_argument("--resume")
+    parser.add_argument("--data")
     description = (
-        "--config FILE_OR_NAME --folds N | --resume FOLDER, --run-dir FOLDER, and any setting below."
+        "--config FILE_OR_NAME --folds N | --resume FOLDER, --run-dir FOLDER, --data FILE (short for "
+        "--data.path FILE), and any setting below."
     )
     with exit_on_input_error():
         options, settings = parser.parse_known_args(arguments)
         enable_compilation_cache()
+        settings = data_words(options.data, settings)
         if options.resume is not None:
             if settings or options.config or options.run_dir or options.folds is not None:
                 raise InputError(
@@ -169,8 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = _stored_config(folder)
         else:
             config = load_config(options.config or "bm2.py")
-            others = ("config", "folds", "run-dir", "resume")
+            others = ("config", "folds", "run-dir", "resume", "data")
             config = override(config, settings, parser.prog, description, others)
+            config = with_network_of_start(config, settings_named(settings))
             folds = config.data.folds or DEFAULT_FOLDS if options.folds is None else options.folds
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
             _check_folds(config)

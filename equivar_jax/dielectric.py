@@ -20,7 +20,7 @@ from equivar_jax.graph import build_graph
 from equivar_jax.kernels import needs_slots
 from equivar_jax.model import Equivar
 from equivar_jax.packing import Budget, GraphSizes, pack, plan_budgets
-from equivar_jax.predict import Predictor
+from equivar_jax.predictor import Predictor
 from equivar_jax.structures import source
 
 STRUCTURES_AT_ONCE = 32
@@ -68,7 +68,7 @@ def dielectric_tensors(
                 f"{source(atoms)}: a dielectric tensor needs a crystal, periodic in three directions; "
                 "set its cell and pbc"
             )
-    dtype = jax.tree.leaves(predictor.params)[0].dtype.type
+    dtype = predictor.dtype
     samples = [Sample(build_graph(atoms, config.cutoff), None) for atoms in structures]
     sizes = GraphSizes.of(sample.graph for sample in samples)
     dense = needs_slots(config.kernel, config.channels, dtype)
@@ -76,13 +76,20 @@ def dielectric_tensors(
     found = np.zeros((len(samples), 3, 3))
     for bucket, members in pack(sizes, budgets, range(len(samples))):
         graph = collate([samples[k] for k in members], budgets[bucket], dtype).graph
-        found[members] = np.asarray(_apply(predictor.model, predictor.params, graph))[: len(members)]
+        found[members] = np.asarray(_apply(predictor.model, predictor.weights, graph, predictor.members))[
+            : len(members)
+        ]
     return found
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(model: Equivar, params: dict, graph):
-    return model.apply(params, graph, method="with_dielectric")[1]
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply(model: Equivar, weights: dict, graph, members: int):
+    """Of a committee the mean; its eigenvalues are not below 1 either."""
+
+    def one(params):
+        return model.apply(params, graph, method="with_dielectric")[1]
+
+    return one(weights) if members == 1 else jax.vmap(one)(weights).mean(axis=0)
 
 
 def _with_few_shapes(budget: Budget) -> Budget:

@@ -10,17 +10,21 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from equivar_jax.calibration import BY_SYMMETRY, Residuals, covered
 from equivar_jax.cli import OptionParser
 from equivar_jax.config import DataConfig, FirstIndex
 from equivar_jax.data import load_dataset, load_structures
 from equivar_jax.dielectric import dielectric_tensors
 from equivar_jax.dielectric_errors import DielectricSummary, dielectric_errors
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
+from equivar_jax.loading import load
+from equivar_jax.members import Prediction
 from equivar_jax.metrics import Metrics, Report, charge_drift
 from equivar_jax.plots import plot_parity
-from equivar_jax.predict import Predictor, load
+from equivar_jax.predictor import Predictor
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import born_effective_charges, epsilon_inf, source
+from equivar_jax.weights import NAME
 
 
 def evaluate_model(
@@ -47,7 +51,7 @@ def evaluate_model(
     """
     if not structures:
         raise InputError("no structures to evaluate; give some with Born effective charges")
-    labels = [_label(atoms) for atoms in structures]
+    labels = [label_of(atoms) for atoms in structures]
     found = predictor.predictions(structures, allow_unseen=allow_unseen, progress=progress)
     numbers = np.concatenate([atoms.numbers for atoms in structures])
     predicted = np.concatenate([prediction.tensors for prediction in found])
@@ -59,7 +63,12 @@ def evaluate_model(
     metrics.update_drift(charge_drift(np.concatenate([p.raw for p in found]), sizes, charges), sizes)
     if parity_plot is not None:
         plot_parity(numbers, predicted, reference, parity_plot, title)
-    return dataclasses.replace(metrics.report(), dielectric=_dielectric_summary(predictor, structures))
+    calibration = predictor.metadata.calibration
+    return dataclasses.replace(
+        metrics.report(),
+        dielectric=_dielectric_summary(predictor, structures),
+        uncertainty=None if calibration is None else covered(residuals_of(found, labels), calibration),
+    )
 
 
 def _dielectric_summary(predictor: Predictor, structures: Sequence[Atoms]) -> DielectricSummary | None:
@@ -83,8 +92,24 @@ def _epsilon_if_usable(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
         return None
 
 
-def _label(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
-    """The Born effective charges that a structure must have."""
+def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray, "_atoms 3 3"]]) -> Residuals:
+    """From what a committee predicts for structures, and their labels."""
+    tensors = np.concatenate([prediction.tensors for prediction in found])
+    spread = np.concatenate([prediction.spread for prediction in found if prediction.spread is not None])
+    return Residuals(
+        errors=tensors - np.concatenate(labels),
+        spread=spread,
+        counted=(spread > BY_SYMMETRY) | (np.abs(tensors) > BY_SYMMETRY),
+        structure=np.repeat(np.arange(len(found)), [len(prediction.tensors) for prediction in found]),
+    )
+
+
+def label_of(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """The Born effective charges that a structure must have.
+
+    Raises:
+        InputError: it has none.
+    """
     tensors = born_effective_charges(atoms)
     if tensors is None:
         raise InputError(f"{source(atoms)}: no Born effective charges to compare with; remove it")
@@ -94,7 +119,9 @@ def _label(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; write JSON and the parity plot."""
     parser = OptionParser(prog="python -m equivar_jax.evaluate", description=__doc__)
-    parser.add_argument("--checkpoint", required=True, help="run directory of the trained model")
+    parser.add_argument(
+        "--checkpoint", help="run directory of the trained model; default: the weights of the package"
+    )
     parser.add_argument("--data", help="file with Born effective charges; default: the run's validation part")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
     parser.add_argument(
@@ -109,6 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         options = parser.parse_args(arguments)
         enable_compilation_cache()
+        is_shipped = options.checkpoint in (None, NAME)
+        if is_shipped and not options.data:
+            raise InputError("the weights of the package bring no data; give --data FILE with labels")
         predictor = load(options.checkpoint)
         if options.data:
             structures = load_structures(
@@ -116,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         else:
             structures = load_dataset(predictor.metadata.config).validation.structures
-        folder = Path(options.output or Path(options.checkpoint) / "evaluation")
+        folder = Path(options.output or Path("" if is_shipped else options.checkpoint) / "evaluation")
         with input_error_unless_writable(folder, "--output"):
             folder.mkdir(parents=True, exist_ok=True)
         report = evaluate_model(
@@ -128,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             progress=True,
         )
         print(report.table())
-        written = {"checkpoint": options.checkpoint, "data": options.data, **report.to_dict()}
+        written = {"checkpoint": options.checkpoint or NAME, "data": options.data, **report.to_dict()}
         with input_error_unless_writable(folder, "--output"):
             (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
         print(f"written: {folder / 'evaluation.json'}, {folder / 'parity.png'}")

@@ -17,7 +17,7 @@ from flax import serialization
 from tqdm import tqdm
 
 from equivar_jax.batch import Batch, collate, prefetch
-from equivar_jax.checkpoint import CheckpointWriter, Metadata, check_parameters, read_checkpoint
+from equivar_jax.checkpoint import CheckpointWriter, Metadata, read_checkpoint
 from equivar_jax.config import Config
 from equivar_jax.data import Dataset, load_dataset
 from equivar_jax.dielectric_errors import DielectricErrors, DielectricSummary
@@ -26,6 +26,13 @@ from equivar_jax.kernels import needs_slots
 from equivar_jax.packing import Budget, epoch_batches, pack, plan_budgets
 from equivar_jax.run_directory import append_record, describe_run, drop_records_after
 from equivar_jax.runtime import Interruption
+from equivar_jax.starting_point import (
+    first_progress,
+    first_weights,
+    last_state,
+    read_starting_point,
+    with_network_of,
+)
 from equivar_jax.steps import (
     ErrorSums,
     Steps,
@@ -34,6 +41,7 @@ from equivar_jax.steps import (
     learning_rate_schedule,
     make_optimizer,
     make_steps,
+    weight_shapes,
 )
 
 
@@ -51,8 +59,10 @@ class Run:
     state: TrainState
     progress: Metadata
     """Epochs and batches done, and the best validation so far; saved with the state."""
-    best_params: dict | None = None
-    """Weights of the best validation, if they are not on disk yet."""
+    kept: tuple[dict, Metadata] | None = None
+    """Weights for the best checkpoint and what they mean, if they are not on disk yet."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know of where it started."""
 
     @functools.cached_property
     def batches_per_epoch(self) -> int:
@@ -72,17 +82,23 @@ class Run:
 def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
     """Load data, plan shapes, make or restore the state.
 
+    With `train.start_from` the network becomes that of the weights (see `starting_point.with_network_of`).
+
     Raises:
-        InputError: unusable data or checkpoint.
+        InputError: unusable data or checkpoint, or a setting that contradicts it.
     """
     saved, progress = read_checkpoint(last_checkpoint(folder), "last") if resume else (None, None)
     if progress is not None and progress.epoch >= config.train.epochs:
         raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
+    start = None if resume else read_starting_point(config.train)
+    if start is not None:
+        config = with_network_of(config, start.network, start.location)
+    elif progress is not None and config.train.start_from is not None:
+        config = with_network_of(config, progress.config.model, str(folder))
     dataset = load_dataset(config)
-    statistics = dataset.statistics
     if config.model.mean_neighbours is None:
-        measured = dataclasses.replace(config.model, mean_neighbours=statistics["mean_neighbours"] or 1.0)
-        config = dataclasses.replace(config, model=measured)
+        mean = dataset.statistics["mean_neighbours"] or 1.0
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, mean_neighbours=mean))
 
     training_sizes, validation_sizes = dataset.training.sizes, dataset.validation.sizes
     dense = needs_slots(config.model.kernel, config.model.channels)
@@ -96,24 +112,22 @@ def start_run(config: Config, folder: Path, resume: bool = False) -> Run:
     optimizer = make_optimizer(config.train, schedule)
     bucket, members = batches[0]
     typical = collate([dataset.training[k] for k in members], budgets[bucket])
-    state = initial_state(config.model, config.train, optimizer, typical)
     if saved is None or progress is None:
-        progress = Metadata(config, dataset.elements, statistics)
+        state = initial_state(first_weights(config, dataset, typical, start), config.train, optimizer)
+        progress = first_progress(config, dataset, start)
     else:
-        check_parameters(saved["params"], state.params, str(folder))
-        if (progress.elements, progress.statistics) != (dataset.elements, statistics):
-            raise InputError(f"{folder}: was trained on other data or another split; start a new run")
-        if (saved["ema"] is None) != (state.ema is None):
-            raise InputError(
-                f"{folder}: a run begins and ends with --train.ema_decay or without; start a new run"
-            )
-        state = serialization.from_state_dict(state, jax.tree.map(jnp.asarray, saved))
+        shapes = weight_shapes(config.model, typical)
+        state = initial_state(optax.tree.zeros_like(shapes), config.train, optimizer)
+        state = last_state(state, saved, progress, config, dataset, folder)
         progress = dataclasses.replace(progress, config=config)
     describe_run(folder, config, dataset)
     if resume:
         drop_records_after(folder, progress.epoch)
     steps = make_steps(config.model, config.train, optimizer)
-    return Run(folder, config, dataset, budgets, validation, steps, schedule, state, progress)
+    remarks = () if start is None else start.remarks(dataset, config)
+    return Run(
+        folder, config, dataset, budgets, validation, steps, schedule, state, progress, remarks=remarks
+    )
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -180,8 +194,6 @@ def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any]
     mae = validate(run)
     _require_finite(run, "validation MAE", mae)
     improved = run.progress.best_validation_mae is None or mae < run.progress.best_validation_mae
-    if improved:
-        run.best_params = jax.tree.map(jnp.copy, run.state.evaluated)
     run.state = dataclasses.replace(run.state, sums=ErrorSums.zero())
     run.progress = dataclasses.replace(
         run.progress,
@@ -190,6 +202,8 @@ def run_epoch(run: Run, bar: tqdm, interruption: Interruption) -> dict[str, Any]
         validation_mae=mae,
         best_validation_mae=mae if improved else run.progress.best_validation_mae,
     )
+    if improved or run.config.train.keep == "last":
+        run.kept = jax.tree.map(jnp.copy, run.state.evaluated), run.progress
     rate = float(run.schedule((epoch + 1) * run.batches_per_epoch))
     dielectric = {}
     if run.config.model.dielectric:
@@ -210,15 +224,18 @@ def _require_finite(run: Run, what: str, value: float) -> None:
     """Stop a run that has diverged."""
     if math.isfinite(value):
         return
-    best = run.progress.best_validation_mae
-    kept = (
-        "there are no good weights to keep"
-        if best is None
-        else f"the best weights, MAE {best:.4f} e, are saved"
-    )
+    kept = "there are no good weights to keep"
+    if (mae := kept_validation_mae(run)) is not None:
+        kept = f"the {run.config.train.keep} weights, MAE {mae:.4f} e, are saved"
     where = f"{run.folder}: the {what} of epoch {run.progress.epoch + 1}"
     rate = run.config.train.learning_rate
     raise InputError(f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}")
+
+
+def kept_validation_mae(run: Run) -> float | None:
+    """Validation MAE in e of the weights that the best checkpoint holds or will hold."""
+    progress = run.progress
+    return progress.best_validation_mae if run.config.train.keep == "best" else progress.validation_mae
 
 
 def validate(run: Run) -> float:
@@ -238,13 +255,13 @@ def validate_dielectric(run: Run) -> DielectricSummary:
 
 
 def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
-    """Write the state, and the best weights if they are new; never weights that are not finite."""
+    """Write the state, and the weights to keep if they are new; never weights that are not finite."""
     finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(run.state.params))
-    if finite and run.best_params is None and run.progress.best_validation_mae is None:
-        run.best_params = run.state.evaluated  # interrupted before the first validation: better than nothing
-    if run.best_params is not None:
-        metadata = dataclasses.replace(run.progress, validation_mae=run.progress.best_validation_mae)
-        best.save({"params": run.best_params}, metadata)
-        run.best_params = None
+    if finite and run.kept is None and run.progress.best_validation_mae is None:
+        run.kept = run.state.evaluated, run.progress  # interrupted before the first validation
+    if run.kept is not None:
+        params, metadata = run.kept
+        best.save({"params": params}, metadata)
+        run.kept = None
     if finite:
         last.save(serialization.to_state_dict(run.state), run.progress)

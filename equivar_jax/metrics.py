@@ -13,6 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 
+from equivar_jax.calibration import CoverageSummary
 from equivar_jax.dielectric_errors import DielectricSummary
 from equivar_jax.errors import InputError
 
@@ -79,6 +80,8 @@ class Report:
     drift: DriftSummary | None
     dielectric: DielectricSummary | None = None
     """Of a network with that readout, where structures have such a label."""
+    uncertainty: CoverageSummary | None = None
+    """Of a calibrated committee."""
 
     def to_dict(self) -> dict[str, object]:
         """Nested dictionaries of numbers, ready for JSON; numbers that are not finite become None."""
@@ -104,6 +107,8 @@ class Report:
             )
         if self.dielectric is not None:
             text.append(str(self.dielectric))
+        if self.uncertainty is not None:
+            text.append(str(self.uncertainty))
         return "\n".join(text)
 
 

@@ -1,9 +1,11 @@
 """Batches for prediction: few shapes for structures of any size, since each shape is compiled once."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from ase import Atoms
 from jaxtyping import Float, Int
 
 from equivar_jax.batch import Sample
@@ -12,6 +14,8 @@ from equivar_jax.packing import Budget, GraphSizes, pack
 
 BATCH_NODES = 1024
 """Structures are joined up to about this many atoms; a larger one makes a batch of its own."""
+WINDOW_ATOMS = 16 * BATCH_NODES
+"""Structures whose graphs are built together."""
 LARGE = 2 * NODES_AT_ONCE
 """Atoms above which a structure is predicted layer by layer, with bounded memory."""
 _WORTH_A_SHAPE = 4  # batches
@@ -49,6 +53,14 @@ def prediction_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple
             largest_first = np.argsort(-chosen.atoms, kind="stable").tolist()
             for _, batch in pack(chosen, [budget], largest_first):
                 yield members[batch].tolist(), budget
+
+
+def windows(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
+    """Runs of structures that make several batches each."""
+    ends = np.cumsum([len(atoms) for atoms in structures]) // WINDOW_ATOMS
+    starts = np.flatnonzero(np.diff(ends, prepend=-1)).tolist()
+    for start, stop in itertools.pairwise([*starts, len(structures)]):
+        yield structures[start:stop]
 
 
 def _joined(

@@ -25,7 +25,7 @@ _README = """\
 | `split.json` | which structures were trained on and which validated on; `--data.split_path` takes it back |
 | `set_aside.csv` | structures that hygiene refused (and those it only points at), each with the reason |
 | `metrics.jsonl` | one line an epoch: losses and validation errors in e, learning rate, ms per atom |
-| `checkpoints/best` | the weights with the lowest validation MAE, with config, elements and statistics |
+| `checkpoints/best` | the weights {kept}, with config, elements and statistics |
 | `checkpoints/last` | the complete state, from which the run can be resumed |
 | `history.png` | training loss and validation MAE against epoch |
 | `parity.png`, `validation.json` | the best weights on the validation part, after the acoustic sum rule |
@@ -69,7 +69,8 @@ def describe_run(folder: Path, config: Config, dataset: Dataset) -> None:
 
 
 def _write_description(folder: Path, config: Config, dataset: Dataset) -> None:
-    (folder / "README.md").write_text(_README.format(run=folder))
+    kept = "with the lowest validation MAE" if config.train.keep == "best" else "of the last epoch"
+    (folder / "README.md").write_text(_README.format(run=folder, kept=kept))
     write_json(folder / "config.json", to_dict(config))
     parts = {"training": dataset.training.structures, "validation": dataset.validation.structures}
     write_json(folder / "split.json", {name: _names(part) for name, part in parts.items()})

@@ -11,11 +11,13 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from equivar_jax.batch import Batch
-from equivar_jax.config import ModelConfig, TrainConfig
+from equivar_jax.config import Freeze, ModelConfig, TrainConfig
 from equivar_jax.dielectric_errors import DielectricErrors, dielectric_errors
-from equivar_jax.initial_weights import unit_variance
 from equivar_jax.model import Equivar
 from equivar_jax.tensor import apply_sum_rule
+
+_KNOW_ELEMENTS = {"embedding", "lin0_weight", "lin0_bias", "species_basis", "self_factors"}
+_READOUT = ("lin1_", "element_", "dielectric_")
 
 
 @struct.dataclass
@@ -88,21 +90,62 @@ def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax
     return optax.join_schedules([optax.linear_schedule(start / warmup, start, warmup), main], [warmup])
 
 
+def loss_of(predicted: Float[Array, "nodes 3 3"], batch: Batch, config: TrainConfig) -> Float[Array, ""]:
+    """What is minimised, in e: the mean over components of real atoms of |error|, or of its Huber function.
+
+    That one is `error² / (2 delta)` for errors below delta, and `|error| - delta / 2` for others.
+    """
+    if config.loss == "huber":
+        found = optax.losses.huber_loss(predicted, batch.tensors, delta=config.huber_delta)
+        found = jnp.where(batch.node_mask[:, None, None], found, 0.0) / config.huber_delta
+        return found.sum() / (9.0 * batch.node_mask.sum())
+    errors = absolute_errors(predicted, batch)
+    return errors.absolute / errors.count
+
+
+def is_frozen(path: jax.tree_util.KeyPath, freeze: Freeze) -> bool:
+    """Whether a weight stays as it is, by its place in the tree of parameters."""
+    names = [str(getattr(key, "key", key)) for key in path if getattr(key, "key", None) != "params"]
+    if freeze == "interactions":
+        return not names[0].startswith(_READOUT)
+    return freeze == "elements" and not _KNOW_ELEMENTS.isdisjoint(names)
+
+
+def count_trained(params: dict, freeze: Freeze) -> int:
+    """Number of weights that are not frozen."""
+    leaves = jax.tree.leaves_with_path(params)
+    return sum(leaf.size for path, leaf in leaves if not is_frozen(path, freeze))
+
+
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """AdamW, after clipping of the global gradient norm if asked for."""
+    """AdamW, after clipping of the global gradient norm if asked for; nothing for what is frozen."""
     clip = (
         optax.identity() if config.gradient_clip is None else optax.clip_by_global_norm(config.gradient_clip)
     )
-    return optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+    optimizer = optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+    if config.freeze == "nothing":
+        return optimizer
+    return optax.multi_transform(
+        {"trained": optimizer, "frozen": optax.set_to_zero()},
+        lambda params: jax.tree.map_with_path(
+            lambda path, _: "frozen" if is_frozen(path, config.freeze) else "trained", params
+        ),
+    )
 
 
-def initial_state(
-    model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation, batch: Batch
-) -> TrainState:
-    """Fresh weights from `train.seed`, scaled to unit variance on a batch of typical structures."""
-    network = Equivar(model)
-    params = jax.jit(network.init)(jax.random.key(train.seed), batch.graph)
-    params = unit_variance(network, {"params": params["params"]}, batch.graph)
+def drawn_weights(model: ModelConfig, seed: int, batch: Batch) -> dict:
+    """Weights as the network draws them."""
+    params = jax.jit(Equivar(model).init)(jax.random.key(seed), batch.graph)
+    return {"params": params["params"]}
+
+
+def weight_shapes(model: ModelConfig, batch: Batch) -> dict:
+    """Their shapes and types only."""
+    return {"params": jax.eval_shape(Equivar(model).init, jax.random.key(0), batch.graph)["params"]}
+
+
+def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
     ema = None if train.ema_decay is None else jax.tree.map(jnp.copy, params)
     return TrainState(params, ema, optimizer.init(params), ErrorSums.zero())
 
@@ -119,6 +162,11 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
         compiles["train"] += 1  # runs while tracing, that is once per compilation
 
         def loss_fn(params):
+            # Nothing is differentiated for the sake of weights that stay.
+            params = jax.tree.map_with_path(
+                lambda path, leaf: jax.lax.stop_gradient(leaf) if is_frozen(path, train.freeze) else leaf,
+                params,
+            )
             if model.dielectric:
                 predicted, dielectric = network.apply(params, batch.graph, method="with_dielectric")
                 second = dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
@@ -126,8 +174,7 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
                 predicted, second = network.apply(params, batch.graph), None
             if train.sum_rule_in_loss:
                 predicted = apply_sum_rule(predicted, batch.graph.n_node, batch.graph.globals["charge"])
-            errors = absolute_errors(predicted, batch)
-            loss = errors.absolute / errors.count
+            errors, loss = absolute_errors(predicted, batch), loss_of(predicted, batch, train)
             return loss if second is None else loss + train.dielectric_weight * second.loss, errors
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
@@ -135,7 +182,8 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if train.ema_decay is not None:
-            ema = optax.incremental_update(params, ema, 1.0 - train.ema_decay)
+            share = 1.0 - train.ema_decay  # in this form the average of what stays is exactly that
+            ema = jax.tree.map(lambda average, new: average + share * (new - average), ema, params)
         return TrainState(params, ema, optimizer_state, state.sums + errors)
 
     def validate_step(params: dict, sums: ErrorSums, batch: Batch) -> ErrorSums:

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 
 BEC = "born_effective_charges"
+BEC_STD = "born_effective_charges_std"
+"""Column of the standard deviations of a prediction, float64 of shape (N, 9), in e."""
 EPSILON = "epsilon_inf"
 """Key of `atoms.info` for the electronic (ion-clamped) dielectric tensor, float64 of shape (3, 3)."""
 SOURCE = "source"

@@ -17,13 +17,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+from ase import Atoms
 from tqdm import tqdm
 
+from equivar_jax.calibration import Calibration
 from equivar_jax.errors import InputError
 from equivar_jax.io.appending import AppendingOutput, TextOutput, csv_row, open_output
-from equivar_jax.predict import Prediction, Predictor
+from equivar_jax.predictor import Prediction, Predictor
 from equivar_jax.runtime import Interruption
-from equivar_jax.structures import with_born_effective_charges
+from equivar_jax.structures import BEC_STD, with_born_effective_charges
 from equivar_jax.sweep_inputs import Window, expected_structures, windows_of
 from equivar_jax.sweep_journal import Journal, Progress, identity_of
 
@@ -31,6 +33,9 @@ SKIPPED_COLUMNS = ("file", "frame", "reason")
 _REMARKS = {
     "IsolatedAtomWarning": "isolated atoms",
     "UnseenElementWarning": "elements the model has never seen",
+    "RareElementWarning": "elements the model has hardly seen",
+    "CloseAtomsWarning": "atoms closer than in the training data",
+    "UncertainWarning": "atoms less certain than 99 % of the validation data",
 }
 
 
@@ -40,6 +45,7 @@ def sweep(
     output: Path,
     *,
     allow_unseen: bool = False,
+    uncertainty: bool = False,
     restart: bool = False,
 ) -> signal.Signals | None:
     """Predict the tensors of every structure of many files, and write them in the order of the input.
@@ -52,6 +58,7 @@ def sweep(
         files: See `input_files`.
         output: A name that `check_output` accepts; an older file is replaced when the new one is complete.
         allow_unseen: Predict for elements that the training data did not have, too.
+        uncertainty: Write standard deviations, too, as `check_output` allows.
         restart: Drop what an unfinished sweep has left.
 
     Returns:
@@ -59,14 +66,15 @@ def sweep(
 
     Raises:
         InputError: nothing could be predicted; the output cannot be written, is in use, or belongs to an
-            unfinished sweep of other inputs.
+            unfinished sweep of other inputs; there is no calibrated committee for the uncertainty.
     """
+    calibration = predictor.calibration if uncertainty else None
     partial, journal_path = (output.with_name(f"{output.name}.{end}") for end in ("part", "progress"))
     skipped_path = output.with_name(f"{output.name}.skipped.csv")
-    identity = identity_of(predictor, files, allow_unseen)
+    identity = identity_of(predictor, files, allow_unseen, uncertainty)
     with Journal(journal_path, identity, restart or not partial.is_file()) as journal:
         try:
-            writer = _Writer(output, partial, skipped_path, journal)
+            writer = _Writer(output, partial, skipped_path, journal, calibration)
             stopped = _in_windows(predictor, files, writer, allow_unseen)
             if stopped is not None:
                 return stopped
@@ -107,6 +115,9 @@ def _in_windows(
             advance = _shown_on(bar, window)
             predictions = predictor.predictions_of(window.samples, progress=True, advance=advance)
             bar.update(end - bar.n)
+            doubts = _doubts(predictor, window, predictions)
+            writer.warn(doubts)
+            window.remarks += doubts
             if written is not None:
                 written.result()
             written = writing.submit(writer.write, window, predictions)
@@ -124,6 +135,13 @@ def _in_windows(
     return interruption.signal
 
 
+def _doubts(predictor: Predictor, window: Window, predictions: Sequence[Prediction]) -> list[UserWarning]:
+    """What there is to warn of once a window is computed."""
+    good = [found[0] for found in window.found if not isinstance(found, InputError)]
+    pairs = zip(good, predictions, strict=True)
+    return [doubt for atoms, prediction in pairs for doubt in predictor.doubts(atoms, prediction)]
+
+
 def _shown_on(bar: tqdm, window: Window) -> Callable[[int], None]:
     """Makes structures on the bar of atoms done: the largest are computed first, which would mislead."""
     begin, done, atoms = bar.n, 0, sum(len(sample.graph.nodes["species"]) for sample in window.samples)
@@ -139,9 +157,11 @@ def _shown_on(bar: tqdm, window: Window) -> Callable[[int], None]:
 class _Writer:
     """Writes windows, the list of what was skipped, and the journal, in this order."""
 
-    def __init__(self, output: Path, partial: Path, skipped: Path, journal: Journal):
+    def __init__(
+        self, output: Path, partial: Path, skipped: Path, journal: Journal, calibration: Calibration | None
+    ):
         self.output, self.partial, self.journal = output, partial, journal
-        self._skipped_path = skipped
+        self._skipped_path, self._calibration = skipped, calibration
         self._outputs: tuple[AppendingOutput, TextOutput] | None = None
         self._warned: set[type[UserWarning]] = set()
 
@@ -166,7 +186,7 @@ class _Writer:
                 try:
                     if isinstance(found, InputError):
                         raise found
-                    output.add(with_born_effective_charges(found[0], next(remaining).tensors))
+                    output.add(self._labelled(found[0], next(remaining)))
                     structures, atoms = structures + 1, atoms + len(found[0])
                 except InputError as error:
                     reasons.append(str(error))
@@ -189,6 +209,13 @@ class _Writer:
                 "same command again to go on"
             ) from None
 
+    def _labelled(self, atoms: Atoms, prediction: Prediction) -> Atoms:
+        """A structure with what was predicted."""
+        labelled = with_born_effective_charges(atoms, prediction.tensors)
+        if self._calibration is not None and prediction.spread is not None:
+            labelled.arrays[BEC_STD] = self._calibration.sigma(prediction.spread).reshape(-1, 9)
+        return labelled
+
     def close(self) -> None:
         """Release the files."""
         for output in self._outputs or ():
@@ -199,7 +226,13 @@ class _Writer:
         if self._outputs is None:
             done = self.journal.progress
             self._outputs = (
-                open_output(self.output, self.partial, done.output_mark, done.structures),
+                open_output(
+                    self.output,
+                    self.partial,
+                    done.output_mark,
+                    done.structures,
+                    uncertainty=self._calibration is not None,
+                ),
                 TextOutput(
                     self._skipped_path,
                     self._skipped_path,

@@ -16,7 +16,7 @@ from equivar_jax.io import scan_structures, structure_files
 from equivar_jax.io.equivar_training import UnknownIndexOrderError
 from equivar_jax.io.files import format_suffix, open_text
 from equivar_jax.io.folders import means_several
-from equivar_jax.predict import Predictor
+from equivar_jax.predictor import Predictor
 
 WINDOW_STRUCTURES = 1024
 WINDOW_ATOMS = 1 << 14

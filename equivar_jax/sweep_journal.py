@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from equivar_jax.errors import InputError
-from equivar_jax.predict import Predictor
+from equivar_jax.predictor import Predictor
 
 VERSION = "1"
 """Of the journal, windows and batches: raise it when an unfinished sweep cannot go on with a new form."""
@@ -135,13 +135,15 @@ class Journal:
         os.fsync(self._handle.fileno())
 
 
-def identity_of(predictor: Predictor, files: Sequence[Path], allow_unseen: bool) -> dict[str, str]:
+def identity_of(
+    predictor: Predictor, files: Sequence[Path], allow_unseen: bool, uncertainty: bool
+) -> dict[str, str]:
     """What decides the output of a sweep: its files by name, size and time of change; weights; options."""
     return {
         "version": VERSION,
         "inputs": _inputs_key(files),
         "model": _model_key(predictor),
-        "options": f"allow_unseen={allow_unseen}",
+        "options": f"allow_unseen={allow_unseen}" + uncertainty * ", uncertainty",
     }
 
 
@@ -162,6 +164,6 @@ def _model_key(predictor: Predictor) -> str:
     """A digest of weights and settings."""
     meaning = predictor.metadata
     digest = hashlib.sha256(repr((meaning.config.model, meaning.elements)).encode())
-    for path, leaf in jax.tree.leaves_with_path(predictor.params):
+    for path, leaf in jax.tree.leaves_with_path(predictor.weights):
         digest.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
     return digest.hexdigest()

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from equivar_jax.cli import OptionParser, override
+from equivar_jax.cli import OptionParser, data_words, override, settings_named
 from equivar_jax.config import Config, TrainConfig
 from equivar_jax.errors import InputError
 from equivar_jax.settings import setting_types
@@ -105,6 +105,20 @@ def test_help_lists_every_setting(capsys):
     text = capsys.readouterr().out
     assert "What it does." in text
     assert all(f"--{name}" in text for name in setting_types(Config))
+
+
+def test_data_is_short_for_its_path():
+    words = ("--train.epochs", "3")
+    assert data_words(None, words) == [*words]
+    assert changed(*data_words("-my file.extxyz", words)).data.path == "-my file.extxyz"
+    with pytest.raises(InputError, match=r"--data a is short for --data\.path; give one of them"):
+        data_words("a", ["--data.path=b"])
+
+
+def test_the_settings_that_words_are_about_are_known():
+    words = ("--model.mean-neighbours=3", "--train.seed", "4", "--model.chanels", "3", "model.cutoff")
+    assert settings_named(words) >= {"model.mean_neighbours", "train.seed"}
+    assert "model.chanels" not in settings_named(words)
 
 
 def test_options_that_cannot_be_read_are_an_input_error():

@@ -24,7 +24,7 @@ HEAD = "from equivar_jax.config import *\n"
 
 
 def test_the_shipped_configs_are_there():
-    assert {"bm1.py", "bm2.py", "quickstart.py", "test.py"} <= shipped_configs().keys()
+    assert {"bm1.py", "bm2.py", "finetune.py", "quickstart.py", "test.py"} <= shipped_configs().keys()
 
 
 @pytest.mark.parametrize("name", ["bm2.py", "bm2"])
@@ -77,8 +77,24 @@ def test_every_setting_survives_json():
             hygiene=HygieneConfig(enabled=False),
             demonstration=DemonstrationConfig(1, 2, 3, 4),
         ),
-        ModelConfig(4.5, 16, True, 60, 8, 4, 2, 7.25, "reference", True),
-        TrainConfig(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, True, 8, 3.0, 0.7),
+        ModelConfig(
+            *(4.5, 16, True, 60, 8, 4, 2, 7.25, "reference"),
+            edge_hidden=8,
+            periodic_table=True,
+            node_products=True,
+            gates=True,
+            self_connection=True,
+            element_shift=True,
+            dielectric=True,
+        ),
+        TrainConfig(
+            *(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, True, 8, 3.0, 0.7),
+            loss="huber",
+            huber_delta=0.1,
+            start_from="runs/mine",
+            freeze="elements",
+            keep="last",
+        ),
     )
     for name in ("data", "model", "train"):
         for field in dataclasses.fields(getattr(config, name)):
@@ -124,8 +140,8 @@ def test_a_faulty_config_file_is_one_clear_line(tmp_path, text, found):
 
 
 def test_an_unknown_config_names_the_shipped_ones_and_the_nearest():
-    with pytest.raises(InputError, match=r"bm3\.py: no such config file.*bm1\.py, bm2\.py.*did you mean 'bm"):
-        load_config("bm3.py")
+    with pytest.raises(InputError, match=r"bm9\.py: no such config file.*bm1\.py, bm2\.py.*did you mean 'bm"):
+        load_config("bm9.py")
 
 
 @pytest.mark.parametrize(
@@ -145,6 +161,11 @@ def test_an_unknown_config_names_the_shipped_ones_and_the_nearest():
         ("train.epochs", True, "expected an integer"),
         ("train.learning_rate", -0.1, "not above zero"),
         ("train.gradient_clip", 0.0, "not above zero"),
+        ("train.huber_delta", 0.0, "not above zero"),
+        ("train.loss", "l2", "'l2', expected one of l1, huber"),
+        ("train.freeze", "all", "'all', expected one of nothing, elements, interactions"),
+        ("train.keep", "first", "'first', expected one of best, last"),
+        ("train.start_from", 3, "expected a text or None"),
         ("train.ema_decay", 1.0, "not between 0 and 1"),
         ("train.seed", -1, "give 0 or more"),
         ("train.sum_rule_in_loss", 1, "expected True or False"),

@@ -45,6 +45,45 @@ def test_configs_are_found_by_name_after_a_wheel_install(wheel, tmp_path):
     assert found == [str(tmp_path / "site/equivar_jax/config.py"), "32"]
 
 
+@pytest.mark.skipif(
+    not (ROOT / "equivar_jax/weights/committee").is_dir(), reason="TEMPORARY: the weights are not there yet"
+)
+def test_the_wheel_brings_the_weights_and_stays_small(wheel):
+    here = ROOT / "equivar_jax"
+    files = [path.relative_to(ROOT).as_posix() for path in (here / "weights").rglob("*") if path.is_file()]
+    files = [name for name in files if "__pycache__" not in name]
+    assert len(files) > 5
+    assert set(files) <= set(zipfile.ZipFile(wheel).namelist())
+    assert wheel.stat().st_size < 10e6
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import equivar_jax; p = equivar_jax.predict; import equivar_jax.predict as q",
+        "from equivar_jax.predict import Predictor, load, main; from equivar_jax import predict as p; q = p",
+    ],
+)
+def test_predict_is_a_function_and_a_module_whatever_is_imported_first(code):
+    check = """
+import sys
+from equivar_jax import Predictor, load, predict
+assert predict is p is q is sys.modules["equivar_jax.predict"] and callable(predict)
+assert (predict.Predictor, predict.load) == (Predictor, load) and callable(predict.main)
+try:
+    predict("no atoms")
+except Exception as error:
+    print(type(error).__name__)
+"""
+    found = subprocess.run([sys.executable, "-c", code + check], check=True, capture_output=True, text=True)
+    assert found.stdout.strip()
+
+
+def test_predict_is_a_program():
+    words = [sys.executable, "-W", "error::RuntimeWarning", "-m", "equivar_jax.predict", "--help"]
+    assert "--uncertainty" in subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
 def test_versions_agree():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert equivar_jax.__version__ == version

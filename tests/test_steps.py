@@ -10,13 +10,17 @@ from ase.build import bulk
 from equivar_jax.batch import Sample, collate
 from equivar_jax.config import ModelConfig, TrainConfig
 from equivar_jax.graph import build_graph
+from equivar_jax.initial_weights import unit_variance
 from equivar_jax.model import Equivar, born_effective_charges
 from equivar_jax.packing import Budget
 from equivar_jax.steps import (
     ErrorSums,
     absolute_errors,
+    count_trained,
+    drawn_weights,
     initial_state,
     learning_rate_schedule,
+    loss_of,
     make_optimizer,
     make_steps,
 )
@@ -29,6 +33,11 @@ def batch_of(structures, nodes=24, edges=300, seed=0):
     rng = np.random.default_rng(seed)
     samples = [Sample(build_graph(atoms, 3.0), rng.normal(size=(len(atoms), 3, 3))) for atoms in structures]
     return collate(samples, Budget(nodes, edges, 0, len(samples) + 1))
+
+
+def fresh_state(config, optimizer, batch, model=MODEL):
+    params = unit_variance(Equivar(model), drawn_weights(model, config.seed, batch), batch.graph)
+    return initial_state(params, config, optimizer)
 
 
 @pytest.fixture
@@ -52,7 +61,7 @@ def test_padding_carries_no_weight_in_the_loss(batch):
     narrow = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=3, edges=50)
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
     steps = make_steps(MODEL, TrainConfig(), optimizer)
-    state = initial_state(MODEL, TrainConfig(), optimizer, batch)
+    state = fresh_state(TrainConfig(), optimizer, batch)
     sums = [steps.validate(state.params, ErrorSums.zero(), b) for b in (wider, narrow)]
     assert sums[0].mean() == pytest.approx(sums[1].mean(), rel=1e-5)
     assert float(sums[0].count) == float(sums[1].count)
@@ -61,7 +70,7 @@ def test_padding_carries_no_weight_in_the_loss(batch):
 def test_a_step_compiles_once_per_shape_and_kind(batch):
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
     steps = make_steps(MODEL, TrainConfig(), optimizer)
-    state = initial_state(MODEL, TrainConfig(), optimizer, batch)
+    state = fresh_state(TrainConfig(), optimizer, batch)
     other_shape = batch_of([bulk("MgO", "rocksalt", a=4.3)], nodes=16, edges=320)
     for each in (batch, batch, other_shape, batch, other_shape):
         state = steps.train(state, each)
@@ -73,7 +82,7 @@ def test_training_lowers_the_loss_and_the_average_lags_behind(batch):
     config = TrainConfig(ema_decay=0.9, learning_rate=0.01)
     optimizer = make_optimizer(config, optax.constant_schedule(0.01))
     steps = make_steps(MODEL, config, optimizer)
-    state = initial_state(MODEL, config, optimizer, batch)
+    state = fresh_state(config, optimizer, batch)
     first = jax.tree.map(np.asarray, state.params)
     before = steps.validate(state.params, ErrorSums.zero(), batch).mean()
     state = steps.train(state, batch)
@@ -88,7 +97,7 @@ def test_training_lowers_the_loss_and_the_average_lags_behind(batch):
 
 def test_validation_applies_the_sum_rule_and_training_only_if_asked(batch):
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
-    state = initial_state(MODEL, TrainConfig(), optimizer, batch)
+    state = fresh_state(TrainConfig(), optimizer, batch)
     network = Equivar(MODEL)
     corrected = errors_of(born_effective_charges(network, state.params, batch.graph), batch).mean()
     raw = errors_of(network.apply(state.params, batch.graph), batch).mean()
@@ -105,7 +114,7 @@ def test_validation_applies_the_sum_rule_and_training_only_if_asked(batch):
 def test_gradient_clipping_and_weight_decay_are_those_of_optax(batch):
     config = TrainConfig(gradient_clip=1e-3, weight_decay=0.5)
     optimizer = make_optimizer(config, optax.constant_schedule(0.1))
-    state = initial_state(MODEL, config, optimizer, batch)
+    state = fresh_state(config, optimizer, batch)
     # An Adam step does not depend on the gradient's size; its second moment does, by the clip squared.
     gradient = jax.tree.map(lambda leaf: 1e3 * jnp.ones_like(leaf), state.params)
     _, moments = optimizer.update(gradient, state.optimizer, state.params)
@@ -133,9 +142,86 @@ def test_schedules_warm_up_and_end_where_they_should(kind):
     assert float(without(0)) == pytest.approx(0.01)
 
 
+def test_the_huber_loss_is_its_formula_and_what_is_reported_stays_the_mean_absolute_error(batch):
+    config, delta = TrainConfig(loss="huber", huber_delta=0.3), 0.3
+    jitted = jax.jit(loss_of, static_argnums=2)
+    predicted = np.random.default_rng(2).normal(size=(24, 3, 3)).astype(np.float32)
+    predicted[0] = np.asarray(batch.tensors)[0]  # an error of zero has a gradient, too
+    errors = np.abs(predicted - np.asarray(batch.tensors))[np.asarray(batch.node_mask)]
+    expected = np.where(errors < delta, errors**2 / (2 * delta), errors - delta / 2).mean()
+    loss, gradient = jax.value_and_grad(jitted)(jnp.asarray(predicted), batch, config)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+    assert np.isfinite(gradient).all()
+    assert not np.asarray(gradient)[~np.asarray(batch.node_mask)].any()
+    l1 = jitted(jnp.asarray(predicted), batch, TrainConfig())
+    assert float(l1) == pytest.approx(errors.mean(), rel=1e-5)
+
+    optimizer = make_optimizer(config, optax.constant_schedule(1e-3))
+    state = fresh_state(config, optimizer, batch)
+    mean = errors_of(Equivar(MODEL).apply(state.params, batch.graph), batch).mean()
+    state = make_steps(MODEL, config, optimizer).train(state, batch)
+    assert state.sums.mean() == pytest.approx(mean, rel=1e-5)
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
+
+
+KNOWING = ModelConfig(
+    channels=16,
+    embedding=4,
+    interactions=1,
+    mean_neighbours=12.0,
+    edge_hidden=4,
+    gates=True,
+    self_connection=True,
+    element_shift=True,
+)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "expected"),
+    [
+        (
+            "elements",
+            {"embedding", "lin0_weight", "lin0_bias", "radial", "ends", "mix", "bias", "self_factors"},
+        ),
+        ("interactions", None),
+    ],
+)
+def test_what_is_frozen_stays_bit_for_bit_also_in_the_average(batch, freeze, expected):
+    config = TrainConfig(freeze=freeze, ema_decay=0.7, weight_decay=0.5, gradient_clip=1.0)
+    optimizer = make_optimizer(config, optax.constant_schedule(0.1))
+    state = fresh_state(config, optimizer, batch, KNOWING)
+    before = jax.tree.map(np.asarray, jax.tree.map(jnp.copy, state.params))
+    steps = make_steps(KNOWING, config, optimizer)
+    for _ in range(3):
+        state = steps.train(state, batch)
+    trained = 0
+    for after in (state.params, state.ema):
+        for (path, old), new in zip(jax.tree.leaves_with_path(before), jax.tree.leaves(after), strict=True):
+            names = [entry.key for entry in path]
+            if expected is None:
+                stays = not names[1].startswith(("lin1", "element_"))
+            else:
+                stays = names[-1] in expected
+            assert stays == (old.tobytes() == np.asarray(new).tobytes()), names
+            trained += 0 if stays else old.size
+    assert count_trained(before, freeze) == trained / 2
+
+
+def test_moments_of_what_is_frozen_are_not_kept(batch):
+    sizes = {}
+    for freeze in ("nothing", "interactions"):
+        config = TrainConfig(freeze=freeze)
+        optimizer = make_optimizer(config, optax.constant_schedule(0.1))
+        state = fresh_state(config, optimizer, batch, KNOWING)
+        sizes[freeze] = sum(leaf.size for leaf in jax.tree.leaves(state.optimizer))
+        assert (
+            sizes[freeze] == 2 * count_trained(state.params, freeze) + 2
+        )  # Adam counts, and so the schedule
+
+
 def test_weights_depend_on_the_seed_alone(batch):
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
-    states = [initial_state(MODEL, TrainConfig(seed=seed), optimizer, batch) for seed in (3, 3, 4)]
+    states = [fresh_state(TrainConfig(seed=seed), optimizer, batch) for seed in (3, 3, 4)]
     a, b, c = (jax.flatten_util.ravel_pytree(state.params)[0] for state in states)
     np.testing.assert_array_equal(a, b)
     assert float(jnp.abs(a - c).max()) > 0.1

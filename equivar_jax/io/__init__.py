@@ -38,6 +38,7 @@ _WRITERS = {
     ".born": ("phonopy_born_writer", "write_born", False),
 }
 _COMPRESSED = (".gz", ".zst")
+_WITH_DEVIATIONS = (".csv", ".extxyz", ".xyz")
 
 
 def read_structures(
@@ -117,17 +118,24 @@ def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[
     _writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
 
 
-def check_output(path: str | os.PathLike[str]) -> None:
+def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> None:
     """Refuse before a long calculation what `write_structures` would refuse after it.
 
     Args:
         path: the file to write.
+        uncertainty: whether standard deviations are to be written, too.
 
     Raises:
-        InputError: another name, a folder of this name, or no folder to write it into.
+        InputError: another name, a folder of this name, no folder to write it into, or no place for standard
+            deviations.
     """
     path = Path(path)
     _writer(path)
+    if uncertainty and format_suffix(path) not in _WITH_DEVIATIONS:
+        raise InputError(
+            f"{path}: no place for standard deviations; name a file {' or '.join(_WITH_DEVIATIONS)}, or "
+            "leave out --uncertainty"
+        )
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(
             f"{path}: cannot be written; name a file in a folder that is there and can be written to"

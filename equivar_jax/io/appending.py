@@ -5,6 +5,7 @@ The content is that of the writers in `csv`, `extxyz_writer` and `ase_writers`; 
 """
 
 import csv
+import functools
 import gzip
 import io
 import os
@@ -17,7 +18,7 @@ from ase import Atoms
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.appending_ase import DatabaseOutput, TrajectoryOutput, shortened
-from equivar_jax.io.csv import HEADER, _lines
+from equivar_jax.io.csv import DEVIATIONS, HEADER, _lines
 from equivar_jax.io.extxyz_writer import _frame_lines
 from equivar_jax.io.files import base_name, format_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
@@ -41,7 +42,9 @@ class AppendingOutput(Protocol):
         """Release the file; what was not committed is undefined."""
 
 
-def open_output(path: Path, partial: Path, mark: int, count: int) -> AppendingOutput:
+def open_output(
+    path: Path, partial: Path, mark: int, count: int, uncertainty: bool = False
+) -> AppendingOutput:
     """The output of that name, to go on where it stood at a commit.
 
     Args:
@@ -49,13 +52,16 @@ def open_output(path: Path, partial: Path, mark: int, count: int) -> AppendingOu
         partial: Where it grows.
         mark: What that commit returned, 0 to begin.
         count: Structures in it then.
+        uncertainty: The structures carry standard deviations (`structures.BEC_STD`), to be written, too.
 
     Raises:
         InputError: `partial` has less than it had at that commit.
     """
     suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
     if suffix == ".csv":
-        return TextOutput(path, partial, mark, count, csv_text, header=csv_row(HEADER))
+        header = csv_row((*HEADER, *DEVIATIONS) if uncertainty else HEADER)
+        text_of = functools.partial(csv_text, uncertainty=uncertainty)
+        return TextOutput(path, partial, mark, count, text_of, header=header)
     if suffix in (".extxyz", ".xyz"):
         return TextOutput(path, partial, mark, count, lambda atoms, _: "".join(_frame_lines(atoms)))
     if suffix == ".db":
@@ -72,10 +78,10 @@ def csv_row(values: object) -> str:
     return text.getvalue()
 
 
-def csv_text(atoms: Atoms, index: int) -> str:
+def csv_text(atoms: Atoms, index: int, uncertainty: bool = False) -> str:
     """The lines of one structure, the `index`-th of its file."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_lines(atoms, index))
+    csv.writer(text, lineterminator="\n").writerows(_lines(atoms, index, uncertainty))
     return text.getvalue()
 
 

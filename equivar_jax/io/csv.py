@@ -4,14 +4,17 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
-from equivar_jax.structures import SOURCE, born_effective_charges, source
+from equivar_jax.structures import BEC_STD, SOURCE, born_effective_charges, source
 
 COMPONENTS = tuple(f"Z{field}{displacement}" for field in (1, 2, 3) for displacement in (1, 2, 3))
 HEADER = ("id", *COMPONENTS, "structure", "atom", "element")
+DEVIATIONS = tuple(name.replace("Z", "S") for name in COMPONENTS)
+"""Columns after these where structures carry standard deviations."""
 
 
 def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
@@ -40,8 +43,8 @@ def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
             raise InputError(f"{path}: no structures to write; give at least one")
 
 
-def _lines(atoms: Atoms, index: int) -> Iterable[tuple[object, ...]]:
-    """The lines of one structure."""
+def _lines(atoms: Atoms, index: int, uncertainty: bool = False) -> Iterable[tuple[object, ...]]:
+    """The lines of one structure, with its standard deviations at the end if they are asked for."""
     tensors = born_effective_charges(atoms)
     if tensors is None:
         raise InputError(
@@ -49,5 +52,7 @@ def _lines(atoms: Atoms, index: int) -> Iterable[tuple[object, ...]]:
             "holds nothing else; predict them first or write .extxyz"
         )
     identifier = atoms.info.get("id", atoms.info.get(SOURCE, index))
-    for atom, (element, tensor) in enumerate(zip(atoms.symbols, tensors.tolist(), strict=True)):
-        yield (identifier, *(repr(value) for row in tensor for value in row), index, atom, element)
+    deviations = atoms.arrays[BEC_STD] if uncertainty else np.zeros((len(atoms), 0))
+    rows = zip(atoms.symbols, tensors.reshape(-1, 9).tolist(), deviations.tolist(), strict=True)
+    for atom, (element, tensor, sigma) in enumerate(rows):
+        yield (identifier, *map(repr, tensor), index, atom, element, *map(repr, sigma))

@@ -19,8 +19,8 @@ from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import base_name, complete_file, format_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
+from equivar_jax.loading import load
 from equivar_jax.plots import is_picture
-from equivar_jax.predict import load
 from equivar_jax.response.bands import describe_gamma, plot_bands
 from equivar_jax.response.born_example import sodium_chloride
 from equivar_jax.response.born_nac import nac_params, symmetry_change
@@ -53,7 +53,7 @@ def _parser() -> OptionParser:
     parser = OptionParser(prog="python -m equivar_jax.response born", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("structure", nargs="?", help="one crystal: any structure file, or a phonopy YAML file")
-    add("--checkpoint", help="run directory of the trained model")
+    add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
     add_epsilon_option(parser)
     add(
         "-o",
@@ -71,8 +71,8 @@ def _parser() -> OptionParser:
 
 def _with_predicted_charges(options, needs_forces: bool) -> Phonopy:
     """The crystal of the command line with the parameters of the non-analytical term."""
-    if options.structure is None or options.checkpoint is None:
-        raise InputError("give a structure and --checkpoint RUN, or --example; --help explains the options")
+    if options.structure is None:
+        raise InputError("give a structure, or --example; --help explains the options")
     path = Path(options.structure)
     if format_suffix(path) in _YAML:
         phonon = load_phonon(path)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from equivar_jax.dielectric import electronic_dielectric_tensor
 from equivar_jax.errors import InputError
-from equivar_jax.predict import Predictor
+from equivar_jax.predictor import Predictor
 from equivar_jax.structures import EPSILON, SOURCE, epsilon_inf, source
 
 

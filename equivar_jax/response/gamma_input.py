@@ -12,7 +12,7 @@ from phonopy.physical_units import get_calculator_physical_units
 
 from equivar_jax.charges import Charges, function_of
 from equivar_jax.errors import InputError
-from equivar_jax.predict import Predictor
+from equivar_jax.predictor import Predictor
 from equivar_jax.response.harmonic import nearest_neighbour_springs, rock_salt
 from equivar_jax.response.phonopy_crystal import FORCE_FILES, load_phonon, structure_of
 from equivar_jax.structures import EPSILON, checked_tensors

@@ -24,8 +24,8 @@ from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import open_for_writing
+from equivar_jax.loading import load
 from equivar_jax.plots import COLOURS, STYLE, check_picture, save_figure
-from equivar_jax.predict import load
 from equivar_jax.response.dipole import dipole_rates, mean_temperature
 from equivar_jax.response.gamma import gamma_modes, infrared_intensities, oscillator_strengths
 from equivar_jax.response.gamma_input import Phonons, add_phonon_options, example_phonons, phonons_of

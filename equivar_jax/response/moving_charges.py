@@ -14,7 +14,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.model import Equivar
-from equivar_jax.predict import Predictor
+from equivar_jax.predictor import Predictor
 from equivar_jax.response.verlet_list import Edges, PairList, edges_within, with_room
 from equivar_jax.structures import born_effective_charges, source
 from equivar_jax.tensor import apply_sum_rule

@@ -20,7 +20,8 @@ from equivar_jax.charges import Charges, function_of, labels
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.io import check_output, read_structures
-from equivar_jax.predict import Predictor, load
+from equivar_jax.loading import load
+from equivar_jax.predictor import Predictor
 from equivar_jax.response.ferroelectric import SoftModeCrystal, barium_titanate, switching_path
 from equivar_jax.response.polarisation_report import describe, draw_polarisation, write_polarisation
 from equivar_jax.runtime import enable_compilation_cache

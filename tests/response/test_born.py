@@ -158,7 +158,7 @@ def test_one_line_for_each_mistake(trained, structure, tmp_path, complaint):
     nowhere = ["-o", tmp_path / "BORN"]
     assert "--epsilon-inf" in complaint(main, structure, *run, *nowhere)
     assert "no such file" in complaint(main, tmp_path / "nothing", *run, *epsilon, *nowhere)
-    assert "--checkpoint RUN" in complaint(main, structure, *epsilon, *nowhere)
+    assert "give a structure" in complaint(main, *run, *epsilon, *nowhere)
     assert "no forces" in complaint(main, structure, *run, *epsilon, "-o", tmp_path / "bands.png")
     assert "no format" in complaint(main, structure, *run, *epsilon, "-o", tmp_path / "born.csv")
     missing = tmp_path / "missing" / "phonopy_params.yaml"
