@@ -1,0 +1,97 @@
+"""The textbook table: charges of the shipped weights beside published ones (`results/textbook.md`).
+
+python -m benchmarks.textbook
+"""
+
+import argparse
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import RESULTS
+from equivar_jax import load
+from equivar_jax.datasets.textbook import CITATIONS, TextbookCrystal, compare, textbook_crystals
+from equivar_jax.domain import DomainWarning
+from equivar_jax.errors import exit_on_input_error
+from equivar_jax.predictor import Predictor
+from equivar_jax.runtime import enable_compilation_cache
+
+TRAINING = "Petretto 2018"
+"""The source of most of the training data: no test of what was learned from it."""
+
+
+def rows_of(crystal: TextbookCrystal, predictor: Predictor) -> list[str]:
+    """Lines of the table for one crystal."""
+    atoms = crystal.build()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainWarning)
+        tensors, sigma = predictor.predict(atoms, uncertainty=True)
+    lines, name = [], crystal.name
+    for reference, value in compare(crystal, tensors):
+        uncertain = float(np.mean([sigma[reference.atom, a, a] for a in range(3)]))
+        published = f"{reference.value:.2f}" + ("" if reference.confirmed else " (from memory)")
+        cells = (name, reference.site, reference.component, f"{value:.2f}", f"{uncertain:.2f}", published)
+        lines.append(f"| {' | '.join(cells)} | {reference.source} |")
+        name = ""
+    return lines
+
+
+def differences(predictor: Predictor) -> dict[str, list[float]]:
+    """Model less published value by source, of the confirmed values."""
+    found: dict[str, list[float]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainWarning)
+        for crystal in textbook_crystals():
+            for reference, value in compare(crystal, predictor.predict(crystal.build())):
+                if reference.confirmed:
+                    found.setdefault(reference.source, []).append(value - reference.value)
+    return found
+
+
+def table(predictor: Predictor) -> str:
+    """The whole document."""
+    crystals = textbook_crystals()
+    known = set(predictor.metadata.elements)
+    usable = [crystal for crystal in crystals if set(crystal.build().numbers.tolist()) <= known]
+    by_source = differences(predictor)
+    sources = [
+        f"| {source} | {len(values)} | {np.mean(np.abs(values)):.3f} | {citation.text}; {citation.method} |"
+        for source, citation in CITATIONS.items()
+        if (values := by_source.get(source))
+    ]
+    head = [
+        "# The textbook table",
+        "",
+        "Made by `python -m benchmarks.textbook`. Components in e, [field, displacement]; sigma is the mean "
+        "uncertainty of the atom's diagonal components. Structures are measured ones, most calculations "
+        f"relaxed theirs. **{TRAINING} is the source of most of the training data**: agreement with it shows "
+        "that it was learned, not that it was predicted. Values from memory could not be checked against "
+        "their source.",
+        "",
+        "| source | confirmed values | mean of abs. difference | |",
+        "|---|---|---|---|",
+        *sources,
+        "",
+        "| crystal | site | component | model | sigma | published | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    body = [line for crystal in usable for line in rows_of(crystal, predictor)]
+    left_out = [crystal.name for crystal in crystals if crystal not in usable]
+    tail = ["", f"Left out, with elements the model has not seen: {', '.join(left_out) or 'none'}.", ""]
+    return "\n".join([*head, *body, *tail])
+
+
+def main() -> None:
+    """Write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", default=None)
+    parser.add_argument("--output", type=Path, default=RESULTS / "textbook.md")
+    options = parser.parse_args()
+    with exit_on_input_error():
+        enable_compilation_cache()
+        options.output.write_text(table(load(options.checkpoint)))
+
+
+if __name__ == "__main__":
+    main()
