@@ -15,7 +15,7 @@ def test_python_examples_run_as_written(tmp_path, monkeypatch):
     monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path / "cache"))
     main(["--config", "test.py", "--run-dir", "runs/mine", "--train.epochs", "1"])
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 5
     names: dict = {}
     for example in examples:
         exec(example, names)

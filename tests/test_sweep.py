@@ -14,6 +14,7 @@ import weakref
 from pathlib import Path
 
 import ase.db
+import jax
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -286,7 +287,7 @@ def test_another_model_does_not_go_on(trained, unfinished, complaint, monkeypatc
 
     def changed(location):
         model = original(location)
-        params = predict.jax.tree.map(lambda leaf: leaf * 1.001, model.params)
+        params = jax.tree.map(lambda leaf: leaf * 1.001, model.params)
         return predict.Predictor(model.model, params, model.metadata)
 
     monkeypatch.setattr(predict, "load", changed)
