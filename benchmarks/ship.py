@@ -55,12 +55,17 @@ def join(runs: list[Path], weights: Path) -> committee.Committee:
     data = dataclasses.replace(configs[0].data, path=f"$EQUIVAR_DATA/{PATTERN}")
     config = dataclasses.replace(configs[0], data=data)
     joined = dataclasses.replace(joined, metadata=dataclasses.replace(joined.metadata, config=config))
-    result = committee.calibrated(joined, dataset.validation.structures, domain_of(dataset.training))
+    # An element that only the held-out part has can neither be calibrated nor counted.
+    held_out = committee.of_known_elements(dataset.validation.structures, joined.metadata.elements)
+    result = committee.calibrated(joined, held_out, domain_of(dataset.training))
     folder = weights / "committee"
     if folder.exists():
         shutil.rmtree(folder)
     committee.write_committee(result, folder)
-    write_card(result, members, dataset, weights / "README.md")
+    for marker in folder.rglob("commit_success.txt"):  # counts by being there; it names the place it was made
+        marker.write_text("")
+    refused = sum(finding.refused for finding in dataset.findings)
+    write_card(result, members, held_out, refused, weights / "README.md")
     return result
 
 

@@ -157,7 +157,7 @@ def _calibration_of(committee: Committee) -> Calibration:
     return committee.predictor.calibration
 
 
-def _usable(structures: Sequence[Atoms], elements: Sequence[int]) -> list[Atoms]:
+def of_known_elements(structures: Sequence[Atoms], elements: Sequence[int]) -> list[Atoms]:
     """Those of elements that were trained on."""
     return [atoms for atoms in structures if set(atoms.numbers.tolist()) <= set(elements)]
 
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             structures = load_structures(
                 DataConfig(key=options.key, first_index=options.first_index), options.data
             )
-        usable = _usable(structures, committee.metadata.elements)
+        usable = of_known_elements(structures, committee.metadata.elements)
         result = calibrated(committee, usable, domain_of(dataset.training))
         write_committee(result, folder)
         print(_table(result, members, len(usable), len(structures) - len(usable)))

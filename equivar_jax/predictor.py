@@ -179,8 +179,9 @@ class Predictor:
                     if not isinstance(remark, DomainWarning):
                         warnings.warn(remark, stacklevel=3)
                 found += self._predict(samples, batches, progress, bar.update)
-        for atoms, prediction in zip(structures, found, strict=True):
-            outside += self.doubts(atoms, prediction)
+        if self.metadata.calibration is not None:
+            for atoms, prediction in zip(structures, found, strict=True):
+                outside += self.doubts(atoms, prediction)
         for warning in gathered(outside, len(structures)):
             warnings.warn(warning, stacklevel=3)
         return found

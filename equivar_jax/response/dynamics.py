@@ -134,7 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description="Molecular dynamics of a crystal of springs in a pulse of the electric field.",
     )
     parser.add_argument("--example", action="store_true", help="SrTiO3 of springs; needed, see below")
-    parser.add_argument("--checkpoint", help="run directory of a trained model; else fixed charges")
+    parser.add_argument(
+        "--checkpoint",
+        help="run directory of a trained model (of a committee the first member); else fixed charges",
+    )
     parser.add_argument("--cells", type=int, default=10, help="along each edge (default 10: 5,000 atoms)")
     parser.add_argument("--temperature", type=float, default=300.0, help="in K (default 300)")
     parser.add_argument("--field", type=float, default=0.01, help="peak in V/Å (default 0.01, 1 MV/cm)")
@@ -150,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _check(options)
         check_picture(options.output)
         enable_compilation_cache()
-        predictor = load(options.checkpoint) if options.checkpoint else None
+        predictor = load(options.checkpoint, member=0) if options.checkpoint else None
         if predictor and not predictor.model.config.envelope:
             print(
                 f"{options.checkpoint}: a network without an envelope, so its tensors jump where an atom "

@@ -1,0 +1,276 @@
+"""Two readouts of one BM3 core on real data: `python -m benchmarks.derivative_head`.
+
+"direct" is the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule. "derivative" is
+the form of Allegro-pol and MACE-Field: a polarisation `P_a = sum_i mu_i,a(u) + q_i u_i,a`, with `mu` a mix of
+the 1o features, and `Z[i, a, b] = dP_a / du_i,b`: the sum rule holds since translations change no dipole.
+
+BaTiO3-300K: the first 39 frames to train on, the next 8 to validate; the last 12, the test, are left out.
+Both run on XLA ("chunked"), which can be differentiated twice. The direct form does not need that, and has
+the C++ kernel, too, only timed here. Seconds are of the processor, since others may use the machine;
+"direct, equal time" has as many steps as fit into those of the derivative form, with a schedule of its own.
+"""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import e3nn_jax as e3nn
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+import optax
+from ase import Atoms
+from jaxtyping import Array, Float
+
+from benchmarks.machine import describe_machine
+from benchmarks.real_parts import data_folder, parts
+from benchmarks.timing import RESULTS, write_result
+from equivar_jax.batch import Batch, Sample, collate
+from equivar_jax.config import ModelConfig, TrainConfig, load_config
+from equivar_jax.edges import SpeciesBasis
+from equivar_jax.features import matmul, unit_normal, zeros
+from equivar_jax.graph import build_graph
+from equivar_jax.initial_weights import from_labels, unit_variance
+from equivar_jax.interaction import Interaction
+from equivar_jax.kernels import HIDDEN, choose
+from equivar_jax.model import Equivar, born_effective_charges, count_parameters, displace
+from equivar_jax.packing import Budget, GraphSizes
+from equivar_jax.periodic_table import periodic_table
+from equivar_jax.steps import (
+    ErrorSums,
+    absolute_errors,
+    drawn_weights,
+    learning_rate_schedule,
+    loss_of,
+    make_optimizer,
+)
+from equivar_jax.structures import born_effective_charges as labels_of
+from equivar_jax.tensor import apply_sum_rule
+
+SET = "BaTiO3-300K"
+FRAMES, TRAINING = 47, 39
+WARM_UP_STEPS = 10
+TIMED_STEPS = 20
+"""Of the C++ kernel, which gives the same tensors."""
+SCALAR, VECTOR = HIDDEN[0], e3nn.Irrep("1o")
+
+
+class Head(NamedTuple):
+    """A readout and its initial weights."""
+
+    predict: Callable[[dict, jraph.GraphsTuple], Float[Array, "nodes 3 3"]]
+    params: dict
+
+
+class Polarisation(Equivar):
+    """The core of `Equivar` with atomic dipoles and charges as its readout."""
+
+    unit: float = 1.0
+    """Of the dipoles in e Å, not learned: with it the tensors start with the spread of the labels."""
+
+    def setup(self) -> None:
+        """Weights and layers; the last interaction computes only what the readout reads."""
+        config, f = self.config, self.config.channels
+        start = periodic_table if config.periodic_table else unit_normal
+        self.embedding = self.param("embedding", start, (config.species, config.embedding))
+        self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
+        self.lin0_bias = self.param("lin0_bias", zeros, (f,))
+        needed = [HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)]  # scalars gate the vectors
+        self.interaction = [Interaction(config, irreps) for irreps in needed]
+        if config.edge_hidden:
+            self.species_basis = SpeciesBasis(config)
+        self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
+        self.charge = self.param("charge", zeros, (config.species,))
+
+    def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3"]:
+        """Atomic dipoles mu in e Å, which do not change when all atoms move together."""
+        features = self.last_features(graph).part(VECTOR)
+        return self.unit * matmul(features, self.dipole_weight) / self.config.channels**0.5
+
+    def charges(self, graph: jraph.GraphsTuple) -> Float[Array, " nodes"]:
+        """Charges q in e by species, not yet shifted to the net charge of the graph."""
+        return self.charge[jnp.asarray(graph.nodes["species"])]
+
+
+def derivative_tensors(
+    model: Polarisation, params: dict, graph: jraph.GraphsTuple
+) -> Float[Array, "nodes 3 3"]:
+    """`dP_a / du_i,b` [node, a = field, b = displacement] in e, by three reverse passes."""
+    graph = jax.tree.map(jnp.asarray, graph)
+    dtype = graph.edges["vectors"].dtype
+    still, identity = jnp.zeros((len(graph.nodes["species"]), 3), dtype), jnp.eye(3, dtype=dtype)
+    _, pullback = jax.vjp(lambda u: model.apply(params, displace(graph, u)).sum(axis=0), still)
+    (rows,) = jax.vmap(pullback)(identity)
+    charges = model.apply(params, graph, method="charges").astype(dtype)[:, None, None] * identity
+    # On the charges alone the sum rule is a shift to neutrality; the dipoles obey it by themselves.
+    return jnp.swapaxes(rows, 0, 1) + apply_sum_rule(charges, graph.n_node, graph.globals["charge"])
+
+
+def direct_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
+    """The package's readout, from the weights that it starts with."""
+    model = Equivar(config)
+    params = unit_variance(model, drawn_weights(config, seed, typical), typical.graph)
+    return Head(lambda p, graph: born_effective_charges(model, p, graph), from_labels(params, samples))
+
+
+def derivative_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
+    """The polarisation's readout, started like the other: at mean and spread of the labels."""
+    model = Polarisation(config)
+    params = {"params": jax.jit(model.init)(jax.random.key(seed), typical.graph)["params"]}
+    params = unit_variance(model, params, typical.graph)
+    tables = {"element_shift": params["params"]["charge"], "element_scale": params["params"]["charge"]}
+    charges = from_labels({"params": tables}, samples)["params"]["element_shift"]
+    first = jax.jit(lambda p, graph: derivative_tensors(model, p, graph))(params, typical.graph)
+    centred = typical.tensors - charges[typical.graph.nodes["species"], None, None] * np.eye(3)
+    spread, found = (float(jnp.sqrt(jnp.mean(x[typical.node_mask] ** 2))) for x in (centred, first))
+    model = Polarisation(config, unit=spread / found)
+    params = {"params": {**params["params"], "charge": charges}}
+    return Head(lambda p, graph: derivative_tensors(model, p, graph), params)
+
+
+def batches_of(structures: Sequence[Atoms], cutoff: float) -> tuple[list[Sample], list[Batch]]:
+    """Every structure by itself, all in one shape with slots."""
+    samples = [Sample(build_graph(atoms, cutoff), labels_of(atoms)) for atoms in structures]
+    sizes = GraphSizes.of(sample.graph for sample in samples)
+    atoms, edges, width = (int(np.max(each)) for each in sizes)
+    budget = Budget(atoms + 1, edges, width, 2)
+    return samples, [jax.device_put(collate([sample], budget)) for sample in samples]
+
+
+def train(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int) -> tuple[dict, dict]:
+    """Weights after that many steps of one frame each, and what they took."""
+    settings = dataclasses.replace(config, epochs=steps)  # the schedule counts in steps here
+    optimizer = make_optimizer(settings, learning_rate_schedule(settings, 1))
+
+    @jax.jit
+    def step(params: dict, state: optax.OptState, batch: Batch) -> tuple[dict, optax.OptState]:
+        gradient = jax.grad(lambda p: loss_of(head.predict(p, batch.graph), batch, settings))(params)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    params, state, order = head.params, optimizer.init(head.params), _order(len(batches), config.seed)
+    compiled = step.lower(params, state, batches[0]).compile()
+    wall, processor = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        params, state = jax.block_until_ready(compiled(params, state, batches[next(order)]))
+    return params, {
+        "steps": steps,
+        "cpu_seconds_per_step": (time.process_time() - processor) / steps,
+        "wall_seconds_per_step": (time.perf_counter() - wall) / steps,
+    }
+
+
+def _order(count: int, seed: int) -> Iterator[int]:
+    """Frames in an order that is new in every epoch and the same for every head."""
+    rng = np.random.default_rng(seed)
+    while True:
+        yield from rng.permutation(count).tolist()
+
+
+def mean_absolute_error(head: Head, params: dict, batches: Sequence[Batch]) -> float:
+    """Over the components of all atoms, in e."""
+    errors = jax.jit(lambda p, batch: absolute_errors(head.predict(p, batch.graph), batch))
+    return sum((errors(params, batch) for batch in batches), ErrorSums.zero()).mean()
+
+
+def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple[ModelConfig, TrainConfig]:
+    """BM3 in the size that was asked for."""
+    config = load_config("bm3.py")
+    edges = sum(len(sample.graph.senders) for sample in samples)
+    model = dataclasses.replace(
+        config.model,
+        channels=options.channels,
+        interactions=options.interactions,
+        edge_hidden=options.channels,
+        mean_neighbours=edges / sum(len(sample.graph.nodes["species"]) for sample in samples),
+        kernel="chunked",
+    )
+    training = dataclasses.replace(
+        config.train,
+        batch_size=1,
+        learning_rate=options.learning_rate,
+        warmup_epochs=WARM_UP_STEPS,
+        ema_decay=None,
+        seed=options.seed,
+    )
+    return model, training
+
+
+def compare(structures: Sequence[Atoms], training: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train every head on the first structures and validate on the others; a row for each."""
+    samples, batches = batches_of(structures, load_config("bm3.py").model.cutoff)
+    samples, seen, unseen = samples[:training], batches[:training], batches[training:]
+    model, settings = settings_of(options, samples)
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, head: Head, steps: int) -> float:
+        params, took = train(head, seen, settings, steps)
+        row = {"head": name, "kernel": model.kernel, "parameters": count_parameters(params), **took}
+        row["training_mae"] = mean_absolute_error(head, params, seen)
+        row["validation_mae"] = mean_absolute_error(head, params, unseen)
+        rows.append(row)
+        print(row, flush=True)
+        return took["cpu_seconds_per_step"]
+
+    direct = direct_head(model, samples, seen[0], options.seed)
+    fast = add("direct", direct, options.steps)
+    slow = add("derivative", derivative_head(model, samples, seen[0], options.seed), options.steps)
+    add("direct, equal time", direct, max(1, round(options.steps * slow / fast)))
+    if choose("auto", model.channels) == "native":
+        native = dataclasses.replace(model, kernel="native")
+        _, took = train(direct_head(native, samples, seen[0], options.seed), seen, settings, TIMED_STEPS)
+        rows.append({"head": "direct, time only", "kernel": "native", **took})
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows in Markdown."""
+    columns = (
+        "head",
+        "kernel",
+        "parameters",
+        "steps",
+        "cpu_seconds_per_step",
+        "training_mae",
+        "validation_mae",
+    )
+    lines = [[_text(row.get(name, "")) for name in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *lines])
+
+
+def _text(value: float | str) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare the heads, print a table and write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.derivative_head", description=__doc__)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--interactions", type=int, default=2)
+    parser.add_argument("--learning-rate", type=float, default=0.02)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=RESULTS / "accuracy" / "derivative_head.json")
+    options = parser.parse_args(arguments)
+    structures = parts(SET, data_folder())[0][:FRAMES]
+    rows = compare(structures, TRAINING, options)
+    print(table(rows))
+    words = sys.argv[1:] if arguments is None else arguments
+    result = {
+        **describe_machine(),
+        "command": shlex.join(["python", "-m", "benchmarks.derivative_head", *words]),
+        "set": {"name": SET, "training": TRAINING, "validation": FRAMES - TRAINING},
+        "config": {name: value for name, value in vars(options).items() if name != "output"},
+        "results": rows,
+    }
+    write_result(options.output, result)
+
+
+if __name__ == "__main__":
+    main()
