@@ -16,8 +16,8 @@ def get_config() -> Config:
         train=TrainConfig(
             epochs=100,
             batch_size=2,
-            learning_rate=1e-3,
-            final_learning_rate=1e-5,
+            learning_rate=5e-3,
+            final_learning_rate=5e-5,
             schedule="cosine",
             warmup_epochs=1.0,
             weight_decay=0.0,
