@@ -108,6 +108,45 @@ def tests_table(rows: Rows) -> str:
     return markdown(header, lines)
 
 
+def targets(rows: Rows) -> str:
+    """A line a set and network: sizes, times, errors where it was tuned and where it was not."""
+    lines = []
+    for name, found in variants(rows).items():
+        good = finished(found)
+        tests = [row["tests"]["test"]["overall"]["mae"] for row in good]
+        lines.append(
+            [
+                name,
+                f"{found[0]['parameters']:,}",
+                str(found[0]["epochs"]),
+                str(len(found)),
+                number([row["training_seconds"] for row in good], 0),
+                number([row["ms_per_atom_epoch"] for row in good], 3),
+                number([row["validation"]["overall"]["mae"] for row in good]),
+                number(tests),
+            ]
+        )
+    header = ["", "parameters", "epochs", "seeds", "training, s", "ms/atom/epoch", "validation", "test MAE"]
+    return markdown(header, lines)
+
+
+def finetune(rows: Rows) -> str:
+    """A line a number of frames: from the shipped weights and from nothing."""
+    starts = list(dict.fromkeys(row["facts"]["start"] for row in rows))
+    lines = []
+    for frames in dict.fromkeys(row["facts"]["frames"] for row in rows):
+        cells = []
+        for start in starts:
+            chosen = [row for row in finished(rows) if (frames, start) == _start_of(row)]
+            cells.append(number([row["tests"]["test"]["overall"]["mae"] for row in chosen]) if chosen else "")
+        lines.append([str(frames), *cells])
+    return markdown(["frames", *(f"{start}, test MAE" for start in starts)], lines)
+
+
+def _start_of(row: Mapping[str, Any]) -> tuple[int, str]:
+    return row["facts"]["frames"], row["facts"]["start"]
+
+
 def elements(rows: Rows) -> str:
     """Errors of each element over the folds, of the first seed of each variant."""
     lines = []

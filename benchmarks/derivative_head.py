@@ -256,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--interactions", type=int, default=2)
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=RESULTS / "accuracy" / "derivative_head.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "derivative_head.json")
     options = parser.parse_args(arguments)
     structures = parts(SET, data_folder())[0][:FRAMES]
     rows = compare(structures, TRAINING, options)
