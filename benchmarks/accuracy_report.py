@@ -108,11 +108,12 @@ SECTIONS = {
 SECTIONS |= {
     "targets": Section(
         "Real DFPT data",
-        "References: Allegro-pol reports about 0.016 e on BaTiO3 and 0.0067 e on SiO2, each on frames after "
-        "its training set; a NequIP-style model of 1.43 M parameters 0.107 e on phonon-dfpt (random split, best "
-        "of run). BM1 and BM2 have the published recipe; BM3 of the trajectories is `bm3_deep.py`. Trajectories "
-        'are trained on whole, so that their "validation" is the training error; `test` is the last frames, or '
-        "a tenth of the compositions, and was never tuned on.",
+        "References: Allegro-pol reports about 0.016 e on BaTiO3 and 0.0067 e on SiO2, each on frames "
+        "after its training set; a NequIP-style model of 1.43 M parameters 0.107 e on phonon-dfpt "
+        "(random split, best of run). BM1 and BM2 have the published recipe; BM3 of the trajectories "
+        "is `bm3_deep.py`. Trajectories are trained on whole, so that their validation is the "
+        "training error; `test` is the last frames, or a tenth of the compositions, and was never "
+        "tuned on.",
         lambda rows, _: tables.targets(rows),
     ),
     "ablation": Section(
