@@ -45,9 +45,6 @@ def test_configs_are_found_by_name_after_a_wheel_install(wheel, tmp_path):
     assert found == [str(tmp_path / "site/equivar_jax/config.py"), "32"]
 
 
-@pytest.mark.skipif(
-    not (ROOT / "equivar_jax/weights/committee").is_dir(), reason="TEMPORARY: the weights are not there yet"
-)
 def test_the_wheel_brings_the_weights_and_stays_small(wheel):
     here = ROOT / "equivar_jax"
     files = [path.relative_to(ROOT).as_posix() for path in (here / "weights").rglob("*") if path.is_file()]
