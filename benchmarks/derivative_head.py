@@ -195,7 +195,7 @@ def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple
         config.train,
         batch_size=1,
         learning_rate=options.learning_rate,
-        warmup_epochs=WARM_UP_STEPS,
+        warmup_epochs=float(WARM_UP_STEPS),
         ema_decay=None,
         seed=options.seed,
     )

@@ -77,6 +77,7 @@ def test_equivariance(model, sign):
     np.testing.assert_allclose(_tensors(*model, graph_of(turned)), expected, atol=1e-10)
 
 
+@pytest.mark.slow  # compiles four training steps
 def test_the_comparison_trains_every_head(monkeypatch):
     monkeypatch.setattr(derivative_head, "choose", lambda *_: "chunked")  # no C++ to compile
     config = load_config("bm3.py")
