@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.accuracy_engine import run_rows
 from benchmarks.accuracy_rows import Row
-from benchmarks.real_parts import TEST_FRAMES, data_folder, write_parts
+from benchmarks.real_parts import FILES, TEST_FRAMES, data_folder, write_parts
 from benchmarks.timing import RESULTS
 from equivar_jax.config import Config, DataConfig, HygieneConfig, load_config
 from equivar_jax.errors import InputError, exit_on_input_error
@@ -133,7 +133,9 @@ def main() -> None:
     with exit_on_input_error():
         enable_compilation_cache()
         parts = options.runs / "parts"
-        write_parts(parts, data_folder())
+        # Only what is not there: another process may be reading the others.
+        missing = [name for name in FILES if not (parts / f"{name}-test.extxyz").is_file()]
+        write_parts(parts, data_folder(), missing)
         rows = [row for seed in options.seeds for row in TABLES[options.table](parts, seed)]
         rows = [row for row in rows if all(word in row.label for word in options.only)]
         if not rows:

@@ -7,6 +7,7 @@ reads the folder that EQUIVAR_DATA names and writes, for each set, `NAME-train.e
 
 import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from ase import Atoms
@@ -51,11 +52,11 @@ def parts(name: str, folder: Path) -> tuple[list[Atoms], list[Atoms], int]:
     return [checked[k] for k in divided.training], [checked[k] for k in divided.validation], refused
 
 
-def write_parts(target: Path, folder: Path) -> dict[str, dict[str, int]]:
-    """Write the parts of every set; returns their sizes."""
+def write_parts(target: Path, folder: Path, names: Iterable[str] = FILES) -> dict[str, dict[str, int]]:
+    """Write the parts of sets, of all unless named; returns their sizes."""
     target.mkdir(parents=True, exist_ok=True)
     sizes = {}
-    for name in FILES:
+    for name in names:
         training, test, refused = parts(name, folder)
         for part, structures in (("train", training), ("test", test)):
             write_structures(target / f"{name}-{part}.extxyz", structures)

@@ -3,7 +3,8 @@
 All sizes come from `ModelConfig`; BM1 has 510,081 parameters and BM2 139,905. Weights start as unit normal
 variables and every sum is divided by the root of its number of terms, so that features keep unit variance
 where neighbours are independent; `initial_weights` measures what a crystal's equal bonds add to that and
-takes it out. The network is linear in the node features, so these constants only set where training starts.
+takes it out. BM1 and BM2 are linear in the node features, so these constants only set where training starts.
+BM3 (`configs/bm3.py`) is the same network with what the settings from `edge_hidden` on add.
 """
 
 import e3nn_jax as e3nn
