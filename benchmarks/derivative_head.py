@@ -33,15 +33,12 @@ from benchmarks.real_parts import data_folder, parts
 from benchmarks.timing import RESULTS, write_result
 from equivar_jax.batch import Batch, Sample, collate
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
-from equivar_jax.edges import SpeciesBasis
 from equivar_jax.features import matmul, unit_normal, zeros
 from equivar_jax.graph import build_graph
 from equivar_jax.initial_weights import from_labels, unit_variance
-from equivar_jax.interaction import Interaction
 from equivar_jax.kernels import HIDDEN, choose
 from equivar_jax.model import Equivar, born_effective_charges, count_parameters, displace
 from equivar_jax.packing import Budget, GraphSizes
-from equivar_jax.periodic_table import periodic_table
 from equivar_jax.steps import (
     ErrorSums,
     absolute_errors,
@@ -77,14 +74,8 @@ class Polarisation(Equivar):
     def setup(self) -> None:
         """Weights and layers; the last interaction computes only what the readout reads."""
         config, f = self.config, self.config.channels
-        start = periodic_table if config.periodic_table else unit_normal
-        self.embedding = self.param("embedding", start, (config.species, config.embedding))
-        self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
-        self.lin0_bias = self.param("lin0_bias", zeros, (f,))
-        needed = [HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)]  # scalars gate the vectors
-        self.interaction = [Interaction(config, irreps) for irreps in needed]
-        if config.edge_hidden:
-            self.species_basis = SpeciesBasis(config)
+        # Scalars gate the vectors.
+        self.make_core([HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)])
         self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
         self.charge = self.param("charge", zeros, (config.species,))
 

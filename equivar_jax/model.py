@@ -7,6 +7,8 @@ takes it out. BM1 and BM2 are linear in the node features, so these constants on
 BM3 (`configs/bm3.py`) is the same network with what the settings from `edge_hidden` on add.
 """
 
+from collections.abc import Sequence
+
 import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
@@ -37,21 +39,30 @@ class Equivar(nn.Module):
     def setup(self) -> None:
         """Weights and layers; the last interaction computes only what the readout reads."""
         config, f = self.config, self.config.channels
-        start = periodic_table if config.periodic_table else unit_normal
-        self.embedding = self.param("embedding", start, (config.species, config.embedding))
-        self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
-        self.lin0_bias = self.param("lin0_bias", zeros, (f,))
-        self.interaction = [Interaction(config, _needed(config, k)) for k in range(config.interactions)]
+        self.make_core([_needed(config, layer) for layer in range(config.interactions)])
         self.lin1_weight = self.param("lin1_weight", unit_normal, (len(READOUT), f))
         self.lin1_bias = self.param("lin1_bias", zeros, ())
-        if config.edge_hidden:
-            self.species_basis = SpeciesBasis(config)
         if config.element_shift:
             self.element_scale = self.param("element_scale", nn.initializers.ones, (config.species,))
             self.element_shift = self.param("element_shift", zeros, (config.species,))
         if config.dielectric:
             self.dielectric_weight = self.param("dielectric_weight", unit_normal, (len(SYMMETRIC), f))
             self.dielectric_bias = self.param("dielectric_bias", zeros, ())
+
+    def make_core(self, needed: Sequence[tuple[e3nn.Irrep, ...]]) -> None:
+        """Everything before the readout, for `setup`.
+
+        Args:
+            needed: Irreps that something reads after each interaction.
+        """
+        config, f = self.config, self.config.channels
+        start = periodic_table if config.periodic_table else unit_normal
+        self.embedding = self.param("embedding", start, (config.species, config.embedding))
+        self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
+        self.lin0_bias = self.param("lin0_bias", zeros, (f,))
+        self.interaction = [Interaction(config, irreps) for irreps in needed]
+        if config.edge_hidden:
+            self.species_basis = SpeciesBasis(config)
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Tensors [node, field direction, displacement direction] in e.

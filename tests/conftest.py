@@ -129,6 +129,19 @@ def labelled_crystal(seed=0, scale=1.0):
     return with_born_effective_charges(atoms, tensors - tensors.mean(axis=0))
 
 
+def titanate(repeat=1, seed=0):
+    """Cubic CaTiO3, rattled, in a supercell of `repeat` cells along x; its elements are all trained on."""
+    cell = Atoms(
+        "CaTiO3",
+        cell=[3.9] * 3,
+        pbc=True,
+        scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)],
+    )
+    atoms = cell.repeat((repeat, 1, 1))
+    atoms.rattle(0.05, seed=seed)
+    return atoms
+
+
 def written(path, structures, **infos):
     for k, atoms in enumerate(structures):
         atoms.info.update({name: values[k] for name, values in infos.items()})

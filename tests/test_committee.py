@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read, write
-from conftest import random_params
+from conftest import random_params, titanate
 
 import equivar_jax
 from equivar_jax import checkpoint, committee, evaluate, load, loading, predict, predictor, weights
@@ -31,19 +31,6 @@ from equivar_jax.response.moving_charges import network_charges
 CONFIG = ModelConfig(channels=8, interactions=2, mean_neighbours=9.0)
 MEMBERS = 3
 CALIBRATION = Calibration(0.5, 0.01, 0.68, 0.95, 0.5, 900)
-
-
-def titanate(x=1, seed=0):
-    """Cubic CaTiO3, rattled, x cells."""
-    cell = Atoms(
-        "CaTiO3",
-        cell=[3.9] * 3,
-        pbc=True,
-        scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)],
-    )
-    atoms = cell.repeat((x, 1, 1))
-    atoms.rattle(0.05, seed=seed)
-    return atoms
 
 
 def drawn(seed, config=CONFIG):

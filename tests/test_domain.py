@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from ase import Atoms
-from test_committee import CONFIG, drawn, titanate
+from conftest import titanate
+from test_committee import CONFIG, drawn
 
 from equivar_jax.batch import Sample
 from equivar_jax.calculator import EquivarCalculator

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
+from conftest import titanate
 
 from equivar_jax import load, predict
 from equivar_jax.checkpoint import read_checkpoint
@@ -28,19 +29,6 @@ def perovskites(trained):
     return [
         atoms for atoms in structures if set(atoms.numbers) <= set(load(trained.folder).metadata.elements)
     ]
-
-
-def titanate(repeat=1, seed=0):
-    """Cubic CaTiO3, rattled, in a supercell of `repeat` cells along x; its elements are all trained on."""
-    cell = Atoms(
-        "CaTiO3",
-        cell=[3.9] * 3,
-        pbc=True,
-        scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)],
-    )
-    atoms = cell.repeat((repeat, 1, 1))
-    atoms.rattle(0.05, seed=seed)
-    return atoms
 
 
 def predicted(*words):

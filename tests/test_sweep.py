@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import read, write
-from test_predict import titanate
+from conftest import titanate
 
 from equivar_jax import predict, sweep, sweep_inputs
 from equivar_jax.io import read_structures, write_structures
