@@ -95,6 +95,7 @@ def write_card(
     path.write_text(
         _TEXT.format(
             members=predictor.members,
+            last_seed=predictor.members - 1,
             parameters=f"{count_parameters(members[0].weights):,}",
             structures=f"{statistics['structures']:,}",
             atoms=f"{statistics['atoms']:,}",
@@ -204,7 +205,7 @@ Cubic BaTiO3 has Ti {titanium:.2f} and O along the bond {oxygen:.2f} e (publishe
 
 ## How it was trained
 
-`configs/bm3.py`, {train_epochs} epochs, kept epochs {epochs}, seeds 0 to {members} less one. Do it again:
+`configs/bm3.py`, {train_epochs} epochs, kept epochs {epochs}, seeds 0 to {last_seed}. Do it again:
 
     EQUIVAR_DATA=... python -m benchmarks.ship --members {members}
 """
