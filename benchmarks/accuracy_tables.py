@@ -119,7 +119,7 @@ def targets(rows: Rows) -> str:
                 name,
                 f"{found[0]['parameters']:,}",
                 str(found[0]["epochs"]),
-                str(len(found)),
+                str(len(found[0].get("seeds", found))),
                 number([row["training_seconds"] for row in good], 0),
                 number([row["ms_per_atom_epoch"] for row in good], 3),
                 number([row["validation"]["overall"]["mae"] for row in good]),

@@ -3,6 +3,7 @@
     python -m benchmarks.real_data targets      # each network on each set, tested on what nobody tuned on
     python -m benchmarks.real_data ablation     # BM3 less one of its parts, on validation data
     python -m benchmarks.real_data finetune     # from the shipped weights and from nothing, 5 to 47 frames
+    python -m benchmarks.real_data mean         # committees of the seeds of `targets`, as one prediction each
 
 Data are read from the folder that EQUIVAR_DATA names (see `benchmarks.real_parts`). Results go to
 `results/accuracy/`; `python -m benchmarks.accuracy report` makes the tables. Interrupted, the same command
@@ -13,16 +14,21 @@ import argparse
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy_engine import run_rows
-from benchmarks.accuracy_rows import Row
+from benchmarks.accuracy_rows import Row, keep_row, read_rows
+from benchmarks.accuracy_tables import finished, variants
 from benchmarks.real_parts import FILES, TEST_FRAMES, data_folder, write_parts
 from benchmarks.timing import RESULTS
+from equivar_jax import load
+from equivar_jax.committee import joined
 from equivar_jax.config import Config, DataConfig, HygieneConfig, load_config
+from equivar_jax.data import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.evaluate import evaluate_model
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.runtime import enable_compilation_cache
 
@@ -89,6 +95,9 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
     yield row("4 interactions", model=dataclasses.replace(base.model, interactions=4))
     yield row("4 Å", model=dataclasses.replace(base.model, cutoff=4.0))
     yield row("32 channels", model=dataclasses.replace(base.model, channels=32))
+    deep = load_config(DEEP).model
+    yield row(f"{deep.interactions} interactions, {deep.channels} channels", model=deep)
+    yield row("batches of 8", train=dataclasses.replace(train, batch_size=8))
     yield row("learning rate 0.005", train=dataclasses.replace(train, learning_rate=0.005))
     yield row("sum rule after the loss", train=dataclasses.replace(train, sum_rule_in_loss=False))
     yield row("no average of weights", train=dataclasses.replace(train, ema_decay=None))
@@ -119,12 +128,44 @@ def finetune(parts: Path, seed: int) -> Iterator[Row]:
 TABLES = {"targets": targets, "ablation": ablation, "finetune": finetune}
 
 
+def mean_of_seeds(output: Path, runs: Path, parts: Path, words: Sequence[str], command: str) -> None:
+    """Add a row for each BM3 with several seeds: the mean of their tensors, on the same test part.
+
+    Raises:
+        InputError: no network with two seeds whose runs are there.
+    """
+    content = read_rows(output)
+    made = 0
+    for variant, rows in variants(content["rows"]).items():
+        there = [row for row in finished(rows) if "seeds" not in row and (runs / row["run"]).is_dir()]
+        if len(there) < 2 or "BM3" not in variant or not all(word in variant for word in words):
+            continue
+        folders = [runs / row["run"] for row in there]
+        committee = joined([load(folder) for folder in folders], [str(folder) for folder in folders])
+        test = read_structures(parts / f"{there[0]['facts']['set']}-test.extxyz")
+        validation = load_dataset(committee.metadata.config).validation.structures
+        reports = [evaluate_model(committee, part, allow_unseen=True) for part in (validation, test)]
+        label = f"{variant}, mean of {len(there)}"
+        row = {**there[0], "label": label, "command": command, "seeds": [row["seed"] for row in there]}
+        row |= {"facts": {**there[0]["facts"], "variant": label}, "run": [row["run"] for row in there]}
+        row["parameters"] = sum(row["parameters"] for row in there)
+        for cost in ("training_seconds", "ms_per_atom_epoch"):
+            row[cost] = sum(row[cost] for row in there)
+        row["validation"], on_test = (report.to_dict() for report in reports)
+        row["tests"] = {"test": {**there[0]["tests"]["test"], **on_test}}
+        keep_row(output, {"protocol": content["protocol"], "data": content["data"]}, row)
+        print(f"{label}: {reports[-1].overall.mae:.4f} e")
+        made += 1
+    if not made:
+        raise InputError(f"{output}: no BM3 of two seeds whose runs are in {runs}; run targets --seeds 0 1 2")
+
+
 def main() -> None:
     """Run what is not finished yet."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument("table", choices=[*TABLES, "mean"])
     parser.add_argument("--only", nargs="+", default=(), help="rows whose label has all of these words")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"))
@@ -136,17 +177,21 @@ def main() -> None:
         # Only what is not there: another process may be reading the others.
         missing = [name for name in FILES if not (parts / f"{name}-test.extxyz").is_file()]
         write_parts(parts, data_folder(), missing)
+        command = shlex.join(["python", "-m", "benchmarks.real_data", *sys.argv[1:]])
+        if options.table == "mean":
+            output = options.output or RESULTS / "accuracy" / "real_targets.json"
+            return mean_of_seeds(output, options.runs, parts, options.only, command)
         rows = [row for seed in options.seeds for row in TABLES[options.table](parts, seed)]
         rows = [row for row in rows if all(word in row.label for word in options.only)]
         if not rows:
             raise InputError(f"--only {' '.join(options.only)}: no such row")
         output = options.output or RESULTS / "accuracy" / f"real_{options.table}.json"
-        command = shlex.join(["python", "-m", "benchmarks.real_data", *sys.argv[1:]])
         interrupted = run_rows(
             rows, output, options.runs, protocol=options.table, data="DFPT", command=command
         )
         if interrupted is not None:
             raise SystemExit(128 + interrupted)
+    return None
 
 
 if __name__ == "__main__":

@@ -18,5 +18,7 @@ def get_config() -> Config:
             self_connection=True,
             element_shift=True,
         ),
-        train=TrainConfig(epochs=100, learning_rate=0.02, sum_rule_in_loss=True, ema_decay=0.995),
+        train=TrainConfig(
+            epochs=100, batch_size=4, learning_rate=0.02, sum_rule_in_loss=True, ema_decay=0.995
+        ),
     )

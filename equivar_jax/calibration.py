@@ -1,6 +1,8 @@
 """From the spread of a committee to a standard deviation: two numbers, fitted to errors on validation data.
 
-Of each component, `sigma = scale * (spread + floor)` in e. The scale is there because members that were
+Of each component, `sigma = scale * (spread + floor)` in e. The spread is that of the members, steadied by
+what they say of the whole atom (see `pooled`): the standard deviation of three numbers is itself uncertain by
+a half. The scale is there because members that were
 trained on the same data err together, so that their spread is too small by a factor. The floor is there for
 what all members share: noise of the labels, what the architecture cannot express, and regions where all of
 them extrapolate alike; with the spread alone, a component on which few members agree by chance would be
@@ -24,6 +26,10 @@ WITHIN_ONE, WITHIN_TWO = (float(erf(k / np.sqrt(2.0))) for k in (1, 2))
 """Fractions of a normal distribution: 0.6827, 0.9545."""
 BY_SYMMETRY = 1e-5
 """Spreads and components below this, in e, are rounding about zero."""
+OWN_SHARE = 0.5
+"""Of a component's variance in what is pooled; the other half is the mean over its atom."""
+AGREEMENT = 0.1
+"""Members agree so well, in units of the atom's spread, in one of a hundred components by chance."""
 _FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # times the median spread
 
 
@@ -86,12 +92,28 @@ class CoverageSummary:
         )
 
 
+def pooled(spread: Float[np.ndarray, "*any 3 3"]) -> Float[np.ndarray, "*any 3 3"]:
+    """Standard deviations over few members, steadied by those of the atom's other components.
+
+    `s'² = s² / 2 + min(1, s / 0.1 m) m² / 2`, where m² is the mean of s² over the nine components. The `min`
+    keeps zero where the members agree by symmetry, and is continuous as a crystal is distorted.
+
+    Args:
+        spread: Of each component, in e.
+    """
+    mean = np.mean(spread**2, axis=(-2, -1), keepdims=True)
+    by_chance = AGREEMENT * np.sqrt(mean)
+    share = np.divide(spread, by_chance, out=np.ones_like(spread), where=by_chance > spread)
+    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * share * mean)
+
+
 class Residuals(NamedTuple):
     """What a committee gets wrong on labelled data."""
 
     errors: Float[np.ndarray, "atoms 3 3"]
     """Predicted less reference, in e."""
     spread: Float[np.ndarray, "atoms 3 3"]
+    """Of the members, pooled, in e."""
     counted: Bool[np.ndarray, "atoms 3 3"]
     """False for components that are zero by symmetry."""
     structure: Int[np.ndarray, " atoms"]

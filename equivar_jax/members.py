@@ -13,6 +13,7 @@ import jraph
 import numpy as np
 from jaxtyping import Float
 
+from equivar_jax.calibration import pooled
 from equivar_jax.layerwise import tensors_layer_by_layer
 from equivar_jax.model import Equivar
 
@@ -30,12 +31,13 @@ class Prediction(NamedTuple):
     raw: Float[np.ndarray, "atoms 3 3"]
     """The same before the sum rule was applied."""
     spread: Float[np.ndarray, "atoms 3 3"] | None = None
-    """Standard deviation over the members of a committee, not calibrated; of a single network None."""
+    """Over the members of a committee in e, pooled (see `calibration`), not calibrated; of one, None."""
 
     @classmethod
     def of(cls, moments: Moments, charge: float) -> "Prediction":
         """From mean and spread of the members for a cell with this net charge."""
-        return cls(with_sum_rule(moments[0], charge), *moments)
+        mean, spread = moments
+        return cls(with_sum_rule(mean, charge), mean, None if spread is None else pooled(spread))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

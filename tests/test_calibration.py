@@ -15,6 +15,7 @@ from equivar_jax.calibration import (
     covered,
     fit,
     in_sigmas,
+    pooled,
     two_fold,
 )
 from equivar_jax.errors import InputError
@@ -101,6 +102,32 @@ def test_some_spreads_of_zero_are_no_certainty():
 
 def test_no_errors_at_all_are_no_trouble():
     assert calibrate(residuals(np.zeros((ATOMS, 3, 3)), np.zeros((ATOMS, 3, 3)))).scale == 0.0
+
+
+def few(members, seed=4):
+    """Standard deviations of a few members that are all wrong by as much in every component of an atom."""
+    rng = np.random.default_rng(seed)
+    sigma = true_sigma(rng)
+    return sigma, (sigma * rng.normal(size=(members, ATOMS, 3, 3))).std(axis=0, ddof=1)
+
+
+def test_pooling_steadies_what_few_members_say():
+    sigma, spread = few(3)
+    before, after = (np.std(np.log(x / sigma)) for x in (spread, pooled(spread)))
+    assert after < 0.6 * before
+    np.testing.assert_allclose(np.mean((pooled(spread) / sigma) ** 2), 1.0, atol=0.02)
+
+
+def test_pooling_leaves_what_is_zero_by_symmetry_and_is_continuous_there():
+    spread = np.diag([0.1, 0.2, 0.3])[None]
+    found = pooled(spread)
+    assert not found[0][~np.eye(3, dtype=bool)].any()
+    assert pooled(spread + 1e-9 * (spread == 0)).max(where=spread == 0, initial=0) < 1e-4
+    assert (pooled(np.zeros((2, 3, 3))) == 0).all()
+
+
+def test_pooling_changes_nothing_where_all_components_have_one_spread():
+    np.testing.assert_allclose(pooled(np.full((2, 3, 3), 0.2)), 0.2)
 
 
 def test_two_fold_shows_what_the_fit_hides():

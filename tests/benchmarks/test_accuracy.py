@@ -11,6 +11,7 @@ from benchmarks import accuracy, accuracy_data, accuracy_engine, accuracy_protoc
 from benchmarks.accuracy_data import demonstration_counts, limited, names, with_data
 from benchmarks.accuracy_protocols import PROTOCOLS, Request
 from benchmarks.accuracy_rows import Row, read_rows, run_name
+from benchmarks.real_data import mean_of_seeds
 from equivar_jax import loop
 from equivar_jax.config import load_config
 from equivar_jax.data import load_dataset
@@ -152,6 +153,27 @@ def test_a_diverged_row_is_kept_and_not_tried_again(tmp_path, monkeypatch):
     (found,) = read_rows(output)["rows"]
     assert found["failed"] == "the loss is nan"
     assert "1 diverged" in accuracy_report.section(output)
+
+
+def test_the_mean_of_seeds_is_a_row_of_its_own(tmp_path):
+    test = list(demonstration_set(2, seed=1, progress=False))
+    written(tmp_path / "few-test.extxyz", test)
+    facts = {"variant": "few, BM3", "set": "few"}
+    rows = [Row(f"few, BM3, seed {k}", tiny(seed=k, epochs=1), facts, {"test": test}) for k in (0, 1)]
+    output, runs = tmp_path / "real_targets.json", tmp_path / "runs"
+    accuracy_engine.run_rows(rows, output, runs, protocol="targets")
+    for _ in range(2):
+        mean_of_seeds(output, runs, tmp_path, (), "the command")
+    *single, mean = read_rows(output)["rows"]
+    assert len(single) == 2
+    assert mean["label"] == "few, BM3, mean of 2"
+    assert mean["parameters"] == 2 * single[0]["parameters"]
+    assert mean["seeds"] == [0, 1]
+    errors = [row["tests"]["test"]["overall"]["mae"] for row in (*single, mean)]
+    assert errors[2] < np.mean(errors[:2])  # the mean of tensors is never worse than the mean of errors
+    assert "| few, BM3, mean of 2 | " in accuracy_report.section(output)
+    with pytest.raises(InputError, match="no BM3 of two seeds"):
+        mean_of_seeds(output, runs, tmp_path, ("many",), "the command")
 
 
 def test_a_run_is_named_by_what_changes_it(tmp_path):
