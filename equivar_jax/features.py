@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import offsets
+from equivar_jax.kernels import HIDDEN, offsets
 
 PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
 unit_normal = nn.initializers.normal(1.0)
@@ -30,3 +30,9 @@ class Features(NamedTuple):
 def matmul(left: Array, right: Array) -> Array:
     """`left @ right` in the precision of `left`."""
     return jnp.matmul(left, right.astype(left.dtype), precision=PRECISION)
+
+
+def mix_channels(features: Features, weights: Float[Array, "hidden channels channels"]) -> Features:
+    """Each irrep's channels times a matrix of its own, in the order of `HIDDEN`; unit variance stays."""
+    mixed = [matmul(features.part(ir), weights[HIDDEN.index(ir)]) for ir in features.irreps]
+    return Features(features.irreps, jnp.concatenate(mixed, axis=1) / weights.shape[-1] ** 0.5)

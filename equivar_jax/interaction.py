@@ -8,7 +8,7 @@ from jaxtyping import Array, Int
 
 from equivar_jax.config import ModelConfig
 from equivar_jax.edges import silu
-from equivar_jax.features import Features, matmul, unit_normal, zeros
+from equivar_jax.features import Features, matmul, mix_channels, unit_normal, zeros
 from equivar_jax.kernels import (
     HIDDEN,
     PATHS,
@@ -19,7 +19,7 @@ from equivar_jax.kernels import (
     plan_products,
 )
 from equivar_jax.radial import GAUSSIAN_SQUARE_SUM
-from equivar_jax.squares import square_plan
+from equivar_jax.squares import bounded, multiply_with_itself, square_plan
 
 
 class Interaction(nn.Module):
@@ -86,38 +86,22 @@ class Interaction(nn.Module):
         f = self.config.channels
         mix = self.param("self_weight", unit_normal, (len(HIDDEN), f, f))
         factors = self.param("self_factors", nn.initializers.ones, (self.config.species, len(HIDDEN), f))
-        of_node = factors[species].astype(own.array.dtype)
-        parts = [
-            matmul(own.part(ir), mix[HIDDEN.index(ir)]) / f**0.5 * of_node[:, None, HIDDEN.index(ir)]
-            for ir in own.irreps
-        ]
-        return Features(own.irreps, jnp.concatenate(parts, axis=1))
+        of_node, mixed = factors[species].astype(own.array.dtype), mix_channels(own, mix)
+        scaled = [mixed.part(ir) * of_node[:, None, HIDDEN.index(ir)] for ir in own.irreps]
+        return Features(own.irreps, jnp.concatenate(scaled, axis=1))
 
     def _products(self, messages: Features) -> dict[e3nn.Irrep, Array]:
         """Channel by channel products of a mixture of the messages with itself, mixed again."""
-        f, dtype = self.config.channels, messages.array.dtype
+        f = self.config.channels
         mix = self.param("product_mix", unit_normal, (len(HIDDEN), f, f))
         after = self.param("product_linear", unit_normal, (len(HIDDEN), f, f))
-        square = square_plan(messages.irreps, self.needed)
-        weights = self.param("product_weights", unit_normal, (len(square.outputs), f))
-        mixed = jnp.concatenate(
-            [matmul(messages.part(ir), mix[HIDDEN.index(ir)]) / f**0.5 for ir in messages.irreps], axis=1
-        )
-        # In structures unlike the average a message may be large; its square must not be larger still.
-        size = jnp.mean(mixed**2, axis=(1, 2), keepdims=True)
-        mixed = jnp.swapaxes(mixed / jnp.sqrt(1.0 + size) ** 0.5, 1, 2)  # nodes, channels, components
-        pairs = (mixed[:, :, :, None] * mixed[:, :, None, :]).reshape(*mixed.shape[:2], -1)
-        products = matmul(pairs, jnp.asarray(square.coefficients, dtype))
-        products = products * jnp.repeat(weights.astype(dtype).T, square.dims, axis=1)
-        found, column = {}, 0
-        for out in (ir for ir in HIDDEN if ir in square.outputs):
-            count = square.outputs.count(out)
-            terms = (
-                products[:, :, column : column + count * out.dim].reshape(-1, f, count, out.dim).sum(axis=2)
-            )
-            column += count * out.dim
-            found[out] = matmul(jnp.swapaxes(terms, 1, 2), after[HIDDEN.index(out)]) / (f * count) ** 0.5
-        return found
+        plan = square_plan(messages.irreps, self.needed)
+        weights = self.param("product_weights", unit_normal, (len(plan.outputs), f))
+        products = multiply_with_itself(bounded(mix_channels(messages, mix).array), plan, weights)
+        return {
+            out: matmul(sums, after[HIDDEN.index(out)]) / (f * plan.outputs.count(out)) ** 0.5
+            for out, sums in products.items()
+        }
 
     def _gated(self, parts: dict[e3nn.Irrep, Array]) -> dict[e3nn.Irrep, Array]:
         """Scalars through a nonlinearity; every other channel times a sigmoid of a mixture of scalars."""

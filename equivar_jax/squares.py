@@ -1,12 +1,14 @@
-"""The Clebsch-Gordan algebra of a node's features times themselves, worked out ahead of time."""
+"""A node's features times themselves, channel by channel: the Clebsch-Gordan algebra is worked out ahead."""
 
 import functools
 from typing import NamedTuple
 
 import e3nn_jax as e3nn
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
+from equivar_jax.features import matmul
 from equivar_jax.kernels import HIDDEN, offsets
 
 
@@ -49,3 +51,40 @@ def square_plan(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) 
                 columns.append(block.reshape(size * size, out.dim) / variance**0.5)
     dims = np.array([out.dim for out in outputs])
     return SquarePlan(tuple(outputs), dims, np.concatenate(columns, axis=1))
+
+
+def bounded(features: Float[Array, "nodes components channels"]) -> Float[Array, "nodes components channels"]:
+    """`x / (1 + mean x²)^(1/4)` of each node, so that its products grow no faster than x itself.
+
+    In structures unlike the average a message may be large; its square must not be larger still.
+    """
+    size = jnp.mean(features**2, axis=(1, 2), keepdims=True)
+    return features / jnp.sqrt(1.0 + size) ** 0.5
+
+
+def multiply_with_itself(
+    features: Float[Array, "nodes components channels"],
+    plan: SquarePlan,
+    weights: Float[Array, "paths channels"],
+) -> dict[e3nn.Irrep, Float[Array, "nodes _dim channels"]]:
+    """Weighted sums over the paths to each irrep, in the order of `HIDDEN`.
+
+    Args:
+        features: In the order of the plan's inputs.
+        plan: Of these.
+        weights: Of each path, channel by channel.
+    """
+    of_channel = jnp.swapaxes(features, 1, 2)
+    pairs = of_channel[:, :, :, None] * of_channel[:, :, None, :]
+    products = matmul(
+        pairs.reshape(*of_channel.shape[:2], -1), jnp.asarray(plan.coefficients, features.dtype)
+    )
+    products = products * jnp.repeat(weights.astype(features.dtype).T, plan.dims, axis=1)
+    sums, column = {}, 0
+    for out in (ir for ir in HIDDEN if ir in plan.outputs):
+        paths = plan.outputs.count(out)
+        terms = products[:, :, column : column + paths * out.dim]
+        column += paths * out.dim
+        terms = terms.reshape(*terms.shape[:2], paths, out.dim).sum(axis=2)
+        sums[out] = jnp.swapaxes(terms, 1, 2)
+    return sums
