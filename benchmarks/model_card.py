@@ -176,7 +176,8 @@ Uncertainty, on the held-out compositions (two-fold: fitted on one half, counted
 
 {calibration}
 
-Errors have heavier tails than a normal distribution, so fewer than 95 % are within two sigma; and the members
+The spread of a component is that of the members, half its own and half the mean over its atom. Errors have
+heavier tails than a normal distribution, so fewer than 95 % are within two sigma; and the members
 agree with each other more than with the truth where all of them extrapolate, as below.
 
 A warning says when an element was in fewer than five training structures, when atoms are closer than in

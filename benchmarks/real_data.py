@@ -35,7 +35,7 @@ from equivar_jax.runtime import enable_compilation_cache
 EPOCHS = {"BaTiO3-300K": 120, "SiO2-300K": 60, "phonon-dfpt": 60, "mp-dielectric": 40}
 DEEP = "bm3_deep"
 """For trajectories; chosen on the last eight of the training frames of BaTiO3."""
-ABLATION_EPOCHS = 20
+ABLATION_EPOCHS = 15
 FINETUNE_FRAMES = (5, 10, 20, 47)
 FINETUNE_STEPS = 700
 PARTS_OF_BM3: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Train the weights that come with the package, and write their model card; one command does it again.
 
-    python -m benchmarks.ship --members 4
+    python -m benchmarks.ship --members 3
 
 Data are phonon-dfpt and mp-dielectric of the folder that EQUIVAR_DATA names, less what hygiene sets aside; a
 tenth of the compositions is held out, decides which epoch is kept, calibrates the uncertainty, and gives the
@@ -73,7 +73,7 @@ def main() -> None:
     """Train the members, join them, write the card."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
-    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--runs", type=Path, default=Path("runs/shipped"), help="folder of run directories")
     options = parser.parse_args()
     with exit_on_input_error():
