@@ -101,8 +101,8 @@ SECTIONS = {
     "drift": Section(
         "Charge drift before the sum rule",
         "Of the runs here, without seeds and varied settings. It grows with the size of the cell; that of "
-        "the paper is of its own cells, and is taken as one a cell. BM3 has the sum rule inside its loss, which "
-        "leaves the drift before it free: what it says there is not comparable.",
+        "the paper is of its own cells, and is taken as one a cell. BM3 has the sum rule inside its loss, "
+        "which leaves the drift before it free: it cannot be compared.",
         lambda rows, _: tables.drift(rows),
     ),
 }
