@@ -95,16 +95,15 @@ class CoverageSummary:
 def pooled(spread: Float[np.ndarray, "*any 3 3"]) -> Float[np.ndarray, "*any 3 3"]:
     """Standard deviations over few members, steadied by those of the atom's other components.
 
-    `s'² = s² / 2 + min(1, s / 0.1 m) m² / 2`, where m² is the mean of s² over the nine components. The `min`
-    keeps zero where the members agree by symmetry, and is continuous as a crystal is distorted.
+    `s'² = s² / 2 + min(m, 10 s)² / 2`, where m² is the mean of s² over the nine components. The `min` keeps
+    zero where the members agree by symmetry, and is continuous as a crystal is distorted.
 
     Args:
         spread: Of each component, in e.
     """
-    mean = np.mean(spread**2, axis=(-2, -1), keepdims=True)
-    by_chance = AGREEMENT * np.sqrt(mean)
-    share = np.divide(spread, by_chance, out=np.ones_like(spread), where=by_chance > spread)
-    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * share * mean)
+    of_atom = np.sqrt(np.mean(spread**2, axis=(-2, -1), keepdims=True))
+    shared = np.minimum(of_atom, spread / AGREEMENT)
+    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * shared**2)
 
 
 class Residuals(NamedTuple):
