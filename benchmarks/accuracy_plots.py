@@ -84,10 +84,14 @@ def plot_by_test(rows: Rows, path: Path) -> None:
         figure = Figure(figsize=(5.6, 3.2), layout="constrained")
         axes = figure.add_subplot()
         width = 0.8 / max(len(bars), 1)
+        colours: dict[str, str] = {}  # one for a network, ours or published
         for k, (name, heights) in enumerate(bars.items()):
             places = np.arange(len(kinds)) + (k - (len(bars) - 1) / 2) * width
             published = name.startswith("published")
-            colour = COLOURS[k % 3] if published else COLOURS[k % len(COLOURS)]
+            network = (
+                "specialised" if "specialised" in name else name.replace("published, ", "").split(",")[0]
+            )
+            colour = colours.setdefault(network, COLOURS[len(colours) % len(COLOURS)])
             style: dict[str, Any] = {"facecolor": "none", "hatch": "///"} if published else {"color": colour}
             axes.bar(places, heights, 0.9 * width, label=name, edgecolor=colour, lw=0.8, **style)
         axes.set_xticks(range(len(kinds)), kinds)
