@@ -120,7 +120,12 @@ SECTIONS |= {
     "ablation": Section(
         "BM3 less one of its parts",
         "On validation compositions of phonon-dfpt, short runs of equal length; the parts were chosen by "
-        "longer ones.",
+        "longer ones. Lines with several seeds say how much the others may owe to chance.",
+        lambda rows, _: tables.general(rows),
+    ),
+    "ablation_trajectory": Section(
+        "bm3_deep less one of its parts",
+        "On the last 8 of the 47 training frames of BaTiO3, short runs of equal length.",
         lambda rows, _: tables.general(rows),
     ),
     "finetune": Section(

@@ -1,7 +1,8 @@
 """Accuracy on real DFPT data: BM1, BM2 and BM3 side by side, what each part of BM3 gives, and fine-tuning.
 
     python -m benchmarks.real_data targets      # each network on each set, tested on what nobody tuned on
-    python -m benchmarks.real_data ablation     # BM3 less one of its parts, on validation data
+    python -m benchmarks.real_data ablation     # BM3 less one of its parts, on validation data;
+    python -m benchmarks.real_data ablation_trajectory  # the same of bm3_deep, on frames of BaTiO3
     python -m benchmarks.real_data finetune     # from the shipped weights and from nothing, 5 to 47 frames
     python -m benchmarks.real_data mean         # committees of the seeds of `targets`, as one prediction each
 
@@ -12,6 +13,7 @@ goes on; `--only WORD ...` runs the rows whose label has all of the words.
 
 import argparse
 import dataclasses
+import functools
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -36,6 +38,9 @@ EPOCHS = {"BaTiO3-300K": 120, "SiO2-300K": 60, "phonon-dfpt": 60, "mp-dielectric
 DEEP = "bm3_deep"
 """For trajectories; chosen on the last eight of the training frames of BaTiO3."""
 ABLATION_EPOCHS = 15
+TRAJECTORY_ABLATION_EPOCHS = 30
+VALIDATION_FRAMES = 0.17
+"""Eight of 47."""
 FINETUNE_FRAMES = (5, 10, 20, 47)
 FINETUNE_STEPS = 700
 PARTS_OF_BM3: dict[str, Any] = {
@@ -84,24 +89,47 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
     base = compositions(load_config("bm3"), parts / "phonon-dfpt-train.extxyz")
     train = dataclasses.replace(base.train, epochs=ABLATION_EPOCHS, seed=seed)
     base = dataclasses.replace(base, train=train)
+    deep, model = load_config(DEEP).model, functools.partial(dataclasses.replace, base.model)
+    yield from less_a_part("BM3", base)
+    for label, changed in {
+        "2 interactions": model(interactions=2),
+        "4 interactions": model(interactions=4),
+        "4 Å": model(cutoff=4.0),
+        "32 channels": model(channels=32),
+        f"{deep.interactions} interactions, {deep.channels} channels": deep,
+    }.items():
+        yield variant_of(base, label, model=changed)
+    for label, changes in {
+        "batches of 8": {"batch_size": 8},
+        "learning rate 0.005": {"learning_rate": 0.005},
+        "sum rule after the loss": {"sum_rule_in_loss": False},
+        "no average of weights": {"ema_decay": None},
+        "Huber loss": {"loss": "huber"},
+    }.items():
+        yield variant_of(base, label, train=dataclasses.replace(train, **changes))
 
-    def row(label: str, **changed: Any) -> Row:
-        return Row(f"{label}, seed {seed}", dataclasses.replace(base, **changed), {"variant": label})
 
-    yield row("BM3")
+def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
+    """The same of `bm3_deep.py`, on the last of the training frames of BaTiO3."""
+    base = load_config(DEEP)
+    frames = str(parts / "BaTiO3-300K-train.extxyz")
+    data = DataConfig(path=frames, split="block", validation_fraction=VALIDATION_FRAMES)
+    train = dataclasses.replace(base.train, epochs=TRAJECTORY_ABLATION_EPOCHS, batch_size=1, seed=seed)
+    base = dataclasses.replace(base, data=data, train=train)
+    yield from less_a_part(DEEP, base)
+    yield variant_of(base, "3 interactions, 64 channels", model=load_config("bm3").model)
+
+
+def less_a_part(name: str, base: Config) -> Iterator[Row]:
+    """The config, and the config without each of its parts."""
+    yield variant_of(base, name)
     for part, off in PARTS_OF_BM3.items():
-        yield row(f"without {part}", model=dataclasses.replace(base.model, **{part: off}))
-    yield row("2 interactions", model=dataclasses.replace(base.model, interactions=2))
-    yield row("4 interactions", model=dataclasses.replace(base.model, interactions=4))
-    yield row("4 Å", model=dataclasses.replace(base.model, cutoff=4.0))
-    yield row("32 channels", model=dataclasses.replace(base.model, channels=32))
-    deep = load_config(DEEP).model
-    yield row(f"{deep.interactions} interactions, {deep.channels} channels", model=deep)
-    yield row("batches of 8", train=dataclasses.replace(train, batch_size=8))
-    yield row("learning rate 0.005", train=dataclasses.replace(train, learning_rate=0.005))
-    yield row("sum rule after the loss", train=dataclasses.replace(train, sum_rule_in_loss=False))
-    yield row("no average of weights", train=dataclasses.replace(train, ema_decay=None))
-    yield row("Huber loss", train=dataclasses.replace(train, loss="huber"))
+        yield variant_of(base, f"without {part}", model=dataclasses.replace(base.model, **{part: off}))
+
+
+def variant_of(base: Config, label: str, **changed: Any) -> Row:
+    """A row of the config with another network or training."""
+    return Row(f"{label}, seed {base.train.seed}", dataclasses.replace(base, **changed), {"variant": label})
 
 
 def finetune(parts: Path, seed: int) -> Iterator[Row]:
@@ -125,7 +153,12 @@ def finetune(parts: Path, seed: int) -> Iterator[Row]:
             )
 
 
-TABLES = {"targets": targets, "ablation": ablation, "finetune": finetune}
+TABLES = {
+    "targets": targets,
+    "ablation": ablation,
+    "ablation_trajectory": ablation_trajectory,
+    "finetune": finetune,
+}
 
 
 def mean_of_seeds(output: Path, runs: Path, parts: Path, words: Sequence[str], command: str) -> None:
