@@ -31,7 +31,7 @@ _ERRORS = {
 
 _SIZES = ["parameters", "structures, training + validation", "epochs", "seeds"]
 _HEADER = ["", *_SIZES, *_ERRORS, "training, s"]
-_MANY = ("hyperparameters", "learning_curve", "seeds")
+_MANY = ("hyperparameters", "learning_curve", "seeds", "ablation", "ablation_trajectory", "finetune")
 """Files whose runs are too many for the table of drifts."""
 
 
