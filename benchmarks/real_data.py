@@ -91,22 +91,23 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
     base = dataclasses.replace(base, train=train)
     deep, model = load_config(DEEP).model, functools.partial(dataclasses.replace, base.model)
     yield from less_a_part("BM3", base)
-    for label, changed in {
+    for label, network in {
         "2 interactions": model(interactions=2),
         "4 interactions": model(interactions=4),
         "4 Å": model(cutoff=4.0),
         "32 channels": model(channels=32),
         f"{deep.interactions} interactions, {deep.channels} channels": deep,
     }.items():
-        yield variant_of(base, label, model=changed)
-    for label, changes in {
+        yield variant_of(base, label, model=network)
+    changes: dict[str, dict[str, Any]] = {
         "batches of 8": {"batch_size": 8},
         "learning rate 0.005": {"learning_rate": 0.005},
         "sum rule after the loss": {"sum_rule_in_loss": False},
         "no average of weights": {"ema_decay": None},
         "Huber loss": {"loss": "huber"},
-    }.items():
-        yield variant_of(base, label, train=dataclasses.replace(train, **changes))
+    }
+    for label, changed in changes.items():
+        yield variant_of(base, label, train=dataclasses.replace(train, **changed))
 
 
 def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
