@@ -88,9 +88,7 @@ def plot_by_test(rows: Rows, path: Path) -> None:
         for k, (name, heights) in enumerate(bars.items()):
             places = np.arange(len(kinds)) + (k - (len(bars) - 1) / 2) * width
             published = name.startswith("published")
-            network = (
-                "specialised" if "specialised" in name else name.replace("published, ", "").split(",")[0]
-            )
+            network = name.removeprefix("published, ").removesuffix(", all kinds").split(", ")[-1]
             colour = colours.setdefault(network, COLOURS[len(colours) % len(COLOURS)])
             style: dict[str, Any] = {"facecolor": "none", "hatch": "///"} if published else {"color": colour}
             axes.bar(places, heights, 0.9 * width, label=name, edgecolor=colour, lw=0.8, **style)

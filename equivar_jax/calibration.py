@@ -2,11 +2,11 @@
 
 Of each component, `sigma = scale * (spread + floor)` in e. The spread is that of the members, steadied by
 what they say of the whole atom (see `pooled`): the standard deviation of three numbers is itself uncertain by
-a half. The scale is there because members that were
-trained on the same data err together, so that their spread is too small by a factor. The floor is there for
-what all members share: noise of the labels, what the architecture cannot express, and regions where all of
-them extrapolate alike; with the spread alone, a component on which few members agree by chance would be
-called certain. Two numbers cannot be fitted to much else than this, which two-fold validation checks.
+a half. The scale is there because members that were trained on the same data err together, so that their
+spread is too small by a factor. The floor is there for what all members share: noise of the labels, what the
+architecture cannot express, and regions where all of them extrapolate alike; with the spread alone, a
+component on which few members agree by chance would be called certain. Two numbers cannot be fitted to much
+else than this, which two-fold validation checks.
 
 Fitted are the 68.27 % of errors within one sigma, exactly, and the 95.45 % within two, as nearly as the form
 allows. Components that are zero by the symmetry of the crystal, for every network, are left out: they are
@@ -29,7 +29,7 @@ BY_SYMMETRY = 1e-5
 OWN_SHARE = 0.5
 """Of a component's variance in what is pooled; the other half is the mean over its atom."""
 AGREEMENT = 0.1
-"""Members agree so well, in units of the atom's spread, in one of a hundred components by chance."""
+"""Three members agree so well, in units of the atom's spread, in one of a hundred components by chance."""
 _FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # times the median spread
 
 
