@@ -1,4 +1,4 @@
-"""Two readouts of one BM3 core on real data: `python -m benchmarks.derivative_head`.
+"""Two readouts of the core of `bm3_deep.py` on real data: `python -m benchmarks.derivative_head`.
 
 "direct" is the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule. "derivative" is
 the form of Allegro-pol and MACE-Field: a polarisation `P_a = sum_i mu_i,a(u) + q_i u_i,a`, with `mu` a mix of
@@ -51,6 +51,7 @@ from equivar_jax.structures import born_effective_charges as labels_of
 from equivar_jax.tensor import apply_sum_rule
 
 SET = "BaTiO3-300K"
+CONFIG = "bm3_deep.py"
 FRAMES, TRAINING = 47, 39
 WARM_UP_STEPS = 10
 TIMED_STEPS = 20
@@ -171,8 +172,8 @@ def mean_absolute_error(head: Head, params: dict, batches: Sequence[Batch]) -> f
 
 
 def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple[ModelConfig, TrainConfig]:
-    """BM3 in the size that was asked for."""
-    config = load_config("bm3.py")
+    """The config in the size that was asked for."""
+    config = load_config(CONFIG)
     edges = sum(len(sample.graph.senders) for sample in samples)
     model = dataclasses.replace(
         config.model,
@@ -195,7 +196,7 @@ def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple
 
 def compare(structures: Sequence[Atoms], training: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Train every head on the first structures and validate on the others; a row for each."""
-    samples, batches = batches_of(structures, load_config("bm3.py").model.cutoff)
+    samples, batches = batches_of(structures, load_config(CONFIG).model.cutoff)
     samples, seen, unseen = samples[:training], batches[:training], batches[training:]
     model, settings = settings_of(options, samples)
     rows: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""Accuracy on real DFPT data: BM1, BM2 and BM3 side by side, what each part of BM3 gives, and fine-tuning.
+"""Accuracy on real DFPT data: BM1, BM2 and BM3 side by side, what each of its parts gives, and fine-tuning.
 
     python -m benchmarks.real_data targets      # each network on each set, tested on what nobody tuned on
-    python -m benchmarks.real_data ablation     # BM3 less one of its parts, on validation data;
+    python -m benchmarks.real_data ablation     # BM3 with one thing changed, on validation data;
     python -m benchmarks.real_data ablation_trajectory  # the same of bm3_deep, on frames of BaTiO3
     python -m benchmarks.real_data finetune     # from the shipped weights and from nothing, 5 to 47 frames
     python -m benchmarks.real_data mean         # committees of the seeds of `targets`, as one prediction each
@@ -43,15 +43,16 @@ VALIDATION_FRAMES = 0.17
 """Eight of 47."""
 FINETUNE_FRAMES = (5, 10, 20, 47)
 FINETUNE_STEPS = 700
-PARTS_OF_BM3: dict[str, Any] = {
-    "edge_hidden": 0,
-    "gates": False,
-    "node_products": False,
-    "self_connection": False,
-    "element_shift": False,
-    "periodic_table": False,
-    "envelope": False,
+PARTS: dict[str, tuple[Any, Any]] = {
+    "edge_hidden": (0, 64),
+    "envelope": (False, True),
+    "gates": (False, True),
+    "node_products": (False, True),
+    "self_connection": (False, True),
+    "element_shift": (False, True),
+    "periodic_table": (False, True),
 }
+"""What the networks have or have not, and how it is turned off and on."""
 
 
 def trajectory(config: Config, path: Path) -> Config:
@@ -85,24 +86,29 @@ def targets(parts: Path, seed: int) -> Iterator[Row]:
 
 
 def ablation(parts: Path, seed: int) -> Iterator[Row]:
-    """BM3, and BM3 less one part, on the validation compositions of phonon-dfpt."""
+    """BM3, and BM3 with one thing changed, on the validation compositions of phonon-dfpt."""
     base = compositions(load_config("bm3"), parts / "phonon-dfpt-train.extxyz")
     train = dataclasses.replace(base.train, epochs=ABLATION_EPOCHS, seed=seed)
     base = dataclasses.replace(base, train=train)
-    deep, model = load_config(DEEP).model, functools.partial(dataclasses.replace, base.model)
-    yield from less_a_part("BM3", base)
+    model = functools.partial(dataclasses.replace, base.model)
+    yield from part_by_part("BM3", base)
     for label, network in {
         "2 interactions": model(interactions=2),
         "4 interactions": model(interactions=4),
         "4 Å": model(cutoff=4.0),
+        "6 Å": model(cutoff=6.0),
         "32 channels": model(channels=32),
-        f"{deep.interactions} interactions, {deep.channels} channels": deep,
+        "96 channels": model(channels=96),
+        f"network of {DEEP}": load_config(DEEP).model,
     }.items():
         yield variant_of(base, label, model=network)
     changes: dict[str, dict[str, Any]] = {
         "batches of 8": {"batch_size": 8},
         "learning rate 0.005": {"learning_rate": 0.005},
-        "sum rule after the loss": {"sum_rule_in_loss": False},
+        "learning rate 0.02": {"learning_rate": 0.02},
+        "weight decay 0.001": {"weight_decay": 0.001},
+        "weight decay 0.1": {"weight_decay": 0.1},
+        "sum rule in the loss": {"sum_rule_in_loss": True},
         "no average of weights": {"ema_decay": None},
         "Huber loss": {"loss": "huber"},
     }
@@ -117,15 +123,30 @@ def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
     data = DataConfig(path=frames, split="block", validation_fraction=VALIDATION_FRAMES)
     train = dataclasses.replace(base.train, epochs=TRAJECTORY_ABLATION_EPOCHS, batch_size=1, seed=seed)
     base = dataclasses.replace(base, data=data, train=train)
-    yield from less_a_part(DEEP, base)
-    yield variant_of(base, "3 interactions, 64 channels", model=load_config("bm3").model)
+    yield from part_by_part(DEEP, base)
+    model = functools.partial(dataclasses.replace, base.model)
+    for label, network in {
+        "3 interactions, 64 channels": model(interactions=3, channels=64),
+        "6 interactions": model(interactions=6),
+        "network of BM3": load_config("bm3").model,
+    }.items():
+        yield variant_of(base, label, model=network)
+    changes: dict[str, dict[str, Any]] = {
+        "learning rate 0.01": {"learning_rate": 0.01},
+        "weight decay 0.1": {"weight_decay": 0.1},
+        "sum rule in the loss": {"sum_rule_in_loss": True},
+    }
+    for label, changed in changes.items():
+        yield variant_of(base, label, train=dataclasses.replace(train, **changed))
 
 
-def less_a_part(name: str, base: Config) -> Iterator[Row]:
-    """The config, and the config without each of its parts."""
+def part_by_part(name: str, base: Config) -> Iterator[Row]:
+    """The config, the config without each of its parts, and with each that it has not."""
     yield variant_of(base, name)
-    for part, off in PARTS_OF_BM3.items():
-        yield variant_of(base, f"without {part}", model=dataclasses.replace(base.model, **{part: off}))
+    for part, (off, on) in PARTS.items():
+        absent = getattr(base.model, part) == off
+        changed = dataclasses.replace(base.model, **{part: on if absent else off})
+        yield variant_of(base, f"{'with' if absent else 'without'} {part}", model=changed)
 
 
 def variant_of(base: Config, label: str, **changed: Any) -> Row:

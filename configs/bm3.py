@@ -1,4 +1,4 @@
-"""BM3: species-aware edges, gates and products on the nodes; 5 Å, 3 interactions, sum rule in the loss."""
+"""BM3: edges that know the species at both ends, gates and a residual by species on the nodes; 5 Å."""
 
 from equivar_jax.config import Config, ModelConfig, TrainConfig
 
@@ -13,12 +13,8 @@ def get_config() -> Config:
             envelope=True,
             edge_hidden=64,
             periodic_table=True,
-            node_products=True,
             gates=True,
             self_connection=True,
-            element_shift=True,
         ),
-        train=TrainConfig(
-            epochs=100, batch_size=4, learning_rate=0.02, sum_rule_in_loss=True, ema_decay=0.995
-        ),
+        train=TrainConfig(epochs=100, batch_size=4, learning_rate=0.03, ema_decay=0.995),
     )

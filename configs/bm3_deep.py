@@ -1,11 +1,24 @@
-"""BM3 with more interactions of fewer channels: for trajectories of one material, where reach counts most."""
+"""Deeper than BM3, with products in the place of gates: for trajectories of one material.
 
-import dataclasses
+There reach and many-body terms count most, and charges of the elements are a good start.
+"""
 
-from equivar_jax.config import Config, load_config
+from equivar_jax.config import Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:
-    """5 interactions, 32 channels; as fast as BM3."""
-    config = load_config("bm3.py")
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, interactions=5, channels=32))
+    """5 interactions of 32 channels; as fast as BM3."""
+    return Config(
+        model=ModelConfig(
+            cutoff=5.0,
+            channels=32,
+            interactions=5,
+            envelope=True,
+            edge_hidden=64,
+            periodic_table=True,
+            node_products=True,
+            self_connection=True,
+            element_shift=True,
+        ),
+        train=TrainConfig(epochs=100, batch_size=1, learning_rate=0.02, ema_decay=0.995),
+    )

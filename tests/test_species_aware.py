@@ -162,7 +162,8 @@ def test_element_tables_start_at_the_labels(float64):
     np.testing.assert_allclose([scale[12], scale[22]], [0.2 / 3**0.5, 1.0])
 
 
-def test_the_shipped_config_is_what_the_table_of_targets_allows():
-    config = dataclasses.replace(load_config("bm3").model, mean_neighbours=30.0)
+@pytest.mark.parametrize("name", ["bm3", "bm3_deep"])
+def test_the_shipped_config_is_what_the_table_of_targets_allows(name):
+    config = dataclasses.replace(load_config(name).model, mean_neighbours=30.0)
     params = jax.eval_shape(Equivar(config).init, jax.random.key(0), dense_batch([Atoms("H")]).graph)
     assert count_parameters(params) < 1_500_000

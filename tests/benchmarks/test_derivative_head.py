@@ -14,7 +14,7 @@ from equivar_jax.config import load_config
 from equivar_jax.model import displace
 
 CONFIG = dataclasses.replace(
-    load_config("bm3.py").model,
+    load_config("bm3_deep.py").model,
     channels=2,
     interactions=2,
     edge_hidden=2,
@@ -80,7 +80,7 @@ def test_equivariance(model, sign):
 @pytest.mark.slow  # compiles four training steps
 def test_the_comparison_trains_every_head(monkeypatch):
     monkeypatch.setattr(derivative_head, "choose", lambda *_: "chunked")  # no C++ to compile
-    config = load_config("bm3.py")
+    config = load_config("bm3_deep.py")
     small = dataclasses.replace(config.model, cutoff=3.0, radial_functions=4, embedding=4)
     monkeypatch.setattr(derivative_head, "load_config", lambda _: dataclasses.replace(config, model=small))
     options = argparse.Namespace(steps=2, channels=2, interactions=1, learning_rate=0.02, seed=0)
