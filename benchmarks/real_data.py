@@ -132,7 +132,7 @@ def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
     }.items():
         yield variant_of(base, label, model=network)
     changes: dict[str, dict[str, Any]] = {
-        "learning rate 0.01": {"learning_rate": 0.01},
+        "learning rate 0.02": {"learning_rate": 0.02},
         "weight decay 0.1": {"weight_decay": 0.1},
         "sum rule in the loss": {"sum_rule_in_loss": True},
     }

@@ -20,5 +20,5 @@ def get_config() -> Config:
             self_connection=True,
             element_shift=True,
         ),
-        train=TrainConfig(epochs=100, batch_size=1, learning_rate=0.02, ema_decay=0.995),
+        train=TrainConfig(epochs=100, batch_size=1, learning_rate=0.04, ema_decay=0.995),
     )

@@ -25,8 +25,9 @@ from equivar_jax.squares import bounded, multiply_with_itself, square_plan
 class Interaction(nn.Module):
     """Messages from neighbours, mixed by path weights and an equivariant linear layer, plus a residual.
 
-    BM3 adds three things, each a setting: products of the message with itself, weights of the residual that
-    depend on the species of the node, and gates, the only nonlinearity between interactions.
+    Three things are added by settings: weights of the residual that depend on the species of the node (BM3),
+    gates, a nonlinearity between interactions (BM3), and products of the message with itself (in their place
+    in `bm3_deep.py`).
     """
 
     config: ModelConfig
