@@ -1,8 +1,9 @@
 """From the spread of a committee to a standard deviation: two numbers, fitted to errors on validation data.
 
 Of each component, `sigma = scale * (spread + floor)` in e. The spread is that of the members, steadied by
-what they say of the whole atom (see `pooled`): the standard deviation of three numbers is itself uncertain by
-a half. The scale is there because members that were trained on the same data err together, so that their
+what they say of the whole atom, since the standard deviation of three numbers is itself uncertain by a half;
+and two per cent of the component, since large charges are in error by more than small ones (see `pooled`).
+The scale is there because members that were trained on the same data err together, so that their
 spread is too small by a factor. The floor is there for what all members share: noise of the labels, what the
 architecture cannot express, and regions where all of them extrapolate alike; with the spread alone, a
 component on which few members agree by chance would be called certain. Two numbers cannot be fitted to much
@@ -30,6 +31,8 @@ OWN_SHARE = 0.5
 """Of a component's variance in what is pooled; the other half is the mean over its atom."""
 AGREEMENT = 0.1
 """Three members agree so well, in units of the atom's spread, in one of a hundred components by chance."""
+RELATIVE = 0.02
+"""Of a component, that the spread is at least; by the likelihood of errors on held-out compositions."""
 _FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # times the median spread
 
 
@@ -92,18 +95,21 @@ class CoverageSummary:
         )
 
 
-def pooled(spread: Float[np.ndarray, "*any 3 3"]) -> Float[np.ndarray, "*any 3 3"]:
+def pooled(
+    spread: Float[np.ndarray, "*any 3 3"], tensors: Float[np.ndarray, "*any 3 3"]
+) -> Float[np.ndarray, "*any 3 3"]:
     """Standard deviations over few members, steadied by those of the atom's other components.
 
-    `s'² = s² / 2 + min(m, 10 s)² / 2`, where m² is the mean of s² over the nine components. The `min` keeps
-    zero where the members agree by symmetry, and is continuous as a crystal is distorted.
+    `s'² = s² / 2 + min(m, 10 s)² / 2 + (0.02 Z)²`, where m² is the mean of s² over the nine components. The
+    `min` keeps zero where the members agree by symmetry, and is continuous as a crystal is distorted.
 
     Args:
-        spread: Of each component, in e.
+        spread: s of each component, in e.
+        tensors: Z, the mean of the members, in e.
     """
     of_atom = np.sqrt(np.mean(spread**2, axis=(-2, -1), keepdims=True))
     shared = np.minimum(of_atom, spread / AGREEMENT)
-    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * shared**2)
+    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * shared**2 + (RELATIVE * tensors) ** 2)
 
 
 class Residuals(NamedTuple):
@@ -112,7 +118,7 @@ class Residuals(NamedTuple):
     errors: Float[np.ndarray, "atoms 3 3"]
     """Predicted less reference, in e."""
     spread: Float[np.ndarray, "atoms 3 3"]
-    """Of the members, pooled, in e."""
+    """Of the members, pooled (see `pooled`), in e."""
     counted: Bool[np.ndarray, "atoms 3 3"]
     """False for components that are zero by symmetry."""
     structure: Int[np.ndarray, " atoms"]

@@ -37,7 +37,8 @@ class Prediction(NamedTuple):
     def of(cls, moments: Moments, charge: float) -> "Prediction":
         """From mean and spread of the members for a cell with this net charge."""
         mean, spread = moments
-        return cls(with_sum_rule(mean, charge), mean, None if spread is None else pooled(spread))
+        tensors = with_sum_rule(mean, charge)
+        return cls(tensors, mean, None if spread is None else pooled(spread, tensors))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -114,22 +114,31 @@ def few(members, seed=4):
 
 def test_pooling_steadies_what_few_members_say():
     sigma, spread = few(3)
-    before, after = (np.std(np.log(x / sigma)) for x in (spread, pooled(spread)))
+    before, after = (np.std(np.log(x / sigma)) for x in (spread, pooled(spread, 0 * spread)))
     assert after < 0.6 * before
-    np.testing.assert_allclose(np.mean((pooled(spread) / sigma) ** 2), 1.0, atol=0.02)
+    np.testing.assert_allclose(np.mean((pooled(spread, 0 * spread) / sigma) ** 2), 1.0, atol=0.02)
 
 
 def test_pooling_leaves_what_is_zero_by_symmetry_and_is_continuous_there():
     spread = np.diag([0.1, 0.2, 0.3])[None]
-    found = pooled(spread)
+    found = pooled(spread, spread)
     assert not found[0][~np.eye(3, dtype=bool)].any()
-    rounding = pooled(spread + 1e-7 * (spread == 0))
+    rounding = pooled(spread + 1e-7 * (spread == 0), spread)
     assert rounding.max(where=spread == 0, initial=0) < BY_SYMMETRY
-    assert (pooled(np.zeros((2, 3, 3))) == 0).all()
+    assert (pooled(np.zeros((2, 3, 3)), np.zeros((2, 3, 3))) == 0).all()
 
 
 def test_pooling_changes_nothing_where_all_components_have_one_spread():
-    np.testing.assert_allclose(pooled(np.full((2, 3, 3), 0.2)), 0.2)
+    spread = np.full((2, 3, 3), 0.2)
+    np.testing.assert_allclose(pooled(spread, 0 * spread), 0.2)
+
+
+def test_large_charges_are_less_certain_than_small_ones_of_the_same_spread():
+    spread = np.full((2, 3, 3), 0.03)
+    found = pooled(spread, np.stack([np.full((3, 3), 2.0), np.full((3, 3), -7.0)]))
+    np.testing.assert_allclose(
+        found, np.sqrt(0.03**2 + 0.02**2 * np.array([4.0, 49.0]))[:, None, None] + 0 * spread
+    )
 
 
 def test_two_fold_shows_what_the_fit_hides():
