@@ -197,8 +197,8 @@ The picture is `committee/calibration.png`.
 
 Beside published values (`benchmarks/results/textbook.md`, 50 crystals): charges of compounds that stand alone
 in the data, and anomalous ones of high-symmetry phases, come out too small, in cubic titanates by up
-to {off} %. Cubic BaTiO3 has Ti {titanium:.2f} and O along the bond {oxygen:.2f} e (published 7.16 and -5.69), cubic WO3 W
-{tungsten:.2f} e (published 12.51).
+to {off} %. Cubic BaTiO3 has Ti {titanium:.2f} and O along the bond {oxygen:.2f} e (published 7.16 and
+-5.69), cubic WO3 W {tungsten:.2f} e (published 12.51).
 
 ## Elements
 

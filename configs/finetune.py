@@ -22,7 +22,6 @@ def get_config() -> Config:
             warmup_epochs=1.0,
             weight_decay=0.0,
             ema_decay=0.99,
-            sum_rule_in_loss=True,
             start_from="shipped",
         )
     )
