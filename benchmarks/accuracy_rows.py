@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from equivar_jax import weights
 from equivar_jax.config import Config
 from equivar_jax.settings import setting_types
 from equivar_jax.structures import born_effective_charges
 
 DEMONSTRATION = "embedded demonstration set (polarisable-ion model, not DFT)"
 Tests = Mapping[str, Sequence[Atoms]]
-_PATHS = ("data.path", "data.validation_path", "data.split_path")
+_PATHS = ("data.path", "data.validation_path", "data.split_path", "train.start_from")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +76,7 @@ def _identity(config: Config) -> dict[str, Any]:
 
 def _content(path: Path) -> str:
     """A digest of a file or of the files in a folder; a pattern counts as its text."""
+    path = weights.shipped() if str(path) == weights.NAME else path
     files = [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file())
     digest = hashlib.sha256(b"" if files else str(path).encode())
     for file in files:

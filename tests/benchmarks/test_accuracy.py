@@ -190,6 +190,17 @@ def test_a_run_is_named_by_what_changes_it(tmp_path):
     assert run_name(split[0], output) != run_name(split[1], output)
 
 
+def test_a_fine_tuning_is_named_by_the_weights_that_the_package_has(tmp_path, monkeypatch):
+    train = dataclasses.replace(tiny().train, start_from="shipped")
+    tuned = Row("", dataclasses.replace(tiny(), train=train))
+    (tmp_path / "weights").write_text("some")
+    monkeypatch.setattr("equivar_jax.weights.shipped", lambda: tmp_path)
+    before = run_name(tuned, tmp_path / "rows.json")
+    assert run_name(tuned, tmp_path / "rows.json") == before
+    (tmp_path / "weights").write_text("others")
+    assert run_name(tuned, tmp_path / "rows.json") != before
+
+
 def test_cross_validations_have_no_other_tests(tmp_path):
     crossed = dataclasses.replace(row(), cross_validated=True)
     with pytest.raises(InputError, match="validated by its folds"):
