@@ -100,7 +100,7 @@ SECTIONS = {
     ),
     "drift": Section(
         "Charge drift before the sum rule",
-        "Of the runs here, without seeds and varied settings. It grows with the size of the cell; that of "
+        "Of single runs, not of varied settings. It grows with the size of the cell; that of "
         "the paper is of its own cells, and is taken as one a cell.",
         lambda rows, _: tables.drift(rows),
     ),
@@ -118,8 +118,8 @@ SECTIONS |= {
     ),
     "ablation": Section(
         "BM3 with one thing changed",
-        "On validation compositions of phonon-dfpt, short runs of equal length; the parts were chosen by "
-        "longer ones. Lines with several seeds say how much the others may owe to chance.",
+        "On validation compositions of phonon-dfpt, short runs of equal length. "
+        "Lines with several seeds say how much the others may owe to chance.",
         lambda rows, _: tables.general(rows),
     ),
     "ablation_trajectory": Section(
@@ -177,7 +177,7 @@ def write_drift(folder: Path, command: str) -> None:
         content = read_rows(path)
         if content["protocol"] in ("drift", *tables.MANY):
             continue
-        for row in tables.finished(content["rows"]):
+        for row in (row for row in tables.finished(content["rows"]) if "seeds" not in row):
             for name, report in {"validation": row["validation"], **row.get("tests", {})}.items():
                 if name != "validation" and report["drift"] == row["validation"]["drift"]:
                     continue  # the validation part under another name

@@ -1,8 +1,9 @@
 """Two readouts of the core of `bm3_deep.py` on real data: `python -m benchmarks.derivative_head`.
 
-"direct" is the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule. "derivative" is
-the form of Allegro-pol and MACE-Field: a polarisation `P_a = sum_i mu_i,a(u) + q_i u_i,a`, with `mu` a mix of
-the 1o features, and `Z[i, a, b] = dP_a / du_i,b`: the sum rule holds since translations change no dipole.
+"direct" is the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule, here in the
+loss, too, since the other form has it there. "derivative" is the form of Allegro-pol and MACE-Field: a
+polarisation `P_a = sum_i mu_i,a(u) + q_i u_i,a`, with `mu` a mix of the 1o features, and
+`Z[i, a, b] = dP_a / du_i,b`: the sum rule holds since translations change no dipole.
 
 BaTiO3-300K: the first 39 frames to train on, the next 8 to validate; the last 12, the test, are left out.
 Both run on XLA ("chunked"), which can be differentiated twice. The direct form does not need that, and has
@@ -75,7 +76,7 @@ class Polarisation(Equivar):
     def setup(self) -> None:
         """Weights and layers; the last interaction computes only what the readout reads."""
         config, f = self.config, self.config.channels
-        # Scalars gate the vectors.
+        # Scalars of the last messages multiply the vectors, or gate them.
         self.make_core([HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)])
         self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
         self.charge = self.param("charge", zeros, (config.species,))

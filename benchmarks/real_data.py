@@ -1,7 +1,7 @@
-"""Accuracy on real DFPT data: BM1, BM2 and BM3 side by side, what each of its parts gives, and fine-tuning.
+"""Accuracy on real DFPT data: BM1, BM2 and BM3 side by side, single settings of BM3, and fine-tuning.
 
     python -m benchmarks.real_data targets      # each network on each set, tested on what nobody tuned on
-    python -m benchmarks.real_data ablation     # BM3 with one thing changed, on validation data;
+    python -m benchmarks.real_data ablation     # BM3 with one thing changed, on validation data
     python -m benchmarks.real_data ablation_trajectory  # the same of bm3_deep, on frames of BaTiO3
     python -m benchmarks.real_data finetune     # from the shipped weights and from nothing, 5 to 47 frames
     python -m benchmarks.real_data mean         # committees of the seeds of `targets`, as one prediction each
@@ -52,7 +52,7 @@ PARTS: dict[str, tuple[Any, Any]] = {
     "element_shift": (False, True),
     "periodic_table": (False, True),
 }
-"""What the networks have or have not, and how it is turned off and on."""
+"""Parts that a network may have: the values that turn each off and on."""
 
 
 def trajectory(config: Config, path: Path) -> Config:
@@ -155,13 +155,13 @@ def variant_of(base: Config, label: str, **changed: Any) -> Row:
 
 
 def finetune(parts: Path, seed: int) -> Iterator[Row]:
-    """BaTiO3 with few frames: the shipped weights, which have not seen them, against a fresh BM3."""
+    """BaTiO3 with few frames: the shipped weights, which have not seen them, against a fresh `bm3_deep`."""
     frames = read_structures(parts / "BaTiO3-300K-train.extxyz")
     test = read_structures(parts / "BaTiO3-300K-test.extxyz")
     for count in FINETUNE_FRAMES:
         few = parts / f"BaTiO3-300K-{count}.extxyz"
         write_structures(few, frames[:count])
-        for start, name in (("shipped weights", "finetune"), ("from scratch", "bm3")):
+        for start, name in (("shipped weights", "finetune"), ("from scratch", DEEP)):
             config = trajectory(load_config(name), few)
             train = dataclasses.replace(
                 config.train, epochs=-(-FINETUNE_STEPS // count), ema_decay=0.99, seed=seed

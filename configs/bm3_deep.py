@@ -1,13 +1,13 @@
 """Deeper than BM3, with products in the place of gates: for trajectories of one material.
 
-There reach and many-body terms count most, and charges of the elements are a good start.
+There reach and many-body terms count most, and the mean charge of each element is a good start.
 """
 
 from equivar_jax.config import Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:
-    """5 interactions of 32 channels; as fast as BM3."""
+    """5 interactions of 32 channels, on the embedded demonstration perovskites, 100 epochs."""
     return Config(
         model=ModelConfig(
             cutoff=5.0,

@@ -2,7 +2,8 @@
 
 Of each component, `sigma = scale * (spread + floor)` in e. The spread is that of the members, steadied by
 what they say of the whole atom, since the standard deviation of three numbers is itself uncertain by a half;
-and two per cent of the component, since large charges are in error by more than small ones (see `pooled`).
+and it is two per cent of the component at least, since large charges are in error by more than small ones
+(see `pooled`; these shares are fixed, and were chosen on the data that calibrate the weights of the package).
 The scale is there because members that were trained on the same data err together, so that their
 spread is too small by a factor. The floor is there for what all members share: noise of the labels, what the
 architecture cannot express, and regions where all of them extrapolate alike; with the spread alone, a
@@ -32,7 +33,7 @@ OWN_SHARE = 0.5
 AGREEMENT = 0.1
 """Three members agree so well, in units of the atom's spread, in one of a hundred components by chance."""
 RELATIVE = 0.02
-"""Of a component, that the spread is at least; by the likelihood of errors on held-out compositions."""
+"""The spread is at least this fraction of the component; by the likelihood of errors on held-out data."""
 _FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # times the median spread
 
 
@@ -98,7 +99,7 @@ class CoverageSummary:
 def pooled(
     spread: Float[np.ndarray, "*any 3 3"], tensors: Float[np.ndarray, "*any 3 3"]
 ) -> Float[np.ndarray, "*any 3 3"]:
-    """Standard deviations over few members, steadied by those of the atom's other components.
+    """Standard deviations over few members, steadied by the atom's other components and the component itself.
 
     `s'² = s² / 2 + min(m, 10 s)² / 2 + (0.02 Z)²`, where m² is the mean of s² over the nine components. The
     `min` keeps zero where the members agree by symmetry, and is continuous as a crystal is distorted.
@@ -118,7 +119,7 @@ class Residuals(NamedTuple):
     errors: Float[np.ndarray, "atoms 3 3"]
     """Predicted less reference, in e."""
     spread: Float[np.ndarray, "atoms 3 3"]
-    """Of the members, pooled (see `pooled`), in e."""
+    """As `pooled` gives it, in e."""
     counted: Bool[np.ndarray, "atoms 3 3"]
     """False for components that are zero by symmetry."""
     structure: Int[np.ndarray, " atoms"]

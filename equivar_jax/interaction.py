@@ -25,9 +25,9 @@ from equivar_jax.squares import bounded, multiply_with_itself, square_plan
 class Interaction(nn.Module):
     """Messages from neighbours, mixed by path weights and an equivariant linear layer, plus a residual.
 
-    Three things are added by settings: weights of the residual that depend on the species of the node (BM3),
-    gates, a nonlinearity between interactions (BM3), and products of the message with itself (in their place
-    in `bm3_deep.py`).
+    Settings add three things: weights of the residual that depend on the species of the node (`bm3.py` and
+    `bm3_deep.py`), gates, a nonlinearity between interactions (`bm3.py`), and products of the message with
+    itself (`bm3_deep.py`).
     """
 
     config: ModelConfig

@@ -4,7 +4,8 @@ All sizes come from `ModelConfig`; BM1 has 510,081 parameters and BM2 139,905. W
 variables and every sum is divided by the root of its number of terms, so that features keep unit variance
 where neighbours are independent; `initial_weights` measures what a crystal's equal bonds add to that and
 takes it out. BM1 and BM2 are linear in the node features, so these constants only set where training starts.
-BM3 (`configs/bm3.py`) is the same network with what the settings from `edge_hidden` on add.
+BM3 (`configs/bm3.py`) and `configs/bm3_deep.py` turn on the envelope, and of the settings from `edge_hidden`
+on those that pay for many compositions, and for one material.
 """
 
 from collections.abc import Sequence

@@ -21,8 +21,11 @@ from equivar_jax.model import (
 )
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("bm1", 510_081), ("bm2", 139_905)])
-def test_parameter_counts_are_the_published_ones(name, parameters):
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("bm1", 510_081), ("bm2", 139_905), ("bm3", 449_921), ("bm3_deep", 270_505)],  # the first two published
+)
+def test_parameter_counts(name, parameters):
     config = dataclasses.replace(load_config(name).model, mean_neighbours=10.0)
     batch = dense_batch([Atoms("H")])
     params = jax.eval_shape(Equivar(config).init, jax.random.key(0), batch.graph)

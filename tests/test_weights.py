@@ -1,6 +1,7 @@
 """The weights of the package: what they must get right, and that they say when they may be wrong."""
 
 import json
+import math
 import re
 import warnings
 
@@ -18,6 +19,9 @@ CRYSTALS = {crystal.name: crystal for crystal in textbook_crystals()}
 NOMINAL = {"Ti": 4.0, "O parallel": -2.0}
 ANOMALOUS = ["cubic BaTiO3", "cubic SrTiO3", "cubic PbTiO3"]
 """Far above the nominal charges, by transfer of charge along the bonds: Ti near 7, O near -5.7."""
+
+TOO_SMALL = 0.12
+"""Of the published value, at most. Such charges stand alone in the training data; the card says so."""
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +50,16 @@ def test_the_function_needs_no_argument():
 def test_anomalous_charges_are_anomalous(model, name, site):
     found, _, published = value(model, name, site)
     assert abs(found) > 1.5 * abs(NOMINAL[site])
-    stated = re.search(r"in cubic titanates by up\s+to (\d+) %", (shipped().parent / "README.md").read_text())
-    assert int(stated[1]) <= 12
-    assert found == pytest.approx(published, rel=int(stated[1]) / 100)
+    assert found == pytest.approx(published, rel=TOO_SMALL)
+
+
+def test_the_card_says_how_much_too_small_they_are(model):
+    card = (shipped().parent / "README.md").read_text().replace("\n", " ")
+    deviations = (
+        1 - found / published
+        for found, _, published in (value(model, name, site) for name in ANOMALOUS for site in NOMINAL)
+    )
+    assert f"in cubic titanates by up to {math.ceil(100 * max(deviations))} %" in card
 
 
 def test_ordinary_charges_stay_ordinary(model):

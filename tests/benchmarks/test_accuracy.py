@@ -11,7 +11,7 @@ from benchmarks import accuracy, accuracy_data, accuracy_engine, accuracy_protoc
 from benchmarks.accuracy_data import demonstration_counts, limited, names, with_data
 from benchmarks.accuracy_protocols import PROTOCOLS, Request
 from benchmarks.accuracy_rows import Row, read_rows, run_name
-from benchmarks.real_data import mean_of_seeds
+from benchmarks.real_data import mean_of_seeds, part_by_part
 from equivar_jax import loop
 from equivar_jax.config import load_config
 from equivar_jax.data import load_dataset
@@ -188,6 +188,18 @@ def test_a_run_is_named_by_what_changes_it(tmp_path):
     assert run_name(split[0], output) == run_name(split[1], output)
     paths[1].write_text('{"training": ["b"], "validation": ["a"]}')
     assert run_name(split[0], output) != run_name(split[1], output)
+
+
+@pytest.mark.parametrize("name", ["bm3", "bm3_deep"])
+def test_an_ablation_turns_every_part_off_or_on(name):
+    base = load_config(name)
+    whole, *changed = part_by_part(name, base)
+    assert whole.config == base
+    assert len({row.label for row in changed}) == len(changed) == 7
+    for one in changed:
+        way, part = one.label.partition(",")[0].split()
+        assert bool(getattr(base.model, part)) == (way == "without")
+        assert bool(getattr(one.config.model, part)) == (way == "with")
 
 
 def test_a_fine_tuning_is_named_by_the_weights_that_the_package_has(tmp_path, monkeypatch):
