@@ -172,6 +172,15 @@ def test_elements_that_are_new_start_from_their_relatives_and_the_labels(labelle
     assert "note  the weights have never seen Mg Ti" in output.getvalue()
 
 
+def test_new_elements_need_no_tables_in_the_readout(labelled_file, tmp_path):
+    network = dataclasses.replace(NETWORK, element_shift=False)
+    stored = weights_of(3, network)
+    start = write_weights(tmp_path / "start", stored, elements=(OXYGEN, CALCIUM), network=network)
+    new = loop.start_run(configured(labelled_file, start), tmp_path / "run").state.params["params"]
+    np.testing.assert_array_equal(new["embedding"][MAGNESIUM], stored["params"]["embedding"][CALCIUM])
+    assert new.keys() == stored["params"].keys()
+
+
 def test_seeds_start_from_the_members_of_a_committee_in_turn(tmp_path):
     members = [weights_of(seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *members)
