@@ -113,7 +113,7 @@ SECTIONS |= {
         "(random split, best of run). BM1 and BM2 have the published recipe; BM3 of the trajectories "
         "is `bm3_deep.py`. Trajectories are trained on whole, so that their validation is the "
         "training error; `test` is the last frames, or a tenth of the compositions, and was never "
-        "tuned on.",
+        "tuned on. A mean of seeds is one prediction, with parameters and times of all of them.",
         lambda rows, _: tables.targets(rows),
     ),
     "ablation": Section(

@@ -16,7 +16,7 @@ def get_config() -> Config:
         train=TrainConfig(
             epochs=100,
             batch_size=2,
-            learning_rate=5e-3,
+            learning_rate=0.015,
             final_learning_rate=5e-5,
             schedule="cosine",
             warmup_epochs=1.0,
