@@ -129,8 +129,8 @@ SECTIONS |= {
     ),
     "finetune": Section(
         "Fine-tuning on few frames",
-        "BaTiO3 at 300 K, tested on the last 12 frames; equal numbers of steps. The shipped weights have not "
-        "seen any frame of it.",
+        "BaTiO3 at 300 K, tested on the last 12 frames; equal numbers of steps, from scratch `bm3_deep.py`. "
+        "The shipped weights have not seen any frame of it.",
         lambda rows, _: tables.finetune(rows),
     ),
 }
