@@ -13,6 +13,7 @@ from scipy.stats import ortho_group
 from test_equivariance import random_structure
 
 from equivar_jax.batch import Sample, graph_of
+from equivar_jax.config import load_config
 from equivar_jax.graph import build_graph
 from equivar_jax.initial_weights import from_labels
 from equivar_jax.kernels import HIDDEN
