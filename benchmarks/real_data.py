@@ -16,7 +16,7 @@ import dataclasses
 import functools
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from benchmarks.real_parts import FILES, TEST_FRAMES, data_folder, write_parts
 from benchmarks.timing import RESULTS
 from equivar_jax import load
 from equivar_jax.committee import joined
-from equivar_jax.config import Config, DataConfig, HygieneConfig, load_config
+from equivar_jax.config import Config, DataConfig, HygieneConfig, ModelConfig, load_config
 from equivar_jax.data import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.evaluate import evaluate_model
@@ -92,7 +92,7 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
     base = dataclasses.replace(base, train=train)
     model = functools.partial(dataclasses.replace, base.model)
     yield from part_by_part("BM3", base)
-    for label, network in {
+    networks = {
         "2 interactions": model(interactions=2),
         "4 interactions": model(interactions=4),
         "4 Å": model(cutoff=4.0),
@@ -100,9 +100,8 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
         "32 channels": model(channels=32),
         "96 channels": model(channels=96),
         f"network of {DEEP}": load_config(DEEP).model,
-    }.items():
-        yield variant_of(base, label, model=network)
-    changes: dict[str, dict[str, Any]] = {
+    }
+    settings: dict[str, dict[str, Any]] = {
         "batches of 8": {"batch_size": 8},
         "learning rate 0.005": {"learning_rate": 0.005},
         "learning rate 0.02": {"learning_rate": 0.02},
@@ -112,8 +111,7 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
         "no average of weights": {"ema_decay": None},
         "Huber loss": {"loss": "huber"},
     }
-    for label, changed in changes.items():
-        yield variant_of(base, label, train=dataclasses.replace(train, **changed))
+    yield from one_by_one(base, networks, settings)
 
 
 def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
@@ -125,19 +123,27 @@ def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
     base = dataclasses.replace(base, data=data, train=train)
     yield from part_by_part(DEEP, base)
     model = functools.partial(dataclasses.replace, base.model)
-    for label, network in {
+    networks = {
         "3 interactions, 64 channels": model(interactions=3, channels=64),
         "6 interactions": model(interactions=6),
         "network of BM3": load_config("bm3").model,
-    }.items():
-        yield variant_of(base, label, model=network)
-    changes: dict[str, dict[str, Any]] = {
+    }
+    settings: dict[str, dict[str, Any]] = {
         "learning rate 0.02": {"learning_rate": 0.02},
         "weight decay 0.1": {"weight_decay": 0.1},
         "sum rule in the loss": {"sum_rule_in_loss": True},
     }
-    for label, changed in changes.items():
-        yield variant_of(base, label, train=dataclasses.replace(train, **changed))
+    yield from one_by_one(base, networks, settings)
+
+
+def one_by_one(
+    base: Config, networks: Mapping[str, ModelConfig], settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Row]:
+    """The config with each of the networks in the place of its own, then with each setting of training."""
+    for label, network in networks.items():
+        yield variant_of(base, label, model=network)
+    for label, changed in settings.items():
+        yield variant_of(base, label, train=dataclasses.replace(base.train, **changed))
 
 
 def part_by_part(name: str, base: Config) -> Iterator[Row]:
