@@ -5,7 +5,7 @@
 Data are phonon-dfpt and mp-dielectric of the folder that EQUIVAR_DATA names, less what hygiene sets aside.
 The members, which differ in their seed, are trained twice with the same settings: without a tenth of the
 compositions, whose prediction then calibrates the uncertainty and gives the errors on the card; and on
-everything, for the package, since compositions count for more than anything else. Interrupted, the same
+everything, for the package, since more compositions make a better network. Interrupted, the same
 command goes on.
 """
 
