@@ -11,7 +11,7 @@ from ase.build import bulk
 
 import equivar_jax
 from equivar_jax import load
-from equivar_jax.datasets.textbook import compare, textbook_crystals
+from equivar_jax.datasets.textbook import compare, component, textbook_crystals
 from equivar_jax.domain import DomainWarning
 from equivar_jax.weights import shipped
 
@@ -20,7 +20,7 @@ NOMINAL = {"Ti": 4.0, "O parallel": -2.0}
 ANOMALOUS = ["cubic BaTiO3", "cubic SrTiO3", "cubic PbTiO3"]
 """Far above the nominal charges, by transfer of charge along the bonds: Ti near 7, O near -5.7."""
 
-TOO_SMALL = 0.12
+TOO_SMALL = 0.10
 """Of the published value, at most. Such charges stand alone in the training data; the card says so."""
 
 
@@ -36,7 +36,7 @@ def value(model, name, site):
         warnings.simplefilter("ignore", DomainWarning)
         tensors, sigma = model.predict(crystal.build(), uncertainty=True)
     reference, found = next(pair for pair in compare(crystal, tensors) if pair[0].site.startswith(site))
-    return found, float(np.mean(np.diagonal(sigma[reference.atom]))), reference.value
+    return found, component(sigma[reference.atom], reference.component), reference.value
 
 
 def test_the_function_needs_no_argument():
@@ -53,13 +53,20 @@ def test_anomalous_charges_are_anomalous(model, name, site):
     assert found == pytest.approx(published, rel=TOO_SMALL)
 
 
+@pytest.mark.parametrize("name", ["cubic BaTiO3", "cubic SrTiO3", "cubic CaTiO3"])
+@pytest.mark.parametrize("site", NOMINAL)
+def test_anomalous_charges_are_within_two_sigma(model, name, site):
+    """Cubic PbTiO3 is not: its O along the bond is 2.3 sigma too small."""
+    found, sigma, published = value(model, name, site)
+    assert abs(found - published) < 2 * sigma
+
+
 def test_the_card_says_how_much_too_small_they_are(model):
     card = (shipped().parent / "README.md").read_text().replace("\n", " ")
-    deviations = (
-        1 - found / published
-        for found, _, published in (value(model, name, site) for name in ANOMALOUS for site in NOMINAL)
-    )
-    assert f"in cubic titanates by up to {math.ceil(100 * max(deviations))} %" in card
+    found = [value(model, name, site) for name in ANOMALOUS for site in NOMINAL]
+    short = math.ceil(100 * max(1 - charge / published for charge, _, published in found))
+    sigmas = max(abs(charge - published) / sigma for charge, sigma, published in found)
+    assert f"in cubic titanates by up to {short} % or {sigmas:.1f} sigma" in card
 
 
 def test_ordinary_charges_stay_ordinary(model):
