@@ -4,9 +4,10 @@
 
 Data are phonon-dfpt and mp-dielectric of the folder that EQUIVAR_DATA names, less what hygiene sets aside.
 The members, which differ in their seed, are trained twice with the same settings: without a tenth of the
-compositions, whose prediction then calibrates the uncertainty and gives the errors on the card; and on
-everything, for the package, since more compositions make a better network. Interrupted, the same
-command goes on.
+compositions, which choose the epoch, calibrate the uncertainty and give the errors on the card; and on
+everything, for the package, since more compositions make a better network. Of these the last epoch is kept,
+and the calibration is carried over. Interrupted, the same command goes on; it takes finished runs as they
+are, so other data need another `--runs`.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.data import Dataset, load_dataset
 from equivar_jax.domain import Domain, domain_of
 from equivar_jax.errors import exit_on_input_error
+from equivar_jax.evaluate import evaluate_model
 from equivar_jax.io import write_structures
 from equivar_jax.loop import last_checkpoint
 from equivar_jax.predictor import Predictor
@@ -45,10 +47,11 @@ def train_member(folder: Path, seed: int, words: Sequence[str]) -> Path:
         words: What else the command of training is told: the data.
     """
     if not any(last_checkpoint(folder).glob("[0-9]*")):
+        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed before it had saved anything
         settings = ("--train.epochs", str(EPOCHS), "--train.seed", str(seed))
         train.main(["--config", CONFIG, "--run-dir", str(folder), *words, *settings])
     elif read_checkpoint(folder, "last")[1].epoch < EPOCHS:
-        train.main(["--resume", str(folder)])
+        train.main(["--resume", str(folder), "--train.epochs", str(EPOCHS)])
     return folder
 
 
@@ -128,6 +131,8 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=4)
     parser.add_argument("--runs", type=Path, default=Path("runs/shipped"), help="folder of run directories")
     options = parser.parse_args()
+    if options.members < 2:
+        parser.error("--members is below 2; a committee needs two or more")
     with exit_on_input_error():
         enable_compilation_cache()
         seeds = range(options.members)
@@ -138,9 +143,12 @@ def main() -> None:
         last = [train_member(options.runs / f"refit-{seed}", seed, words) for seed in seeds]
         result = final(last, first)
         write(result, WEIGHTS / "committee")
-        alone = [mae for run in runs if (mae := load(run).metadata.validation_mae) is not None]
-        refused = sum(finding.refused for finding in dataset.findings)
-        write_card(first, held_out, alone, result.predictor, refused, WEIGHTS / "README.md")
+        alone = [evaluate_model(load(run), held_out).overall.mae for run in runs]
+        counts = {
+            "refused": sum(finding.refused for finding in dataset.findings),
+            "not_counted": len(dataset.validation) - len(held_out),
+        }
+        write_card(first, held_out, alone, result.predictor, counts, WEIGHTS / "README.md")
         print(f"MAE {first.mae:.4f} e on held-out compositions\n{result.predictor.calibration.table()}")
 
 

@@ -39,7 +39,7 @@ class Metadata:
     batch: int = 0
     """Batches completed of the epoch after that (of an interrupted run)."""
     validation_mae: float | None = None
-    """Of these weights, in e; None before the first validation."""
+    """Of these weights, in e; None before the first validation. Of the package: as on its card."""
     best_validation_mae: float | None = None
     """The lowest so far in this run, in e."""
     members: int = 1

@@ -56,7 +56,7 @@ def test_anomalous_charges_are_anomalous(model, name, site):
 @pytest.mark.parametrize("name", ["cubic BaTiO3", "cubic SrTiO3", "cubic CaTiO3"])
 @pytest.mark.parametrize("site", NOMINAL)
 def test_anomalous_charges_are_within_two_sigma(model, name, site):
-    """Cubic PbTiO3 is not: its O along the bond is 2.3 sigma too small."""
+    """Of the first value in the table; calculations differ. PbTiO3's O along the bond is 2.3 sigma off."""
     found, sigma, published = value(model, name, site)
     assert abs(found - published) < 2 * sigma
 

@@ -23,7 +23,7 @@ def shipped(tmp_path_factory, cache_folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIVAR_DATA", str(folder))
         patch.setattr(ship, "CONFIG", "test.py")
-        patch.setattr(ship, "EPOCHS", 1)
+        patch.setattr(ship, "EPOCHS", 2)
         patch.setattr(ship, "WEIGHTS", folder / "weights")
         patch.setattr(ship, "write_card", lambda *facts: told.append(facts))
         patch.setattr("sys.argv", ["ship", "--members", str(MEMBERS), "--runs", str(folder / "runs")])
@@ -35,6 +35,7 @@ def test_the_packaged_weights_have_seen_everything(shipped):
     folder, _ = shipped
     final, first = (load(folder / name) for name in ("weights/committee", "runs/seed-0"))
     assert final.members == MEMBERS
+    assert (final.metadata.epoch, final.metadata.config.train.keep) == (2, "last")
     assert final.metadata.statistics["structures"] == STRUCTURES
     assert sum(final.metadata.domain.atoms.values()) == final.metadata.statistics["atoms"]
     assert first.metadata.statistics["structures"] < STRUCTURES
@@ -47,7 +48,7 @@ def test_the_packaged_weights_have_seen_everything(shipped):
 
 @pytest.mark.filterwarnings("ignore::equivar_jax.domain.DomainWarning")  # one of a hundred is less certain
 def test_errors_and_uncertainties_are_of_what_was_held_out(shipped):
-    folder, ((first, held_out, alone, final, refused, path),) = shipped
+    folder, ((first, held_out, alone, final, counts, path),) = shipped
     assert len(held_out) + load(folder / "runs/seed-0").metadata.statistics["structures"] == STRUCTURES
     predicted = np.concatenate(first.predictor.predict(held_out))
     labels = np.concatenate([label_of(atoms) for atoms in held_out])
@@ -55,7 +56,7 @@ def test_errors_and_uncertainties_are_of_what_was_held_out(shipped):
     assert final.metadata.calibration == first.predictor.calibration
     assert final.metadata.domain.largest_sigma == first.predictor.metadata.domain.largest_sigma
     assert len(alone) == MEMBERS
-    assert refused == 0
+    assert counts == {"refused": 0, "not_counted": 0}
     assert path == folder / "weights" / "README.md"
 
 
