@@ -47,7 +47,8 @@ def train_member(folder: Path, seed: int, words: Sequence[str]) -> Path:
         words: What else the command of training is told: the data.
     """
     if not any(last_checkpoint(folder).glob("[0-9]*")):
-        shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed before it had saved anything
+        if (folder / "config.json").is_file():  # of a process that was killed before it had saved anything
+            shutil.rmtree(folder)
         settings = ("--train.epochs", str(EPOCHS), "--train.seed", str(seed))
         train.main(["--config", CONFIG, "--run-dir", str(folder), *words, *settings])
     elif read_checkpoint(folder, "last")[1].epoch < EPOCHS:
