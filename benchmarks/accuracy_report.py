@@ -116,6 +116,18 @@ SECTIONS |= {
         "tuned on. A mean of seeds is one prediction, with parameters and times of all of them.",
         lambda rows, _: tables.targets(rows),
     ),
+    "teacher": Section(
+        "Teachers: the derivative form on trajectories",
+        "Committees of `benchmarks.teacher`; parameters and seconds of all members, errors of their mean. "
+        "`validation` is the training error. Rates were chosen on the lines with frames held out.",
+        lambda rows, _: tables.targets(rows),
+    ),
+    "taught": Section(
+        "bm3_deep with 64 channels, taught",
+        "Trained on the training frames and on mixtures of them that the teacher labelled; `validation` is "
+        "the error on the training frames. The network costs what an untaught one of its width costs.",
+        lambda rows, _: tables.targets(rows),
+    ),
     "ablation": Section(
         "BM3 with one thing changed",
         "On validation compositions of phonon-dfpt, short runs of equal length. "
@@ -134,6 +146,8 @@ SECTIONS |= {
         lambda rows, _: tables.finetune(rows),
     ),
 }
+_WITH_TESTS = ("table1", "transfer", "targets", "teacher", "taught", "finetune")
+"""Protocols whose table has the test sets already."""
 _OTHER = Section("Runs", "", lambda rows, _: tables.general(rows))
 
 
@@ -150,9 +164,7 @@ def section(path: Path) -> str:
         " ".join(filter(None, [f"Labels: {content['data']}.", known.paper, f"{machines}."])),
     ]
     parts.append(known.table(rows, published))
-    if content["protocol"] not in ("table1", "transfer", "targets", "finetune") and any(
-        row.get("tests") for row in rows
-    ):
+    if content["protocol"] not in _WITH_TESTS and any(row.get("tests") for row in rows):
         parts.append(tables.tests_table(rows))
     if known.picture is not None and tables.finished(rows):
         picture = path.with_suffix(".png")

@@ -1,9 +1,7 @@
 """Two readouts of the core of `bm3_deep.py` on real data: `python -m benchmarks.derivative_head`.
 
 "direct" is the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule, here in the
-loss, too, since the other form has it there. "derivative" is the form of Allegro-pol and MACE-Field: a
-polarisation `P_a = sum_i mu_i,a(u) + q_i u_i,a`, with `mu` a mix of the 1o features, and
-`Z[i, a, b] = dP_a / du_i,b`: the sum rule holds since translations change no dipole.
+loss, too, since the other form has it there. "derivative" is that of `benchmarks.polarisation`.
 
 BaTiO3-300K: the first 39 frames to train on, the next 8 to validate; the last 12, the test, are left out.
 Both run on XLA ("chunked"), which can be differentiated twice. The direct form does not need that, and has
@@ -20,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import e3nn_jax as e3nn
 import jax
 import jax.numpy as jnp
 import jraph
@@ -30,15 +27,15 @@ from ase import Atoms
 from jaxtyping import Array, Float
 
 from benchmarks.machine import describe_machine
+from benchmarks.polarisation import Polarisation, derivative_tensors, first_weights, unit_for
 from benchmarks.real_parts import data_folder, parts
 from benchmarks.timing import RESULTS, write_result
 from equivar_jax.batch import Batch, Sample, collate
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
-from equivar_jax.features import matmul, unit_normal, zeros
 from equivar_jax.graph import build_graph
 from equivar_jax.initial_weights import from_labels, unit_variance
-from equivar_jax.kernels import HIDDEN, choose
-from equivar_jax.model import Equivar, born_effective_charges, count_parameters, displace
+from equivar_jax.kernels import choose
+from equivar_jax.model import Equivar, born_effective_charges, count_parameters
 from equivar_jax.packing import Budget, GraphSizes
 from equivar_jax.steps import (
     ErrorSums,
@@ -49,7 +46,6 @@ from equivar_jax.steps import (
     make_optimizer,
 )
 from equivar_jax.structures import born_effective_charges as labels_of
-from equivar_jax.tensor import apply_sum_rule
 
 SET = "BaTiO3-300K"
 CONFIG = "bm3_deep.py"
@@ -57,7 +53,6 @@ FRAMES, TRAINING = 47, 39
 WARM_UP_STEPS = 10
 TIMED_STEPS = 20
 """Of the C++ kernel, which gives the same tensors."""
-SCALAR, VECTOR = HIDDEN[0], e3nn.Irrep("1o")
 
 
 class Head(NamedTuple):
@@ -65,44 +60,6 @@ class Head(NamedTuple):
 
     predict: Callable[[dict, jraph.GraphsTuple], Float[Array, "nodes 3 3"]]
     params: dict
-
-
-class Polarisation(Equivar):
-    """The core of `Equivar` with atomic dipoles and charges as its readout."""
-
-    unit: float = 1.0
-    """Of the dipoles in e Å, not learned: with it the tensors start with the spread of the labels."""
-
-    def setup(self) -> None:
-        """Weights and layers; the last interaction computes only what the readout reads."""
-        config, f = self.config, self.config.channels
-        # Scalars of the last messages multiply the vectors, or gate them.
-        self.make_core([HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)])
-        self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
-        self.charge = self.param("charge", zeros, (config.species,))
-
-    def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3"]:
-        """Atomic dipoles mu in e Å, which do not change when all atoms move together."""
-        features = self.last_features(graph).part(VECTOR)
-        return self.unit * matmul(features, self.dipole_weight) / self.config.channels**0.5
-
-    def charges(self, graph: jraph.GraphsTuple) -> Float[Array, " nodes"]:
-        """Charges q in e by species, not yet shifted to the net charge of the graph."""
-        return self.charge[jnp.asarray(graph.nodes["species"])]
-
-
-def derivative_tensors(
-    model: Polarisation, params: dict, graph: jraph.GraphsTuple
-) -> Float[Array, "nodes 3 3"]:
-    """`dP_a / du_i,b` [node, a = field, b = displacement] in e, by three reverse passes."""
-    graph = jax.tree.map(jnp.asarray, graph)
-    dtype = graph.edges["vectors"].dtype
-    still, identity = jnp.zeros((len(graph.nodes["species"]), 3), dtype), jnp.eye(3, dtype=dtype)
-    _, pullback = jax.vjp(lambda u: model.apply(params, displace(graph, u)).sum(axis=0), still)
-    (rows,) = jax.vmap(pullback)(identity)
-    charges = model.apply(params, graph, method="charges").astype(dtype)[:, None, None] * identity
-    # On the charges alone the sum rule is a shift to neutrality; the dipoles obey it by themselves.
-    return jnp.swapaxes(rows, 0, 1) + apply_sum_rule(charges, graph.n_node, graph.globals["charge"])
 
 
 def direct_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
@@ -115,15 +72,8 @@ def direct_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, 
 def derivative_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
     """The polarisation's readout, started like the other: at mean and spread of the labels."""
     model = Polarisation(config)
-    params = {"params": jax.jit(model.init)(jax.random.key(seed), typical.graph)["params"]}
-    params = unit_variance(model, params, typical.graph)
-    tables = {"element_shift": params["params"]["charge"], "element_scale": params["params"]["charge"]}
-    charges = from_labels({"params": tables}, samples)["params"]["element_shift"]
-    first = jax.jit(lambda p, graph: derivative_tensors(model, p, graph))(params, typical.graph)
-    centred = typical.tensors - charges[typical.graph.nodes["species"], None, None] * np.eye(3)
-    spread, found = (float(jnp.sqrt(jnp.mean(x[typical.node_mask] ** 2))) for x in (centred, first))
-    model = Polarisation(config, unit=spread / found)
-    params = {"params": {**params["params"], "charge": charges}}
+    params = first_weights(model, jnp.asarray(seed), typical, samples)
+    model = Polarisation(config, unit=float(jax.jit(lambda p: unit_for(model, p, typical))(params)))
     return Head(lambda p, graph: derivative_tensors(model, p, graph), params)
 
 

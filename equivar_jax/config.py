@@ -16,7 +16,7 @@ from typing import Literal
 from equivar_jax.errors import InputError
 from equivar_jax.settings import did_you_mean, is_of_type, setting_types, type_name
 
-Kernel = Literal["auto", "native", "chunked", "reference"]
+Kernel = Literal["auto", "native", "chunked", "dense", "reference"]
 FirstIndex = Literal["field", "displacement"]
 Freeze = Literal["nothing", "elements", "interactions"]
 

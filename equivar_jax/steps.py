@@ -150,6 +150,23 @@ def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTra
     return TrainState(params, ema, optimizer.init(params), ErrorSums.zero())
 
 
+def updated(
+    state: TrainState,
+    gradient: dict,
+    errors: ErrorSums,
+    optimizer: optax.GradientTransformation,
+    train: TrainConfig,
+) -> TrainState:
+    """The state after one step of the optimiser, and of the average of the weights."""
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if train.ema_decay is not None:
+        share = 1.0 - train.ema_decay  # in this form the average of what stays is exactly that
+        ema = jax.tree.map(lambda average, new: average + share * (new - average), ema, params)
+    return TrainState(params, ema, optimizer_state, state.sums + errors)
+
+
 def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation) -> Steps:
     """Compile-once functions for a network and an optimiser; each batch shape compiles once.
 
@@ -178,13 +195,7 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
             return loss if second is None else loss + train.dielectric_weight * second.loss, errors
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if train.ema_decay is not None:
-            share = 1.0 - train.ema_decay  # in this form the average of what stays is exactly that
-            ema = jax.tree.map(lambda average, new: average + share * (new - average), ema, params)
-        return TrainState(params, ema, optimizer_state, state.sums + errors)
+        return updated(state, gradient, errors, optimizer, train)
 
     def validate_step(params: dict, sums: ErrorSums, batch: Batch) -> ErrorSums:
         compiles["validate"] += 1

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import chunked, native, reference
+from equivar_jax.kernels import chunked, dense, native, reference
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 
 _IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
     "native": native.neighbour_sum,
     "chunked": chunked.neighbour_sum,
+    "dense": dense.neighbour_sum,
     "reference": reference.neighbour_sum,
 }
 
@@ -48,8 +49,8 @@ def neighbour_sum(
         harmonics: Y, real spherical harmonics l = 0, 1, 2 of each edge.
         neighbours: The edges of every node.
         plan: Which products.
-        kernel: "auto", "native" (C++ on a CPU), "chunked" (XLA; both with reverse-mode derivatives) or
-            "reference" (any derivative).
+        kernel: "auto", "native" (C++ on a CPU), "chunked" (XLA; both with reverse-mode derivatives), "dense"
+            (XLA, any derivative, more memory) or "reference" (the same, as it is written down).
 
     Returns:
         A, components of all products of `plan` one after the other.

@@ -9,7 +9,7 @@ from conftest import dense_batch, labelled_crystal
 from scipy.stats import special_ortho_group
 
 from benchmarks import derivative_head
-from benchmarks.derivative_head import Polarisation, derivative_tensors
+from benchmarks.polarisation import Polarisation, derivative_tensors
 from equivar_jax.config import load_config
 from equivar_jax.model import displace
 

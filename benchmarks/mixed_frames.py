@@ -1,0 +1,48 @@
+"""New frames of a trajectory, mixed from those that are there."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+
+def displacements(
+    frames: Sequence[Atoms],
+) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "frames atoms 3"]]:
+    """Mean positions of a trajectory of one cell in Å, and how far each frame is from them.
+
+    Atoms are followed through the boundaries of the cell, and the crystal's drift is taken out.
+    """
+    scaled = np.array([atoms.get_scaled_positions(wrap=False) for atoms in frames])
+    steps = scaled - scaled[0]
+    steps -= np.round(steps)
+    steps -= steps.mean(axis=1, keepdims=True)
+    moved = steps @ frames[0].cell.array
+    mean = moved.mean(axis=0)
+    return frames[0].positions + mean, moved - mean
+
+
+def mixed_frames(frames: Sequence[Atoms], count: int, seed: int = 0) -> list[Atoms]:
+    """`mean + cos(t) u_a + sin(t) u_b` of random pairs of frames a, b and angles t from 0 to 90 degrees.
+
+    With displacements u that have a normal distribution, as in a harmonic crystal, these have the same: its
+    correlations between all atoms are kept, and no straight average makes them small.
+
+    Args:
+        frames: Two or more, of the same atoms in the same cell.
+        count: How many to make.
+        seed: Of pairs and angles.
+
+    Returns:
+        Structures without labels.
+    """
+    rng = np.random.default_rng(seed)
+    mean, moved = displacements(frames)
+    made = []
+    for _ in range(count):
+        first, second = rng.choice(len(frames), 2, replace=False)
+        angle = rng.uniform(0.0, np.pi / 2)
+        positions = mean + np.cos(angle) * moved[first] + np.sin(angle) * moved[second]
+        made.append(Atoms(frames[0].numbers, positions, cell=frames[0].cell, pbc=frames[0].pbc))
+    return made
