@@ -6,6 +6,9 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from equivar_jax.errors import InputError
+from equivar_jax.structures import source
+
 
 def displacements(
     frames: Sequence[Atoms],
@@ -13,7 +16,17 @@ def displacements(
     """Mean positions of a trajectory of one cell in Å, and how far each frame is from them.
 
     Atoms are followed through the boundaries of the cell, and the crystal's drift is taken out.
+
+    Raises:
+        InputError: a frame with other atoms or another cell than the first.
     """
+    for atoms in frames:
+        if not np.array_equal(atoms.numbers, frames[0].numbers) or not np.allclose(
+            atoms.cell, frames[0].cell
+        ):
+            raise InputError(
+                f"{source(atoms)}: other atoms or another cell than in the first frame; split the file"
+            )
     scaled = np.array([atoms.get_scaled_positions(wrap=False) for atoms in frames])
     steps = scaled - scaled[0]
     steps -= np.round(steps)
@@ -36,7 +49,12 @@ def mixed_frames(frames: Sequence[Atoms], count: int, seed: int = 0) -> list[Ato
 
     Returns:
         Structures without labels.
+
+    Raises:
+        InputError: what `displacements` refuses, or fewer than two frames.
     """
+    if len(frames) < 2:
+        raise InputError("mixing takes two frames or more")
     rng = np.random.default_rng(seed)
     mean, moved = displacements(frames)
     made = []

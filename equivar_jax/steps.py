@@ -22,10 +22,13 @@ _READOUT = ("lin1_", "element_", "dielectric_")
 
 @struct.dataclass
 class ErrorSums:
-    """Sums over tensor components of real atoms; `absolute / count` is a mean absolute error in e."""
+    """Sums over tensor components of real atoms; `absolute / count` is a mean absolute error in e.
 
-    absolute: Float[Array, ""]
-    count: Float[Array, ""]
+    Of one network, or of each of several that are trained side by side.
+    """
+
+    absolute: Float[Array, "*members"]
+    count: Float[Array, "*members"]
 
     @classmethod
     def zero(cls) -> "ErrorSums":
