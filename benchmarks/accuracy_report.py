@@ -119,7 +119,7 @@ SECTIONS |= {
     "teacher": Section(
         "Teachers: the derivative form on trajectories",
         "Committees of `benchmarks.teacher`; parameters and seconds of all members, errors of their mean. "
-        "`validation` is the training error. Rates were chosen on the lines with frames held out.",
+        "`validation` is the training error. Rates were chosen on the last training frames (`--held-out`).",
         lambda rows, _: tables.targets(rows),
     ),
     "taught": Section(
@@ -131,7 +131,8 @@ SECTIONS |= {
     "ablation": Section(
         "BM3 with one thing changed",
         "On validation compositions of phonon-dfpt, short runs of equal length. "
-        "Lines with several seeds say how much the others may owe to chance.",
+        "Lines with several seeds say how much the others may owe to chance. The Huber loss and the sum rule "
+        "in the loss made nothing better here and below, and are no longer there.",
         lambda rows, _: tables.general(rows),
     ),
     "ablation_trajectory": Section(

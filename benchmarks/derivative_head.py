@@ -42,7 +42,6 @@ from equivar_jax.steps import (
     absolute_errors,
     drawn_weights,
     learning_rate_schedule,
-    loss_of,
     make_optimizer,
 )
 from equivar_jax.structures import born_effective_charges as labels_of
@@ -91,9 +90,13 @@ def train(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int)
     settings = dataclasses.replace(config, epochs=steps)  # the schedule counts in steps here
     optimizer = make_optimizer(settings, learning_rate_schedule(settings, 1))
 
+    def loss(params: dict, batch: Batch) -> Float[Array, ""]:
+        errors = absolute_errors(head.predict(params, batch.graph), batch)
+        return errors.absolute / errors.count
+
     @jax.jit
     def step(params: dict, state: optax.OptState, batch: Batch) -> tuple[dict, optax.OptState]:
-        gradient = jax.grad(lambda p: loss_of(head.predict(p, batch.graph), batch, settings))(params)
+        gradient = jax.grad(lambda p: loss(p, batch))(params)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 

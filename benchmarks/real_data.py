@@ -126,9 +126,7 @@ def ablation(parts: Path, seed: int) -> Iterator[Row]:
         "learning rate 0.02": {"learning_rate": 0.02},
         "weight decay 0.001": {"weight_decay": 0.001},
         "weight decay 0.1": {"weight_decay": 0.1},
-        "sum rule in the loss": {"sum_rule_in_loss": True},
         "no average of weights": {"ema_decay": None},
-        "Huber loss": {"loss": "huber"},
     }
     yield from one_by_one(base, networks, settings)
 
@@ -150,7 +148,6 @@ def ablation_trajectory(parts: Path, seed: int) -> Iterator[Row]:
     settings: dict[str, dict[str, Any]] = {
         "learning rate 0.02": {"learning_rate": 0.02},
         "weight decay 0.1": {"weight_decay": 0.1},
-        "sum rule in the loss": {"sum_rule_in_loss": True},
     }
     yield from one_by_one(base, networks, settings)
 

@@ -44,11 +44,11 @@ from equivar_jax.packing import Budget, GraphSizes
 from equivar_jax.run_directory import append_record, write_json
 from equivar_jax.settings import to_dict
 from equivar_jax.steps import (
+    ErrorSums,
     TrainState,
     absolute_errors,
     initial_state,
     learning_rate_schedule,
-    loss_of,
     make_optimizer,
     updated,
 )
@@ -142,9 +142,9 @@ def _epoch(
     def step(state: TrainState, k: Int[Array, ""]) -> TrainState:
         batch = _frame(frames, k)
 
-        def loss(params: dict) -> tuple[Float[Array, ""], Any]:
-            predicted = derivative_tensors(model, params, batch.graph)
-            return loss_of(predicted, batch, config), absolute_errors(predicted, batch)
+        def loss(params: dict) -> tuple[Float[Array, ""], ErrorSums]:
+            errors = absolute_errors(derivative_tensors(model, params, batch.graph), batch)
+            return errors.absolute / errors.count, errors
 
         gradient, errors = jax.grad(loss, has_aux=True)(state.params)
         return updated(state, gradient, errors, optimizer, config)

@@ -17,6 +17,7 @@ from equivar_jax.calibration import Calibration
 from equivar_jax.config import Config
 from equivar_jax.domain import Domain
 from equivar_jax.errors import InputError
+from equivar_jax.old_settings import read_config
 from equivar_jax.settings import from_dict
 from equivar_jax.weights import NAME, shipped
 
@@ -67,7 +68,7 @@ class Metadata:
                 f"{where}: checkpoint of architecture {architecture!r}, format {version}; this program reads "
                 f"{ARCHITECTURE!r}, format {FORMAT}; load it with the version that wrote it"
             )
-        values["config"] = from_dict(Config, values["config"], f"{where}: config")
+        values["config"] = read_config(values["config"], f"{where}: config")
         values["elements"] = tuple(values["elements"])
         for name, kind in (("calibration", Calibration), ("domain", Domain)):
             if values.get(name) is not None:

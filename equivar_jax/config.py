@@ -35,7 +35,6 @@ _POSITIVE = {
     "train.final_learning_rate",
     "train.gradient_clip",
     "train.dielectric_weight",
-    "train.huber_delta",
 }
 _FRACTIONS = {"data.validation_fraction", "train.ema_decay"}
 _LOWEST = {
@@ -180,18 +179,12 @@ class TrainConfig:
     """Largest global norm of the gradient; None leaves it as it is."""
     ema_decay: float | None = None
     """Decay per step of an exponential moving average of the weights, which is then validated and kept."""
-    sum_rule_in_loss: bool = False
-    """Apply the acoustic sum rule before the loss, too (the published recipe applies it afterwards)."""
     seed: int = 0
     """Of the initial weights and of the order of batches."""
     checkpoint_minutes: float = 0.5
     """How often best and last states go to disk; they always do when the run ends or is interrupted."""
     dielectric_weight: float = 0.3
     """Of the relative error of the dielectric tensor in the loss, in e (with `model.dielectric`)."""
-    loss: Literal["l1", "huber"] = "l1"
-    """Absolute errors, or those above `huber_delta` only, and squares below (what is reported is the MAE)."""
-    huber_delta: float = 0.02
-    """Where the Huber loss turns from squares to absolute errors, in e."""
     start_from: str | None = None
     """Fine-tuning: run or checkpoint folder with the weights to start from, and with them the network;
     "shipped" are those inside the package."""

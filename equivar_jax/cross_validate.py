@@ -26,9 +26,10 @@ from equivar_jax.evaluate import evaluate_model
 from equivar_jax.fold_report import CrossValidation, plot_cross_validation, read_report
 from equivar_jax.loading import load
 from equivar_jax.loop import last_checkpoint, start_run, train
+from equivar_jax.old_settings import read_config
 from equivar_jax.run_directory import drop_records_after, new_run_directory, write_json
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.settings import from_dict, to_dict
+from equivar_jax.settings import to_dict
 from equivar_jax.starting_point import with_network_of_start
 from equivar_jax.train import announce, report
 
@@ -124,7 +125,7 @@ def _stored_config(folder: Path) -> Config:
     """The config of a cross-validation that was begun."""
     path = folder / "config.json"
     try:
-        config = from_dict(Config, json.loads(path.read_text(encoding="utf-8")), str(path))
+        config = read_config(json.loads(path.read_text(encoding="utf-8")), str(path))
     except InputError:
         raise
     except (OSError, ValueError, TypeError, AttributeError) as error:

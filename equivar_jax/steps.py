@@ -93,19 +93,6 @@ def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax
     return optax.join_schedules([optax.linear_schedule(start / warmup, start, warmup), main], [warmup])
 
 
-def loss_of(predicted: Float[Array, "nodes 3 3"], batch: Batch, config: TrainConfig) -> Float[Array, ""]:
-    """What is minimised, in e: the mean over components of real atoms of |error|, or of its Huber function.
-
-    That one is `error² / (2 delta)` for errors below delta, and `|error| - delta / 2` for others.
-    """
-    if config.loss == "huber":
-        found = optax.losses.huber_loss(predicted, batch.tensors, delta=config.huber_delta)
-        found = jnp.where(batch.node_mask[:, None, None], found, 0.0) / config.huber_delta
-        return found.sum() / (9.0 * batch.node_mask.sum())
-    errors = absolute_errors(predicted, batch)
-    return errors.absolute / errors.count
-
-
 def is_frozen(path: jax.tree_util.KeyPath, freeze: Freeze) -> bool:
     """Whether a weight stays as it is, by its place in the tree of parameters."""
     names = [str(getattr(key, "key", key)) for key in path if getattr(key, "key", None) != "params"]
@@ -192,9 +179,9 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
                 second = dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
             else:
                 predicted, second = network.apply(params, batch.graph), None
-            if train.sum_rule_in_loss:
-                predicted = apply_sum_rule(predicted, batch.graph.n_node, batch.graph.globals["charge"])
-            errors, loss = absolute_errors(predicted, batch), loss_of(predicted, batch, train)
+            # Before the sum rule, as published: it is applied to what is validated and predicted.
+            errors = absolute_errors(predicted, batch)
+            loss = errors.absolute / errors.count
             return loss if second is None else loss + train.dielectric_weight * second.loss, errors
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
