@@ -15,6 +15,9 @@ from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_ba
 # Second moment of x / (1 + e^-x) for a unit normal variable x.
 SILU_SECOND_MOMENT = 0.3557755
 
+HARMONICS = ("recursive", "sparse", "custom_jvp")
+"""How e3nn-jax computes them: its default multiplies matrices, which a GPU rounds to TF32 (10 bits)."""
+
 
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
     """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge."""
@@ -23,7 +26,9 @@ def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
     square = jnp.sum(vectors**2, axis=-1)
     is_positive = square > 0
     distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
-    harmonics = e3nn.spherical_harmonics("0e + 1o + 2e", vectors, normalize=True, normalization="component")
+    harmonics = e3nn.spherical_harmonics(
+        "0e + 1o + 2e", vectors, normalize=True, normalization="component", algorithm=HARMONICS
+    )
     nodes = graph.nodes
     return EdgeFeatures(
         basis=gaussian_basis(distances, config.cutoff, config.radial_functions),

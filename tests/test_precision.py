@@ -1,0 +1,47 @@
+"""A GPU rounds factors of a matrix product to TF32 (10 bits) unless the highest precision is asked for."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import dense_batch, labelled_crystal
+from jax.extend import core
+
+from equivar_jax.config import load_config
+from equivar_jax.model import Equivar, born_effective_charges, displace
+
+SMALL = {"channels": 2, "interactions": 2, "embedding": 4, "radial_functions": 4, "mean_neighbours": 9.0}
+
+
+def products(jaxpr):
+    """Precision of every matrix product in a program and in the programs that it calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation.params["precision"]
+        for inner in jax.tree.leaves(equation.params, is_leaf=is_program):
+            if is_program(inner):
+                yield from products(getattr(inner, "jaxpr", inner))
+
+
+def is_program(value):
+    return isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+
+
+@pytest.mark.parametrize("kernel", ["chunked", "dense", "reference"])
+@pytest.mark.parametrize("name", ["bm1", "bm3", "bm3_deep"])
+def test_no_matrix_product_may_be_rounded(name, kernel):
+    config = load_config(name).model
+    config = dataclasses.replace(config, **SMALL, kernel=kernel, edge_hidden=2 if config.edge_hidden else 0)
+    model, graph = Equivar(config), dense_batch([labelled_crystal()], 4.0, np.float32).graph
+    params = {"params": jax.eval_shape(model.init, jax.random.key(0), graph)["params"]}
+    still = jax.ShapeDtypeStruct((len(graph.nodes["species"]), 3), jnp.float32)
+
+    def total(params, u):
+        return jnp.sum(born_effective_charges(model, params, displace(graph, u)) ** 2)
+
+    found = list(products(jax.make_jaxpr(jax.grad(total, (0, 1)))(params, still).jaxpr))
+    assert len(found) > 10
+    highest = (jax.lax.Precision.HIGHEST,) * 2
+    assert set(found) == {highest}
