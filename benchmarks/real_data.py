@@ -6,6 +6,7 @@
     python -m benchmarks.real_data taught       # bm3_deep on what `benchmarks.teacher` labelled
     python -m benchmarks.real_data finetune     # from the shipped weights and from nothing, 5 to 47 frames
     python -m benchmarks.real_data mean         # committees of the seeds of `targets`, as one prediction each
+                                                # (of `taught`: --output .../real_taught.json)
 
 Data are read from the folder that EQUIVAR_DATA names (see `benchmarks.real_parts`). Results go to
 `results/accuracy/`; `python -m benchmarks.accuracy report` makes the tables. Interrupted, the same command
@@ -17,21 +18,17 @@ import dataclasses
 import functools
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy_engine import run_rows
-from benchmarks.accuracy_rows import Row, keep_row, read_rows
-from benchmarks.accuracy_tables import finished, variants
+from benchmarks.accuracy_rows import Row
+from benchmarks.mean_of_seeds import mean_of_seeds
 from benchmarks.real_parts import FILES, TEST_FRAMES, data_folder, write_parts
 from benchmarks.timing import RESULTS
-from equivar_jax import load
-from equivar_jax.committee import joined
 from equivar_jax.config import Config, DataConfig, HygieneConfig, ModelConfig, load_config
-from equivar_jax.data import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error
-from equivar_jax.evaluate import evaluate_model
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.runtime import enable_compilation_cache
 
@@ -204,38 +201,6 @@ TABLES = {
     "ablation_trajectory": ablation_trajectory,
     "finetune": finetune,
 }
-
-
-def mean_of_seeds(output: Path, runs: Path, parts: Path, words: Sequence[str], command: str) -> None:
-    """Add a row for each BM3 with several seeds: the mean of their tensors, on the same test part.
-
-    Raises:
-        InputError: no network with two seeds whose runs are there.
-    """
-    content = read_rows(output)
-    made = 0
-    for variant, rows in variants(content["rows"]).items():
-        there = [row for row in finished(rows) if "seeds" not in row and (runs / row["run"]).is_dir()]
-        if len(there) < 2 or "BM3" not in variant or not all(word in variant for word in words):
-            continue
-        folders = [runs / row["run"] for row in there]
-        committee = joined([load(folder) for folder in folders], [str(folder) for folder in folders])
-        test = read_structures(parts / f"{there[0]['facts']['set']}-test.extxyz")
-        validation = load_dataset(committee.metadata.config).validation.structures
-        reports = [evaluate_model(committee, part, allow_unseen=True) for part in (validation, test)]
-        label = f"{variant}, mean of {len(there)}"
-        row = {**there[0], "label": label, "command": command, "seeds": [row["seed"] for row in there]}
-        row |= {"facts": {**there[0]["facts"], "variant": label}, "run": [row["run"] for row in there]}
-        row["parameters"] = sum(row["parameters"] for row in there)
-        for cost in ("training_seconds", "ms_per_atom_epoch"):
-            row[cost] = sum(row[cost] for row in there)
-        row["validation"], on_test = (report.to_dict() for report in reports)
-        row["tests"] = {"test": {**there[0]["tests"]["test"], **on_test}}
-        keep_row(output, {"protocol": content["protocol"], "data": content["data"]}, row)
-        print(f"{label}: {reports[-1].overall.mae:.4f} e")
-        made += 1
-    if not made:
-        raise InputError(f"{output}: no BM3 of two seeds whose runs are in {runs}; run targets --seeds 0 1 2")
 
 
 def main() -> None:

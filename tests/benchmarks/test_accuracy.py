@@ -11,7 +11,9 @@ from benchmarks import accuracy, accuracy_data, accuracy_engine, accuracy_protoc
 from benchmarks.accuracy_data import demonstration_counts, limited, names, with_data
 from benchmarks.accuracy_protocols import PROTOCOLS, Request
 from benchmarks.accuracy_rows import Row, read_rows, run_name
-from benchmarks.real_data import mean_of_seeds, part_by_part
+from benchmarks.mean_of_seeds import mean_of_seeds
+from benchmarks.real_data import part_by_part, taught
+from benchmarks.real_parts import TEST_FRAMES
 from equivar_jax import loop
 from equivar_jax.config import load_config
 from equivar_jax.data import load_dataset
@@ -200,6 +202,22 @@ def test_an_ablation_turns_every_part_off_or_on(name):
         way, part = one.label.partition(",")[0].split()
         assert bool(getattr(base.model, part)) == (way == "without")
         assert bool(getattr(one.config.model, part)) == (way == "with")
+
+
+def test_taught_rows_are_trained_on_labels_of_the_teacher_and_tested_as_the_others(tmp_path):
+    for name in TEST_FRAMES:
+        written(tmp_path / f"{name}-test.extxyz", list(demonstration_set(2, seed=1, progress=False)))
+    rows = list(taught(tmp_path, 3))
+    assert [row.facts["set"] for row in rows] == list(TEST_FRAMES)
+    for row, name in zip(rows, TEST_FRAMES, strict=True):
+        assert row.label == f"{name}, BM3 taught, seed 3"
+        assert row.config.train.seed == 3
+        assert row.config.train.keep == "last"  # the training frames cannot choose
+        assert row.config.data.path == str(tmp_path / f"{name}-taught.extxyz")
+        assert row.config.data.validation_path == str(tmp_path / f"{name}-train.extxyz")
+        model = dataclasses.replace(row.config.model, channels=load_config("bm3_deep").model.channels)
+        assert model == load_config("bm3_deep").model
+        assert len(row.tests["test"]) == 2
 
 
 def test_a_fine_tuning_is_named_by_the_weights_that_the_package_has(tmp_path, monkeypatch):
