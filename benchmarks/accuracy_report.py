@@ -119,20 +119,23 @@ SECTIONS |= {
     "teacher": Section(
         "Teachers: the derivative form on trajectories",
         "Committees of `benchmarks.teacher`; parameters and seconds of all members, errors of their mean. "
-        "`validation` is the training error. Rates were chosen on the last training frames (`--held-out`).",
+        "`validation` is the training error. Seconds are of runs that shared a GPU, compilation included; "
+        "harmonics were in TF32, which `tests/test_precision.py` has refused since.",
         lambda rows, _: tables.targets(rows),
     ),
     "taught": Section(
         "bm3_deep with 64 channels, taught",
-        "Trained on the training frames and on mixtures of them that the teacher labelled; `validation` is "
-        "the error on the training frames. The network costs what an untaught one of its width costs.",
+        "Trained on the training frames and on mixtures of them that the teacher labelled; the last weights; "
+        "`validation` is the error on the training frames. Width and rate were chosen on the last 8 of the "
+        "47 frames of BaTiO3. Runs on a GPU shared it, with harmonics in TF32, which is refused since; on a "
+        "CPU the same weights have the same errors to four digits.",
         lambda rows, _: tables.targets(rows),
     ),
     "ablation": Section(
         "BM3 with one thing changed",
         "On validation compositions of phonon-dfpt, short runs of equal length. "
-        "Lines with several seeds say how much the others may owe to chance. The Huber loss and the sum rule "
-        "in the loss made nothing better here and below, and are no longer there.",
+        "Lines with several seeds say how much the others may owe to chance. The sum rule in the loss, 3 % "
+        "worse here and 1 % better below, is no longer there.",
         lambda rows, _: tables.general(rows),
     ),
     "ablation_trajectory": Section(

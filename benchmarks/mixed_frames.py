@@ -13,12 +13,13 @@ from equivar_jax.structures import source
 def displacements(
     frames: Sequence[Atoms],
 ) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "frames atoms 3"]]:
-    """Mean positions of a trajectory of one cell in Å, and how far each frame is from them.
+    """Mean positions of a trajectory of one periodic cell in Å, and how far each frame is from them.
 
-    Atoms are followed through the boundaries of the cell, and the crystal's drift is taken out.
+    Atoms are followed from frame to frame through the boundaries of the cell, and the crystal's drift is
+    taken out; no atom may move by half a cell in a step.
 
     Raises:
-        InputError: a frame with other atoms or another cell than the first.
+        InputError: a frame with other atoms or another cell than the first, or not periodic.
     """
     for atoms in frames:
         if not np.array_equal(atoms.numbers, frames[0].numbers) or not np.allclose(
@@ -27,11 +28,14 @@ def displacements(
             raise InputError(
                 f"{source(atoms)}: other atoms or another cell than in the first frame; split the file"
             )
+        if not atoms.pbc.all():
+            raise InputError(f"{source(atoms)}: not periodic in all directions; a crystal's frames are mixed")
     scaled = np.array([atoms.get_scaled_positions(wrap=False) for atoms in frames])
-    steps = scaled - scaled[0]
+    steps = np.diff(scaled, axis=0, prepend=scaled[:1])
     steps -= np.round(steps)
-    steps -= steps.mean(axis=1, keepdims=True)
-    moved = steps @ frames[0].cell.array
+    paths = np.cumsum(steps, axis=0)
+    paths -= paths.mean(axis=1, keepdims=True)
+    moved = paths @ frames[0].cell.array
     mean = moved.mean(axis=0)
     return frames[0].positions + mean, moved - mean
 
@@ -39,8 +43,9 @@ def displacements(
 def mixed_frames(frames: Sequence[Atoms], count: int, seed: int = 0) -> list[Atoms]:
     """`mean + cos(t) u_a + sin(t) u_b` of random pairs of frames a, b and angles t from 0 to 90 degrees.
 
-    With displacements u that have a normal distribution, as in a harmonic crystal, these have the same: its
-    correlations between all atoms are kept, and no straight average makes them small.
+    With displacements u of a normal distribution, as in a harmonic crystal, and frames so far apart that they
+    are independent, these have the same distribution, correlations between atoms included; a straight average
+    of two frames would have smaller ones.
 
     Args:
         frames: Two or more, of the same atoms in the same cell.

@@ -2,8 +2,7 @@
 
 Outer products with the edges, then one contraction with all Clebsch-Gordan coefficients (see `chunked`, which
 does the same node by node with a derivative written by hand). It stores what the others recompute, edges x
-components, so it is for second derivatives where memory is no matter: on a GPU it compiles in a fifth of
-the operations and its gradients of gradients need no rule of their own.
+components x channels for each degree, so it is for second derivatives where memory is no matter.
 """
 
 import jax

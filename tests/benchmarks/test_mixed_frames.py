@@ -50,7 +50,7 @@ def test_atoms_are_followed_through_the_boundary_and_drift_is_taken_out():
     frames = trajectory(6)
     wrapped = [atoms.copy() for atoms in frames]
     for k, atoms in enumerate(wrapped):
-        atoms.positions += 0.3 * k
+        atoms.positions += 0.5 * k  # more than half a cell of 4.2 Å in the end
         atoms.wrap()
     assert max(np.ptp([atoms.positions for atoms in wrapped], axis=0).ravel()) > 3.0
     # What is left of the drift is the place of the first frame.
@@ -71,11 +71,29 @@ def test_the_made_frames_are_crystals_without_labels_and_the_same_for_one_seed()
     assert not np.allclose(once[0].positions, other[0].positions)
 
 
+def test_correlations_between_atoms_are_kept():
+    """Two atoms that move together, and two that move against each other."""
+    frames = trajectory(300, spread=0.1)
+    for atoms in frames:
+        atoms.positions[1] = atoms.positions[0] + [1.0, 1.1, 1.2]
+    _, moved = displacements(frames)
+    _, made = displacements(mixed_frames(frames, 2000))
+    for each in (moved, made):
+        together = np.corrcoef(each[:, 0].ravel(), each[:, 1].ravel())[0, 1]
+        apart = np.corrcoef(each[:, 0].ravel(), each[:, 4].ravel())[0, 1]
+        assert together > 0.99
+        assert abs(apart) < 0.5
+
+
 def test_frames_that_do_not_belong_together_are_refused():
     stretched = trajectory(1)[0]
     stretched.set_cell(stretched.cell * 1.01)
     for wrong in (stretched, Atoms("MgO", cell=[4.2] * 3, pbc=True)):
         with pytest.raises(InputError, match="other atoms or another cell"):
             mixed_frames([*trajectory(2), wrong], 1)
+    slab = trajectory(2)
+    slab[1].pbc = (True, True, False)
+    with pytest.raises(InputError, match="not periodic"):
+        mixed_frames(slab, 1)
     with pytest.raises(InputError, match="two frames"):
         mixed_frames(trajectory(1), 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import labelled_crystal
 
-from benchmarks import teacher
+from benchmarks import side_by_side, teacher
 from benchmarks.polarisation import derivative_tensors
 from equivar_jax.config import load_config
 from equivar_jax.io import read_structures, write_structures
@@ -39,7 +39,7 @@ def trajectory(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow  # compiles second derivatives for all members
-def test_a_teacher_learns_and_labels_mixed_frames(trajectory):
+def test_a_teacher_learns_and_labels_mixed_frames(trajectory, monkeypatch, capsys):
     folder, run = trajectory
     row = run("--epochs", "30", "--frames", str(MADE))
     assert (row["epochs"], row["seeds"], row["structures"]["training"]) == (30, [0, 1], FRAMES)
@@ -58,9 +58,29 @@ def test_a_teacher_learns_and_labels_mixed_frames(trajectory):
         tensors = born_effective_charges(atoms)
         np.testing.assert_allclose(tensors.sum(axis=0), 0.0, atol=1e-4)  # derivatives obey the sum rule
         assert np.abs(tensors).max() > 0.1
+    # Again: the weights are read, and the same frames labelled as before.
+    (folder / "parts" / f"{SET}-taught.extxyz").unlink()
+    monkeypatch.setattr(teacher, "train", None)
+    run("--epochs", "30", "--frames", str(MADE))
+    again = read_structures(folder / "parts" / f"{SET}-taught.extxyz")
+    for first, second in zip(taught, again, strict=True):
+        np.testing.assert_allclose(*map(born_effective_charges, (first, second)), atol=1e-6)
+    (folder / row["run"] / "weights.npz").unlink()
+    with pytest.raises(SystemExit):
+        run("--epochs", "30")
+    assert "a run that was not finished" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("words", [["--members", "0"], ["--epochs", "0"], ["--held-out", str(FRAMES - 1)]])
+def test_unusable_numbers_are_refused_before_anything_is_made(trajectory, capsys, words):
+    folder, run = trajectory
+    with pytest.raises(SystemExit):
+        run(*words)
+    assert "takes one member, one epoch and two frames" in capsys.readouterr().err
+    assert not (folder / "real_teacher").exists()
+
+
+@pytest.mark.slow  # as above
 def test_held_out_frames_are_tested_on_and_nothing_is_labelled(trajectory):
     folder, run = trajectory
     row = run("--epochs", "1", "--held-out", "2")
@@ -73,9 +93,9 @@ def test_held_out_frames_are_tested_on_and_nothing_is_labelled(trajectory):
 def test_the_members_start_apart_and_at_the_spread_of_the_labels(trajectory):
     structures = [labelled_crystal(seed) for seed in range(2)]
     config = dataclasses.replace(teacher.load_config("").model, mean_neighbours=9.0, kernel="dense")
-    samples, frames = teacher.stacked(structures, config.cutoff)
+    samples, frames = side_by_side.stacked(structures, config.cutoff)
     first = jax.tree.map(lambda leaf: leaf[0], frames)
-    model, params = teacher.begin(config, samples, first, [0, 1])
+    model, params = side_by_side.begin(config, samples, first, [0, 1])
     found = jax.jit(jax.vmap(lambda member: derivative_tensors(model, member, first.graph)))(params)
     found = np.asarray(found)[:, :3]
     np.testing.assert_allclose(found.sum(axis=1), 0.0, atol=1e-4)
