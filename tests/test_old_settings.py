@@ -31,16 +31,6 @@ def test_what_was_turned_on_is_refused_by_name(name, value):
         read_config(old(**{name: value}), "RUN")
 
 
-@pytest.mark.parametrize(
-    ("values", "error"),
-    [(None, TypeError), ([], AttributeError), ("x", InputError), ({"train": []}, AttributeError)],
-)
-def test_what_is_no_config_fails_as_in_from_dict(values, error):
-    for read in (read_config, lambda values, where: from_dict(Config, values, where)):
-        with pytest.raises(error):
-            read(values, "RUN")
-
-
 def test_settings_of_this_version_are_read_as_they_are_and_unknown_ones_refused():
     config = load_config("bm3_deep.py")
     assert read_config(to_dict(config), "RUN") == config
