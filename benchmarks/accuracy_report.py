@@ -128,8 +128,8 @@ SECTIONS |= {
         "Trained on the training frames and on mixtures of them that the teacher labelled; the last weights; "
         "`validation` is the error on the training frames. Width and rate were chosen on the last 8 of the "
         "47 frames of BaTiO3. Runs on a GPU shared it, with harmonics in TF32, which is refused since; on a "
-        "CPU the same weights have the same errors to four digits. Of SiO2 seed 0 was trained on the GPU (320 s), "
-        "the others on a core of a CPU.",
+        "CPU the same weights have the same errors to four digits. Of SiO2 seed 0 was trained on the GPU "
+        "(320 s), the others on a core of a CPU.",
         lambda rows, _: tables.targets(rows),
     ),
     "ablation": Section(
