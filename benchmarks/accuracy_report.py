@@ -144,6 +144,12 @@ SECTIONS |= {
         "On the last 8 of the 47 training frames of BaTiO3, short runs of equal length.",
         lambda rows, _: tables.general(rows),
     ),
+    "unseen": Section(
+        "Elements that training did not have",
+        "BM3 on crystals of phonon-dfpt with Rb, Sr, In, Se or Br, trained on those without; training leaves "
+        "the vector of such an element where it starts, but for the decay of weights.",
+        lambda rows, _: tables.general(rows),
+    ),
     "finetune": Section(
         "Fine-tuning on few frames",
         "BaTiO3 at 300 K, tested on the last 12 frames; equal numbers of steps, from scratch `bm3_deep.py`. "

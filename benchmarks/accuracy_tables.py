@@ -31,7 +31,7 @@ _ERRORS = {
 
 _SIZES = ["parameters", "structures, training + validation", "epochs", "seeds"]
 _HEADER = ["", *_SIZES, *_ERRORS, "training, s"]
-MANY = ("hyperparameters", "learning_curve", "seeds", "ablation", "ablation_trajectory", "finetune")
+MANY = ("hyperparameters", "learning_curve", "seeds", "ablation", "ablation_trajectory", "unseen", "finetune")
 """Protocols whose runs are too many for the table of drifts."""
 
 
