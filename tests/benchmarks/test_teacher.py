@@ -90,6 +90,7 @@ def test_held_out_frames_are_tested_on_and_nothing_is_labelled(trajectory):
     assert not (folder / "parts" / f"{SET}-taught.extxyz").exists()
 
 
+@pytest.mark.slow  # as above
 def test_the_members_start_apart_and_at_the_spread_of_the_labels(trajectory):
     structures = [labelled_crystal(seed) for seed in range(2)]
     config = dataclasses.replace(teacher.load_config("").model, mean_neighbours=9.0, kernel="dense")

@@ -65,6 +65,7 @@ def test_fast_kernels_equal_the_reference_in_values_and_gradients(
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
 
 
+@pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
 @pytest.mark.parametrize("graph", ["both directions", "one sender"])
 def test_gradients_in_one_chunk_for_every_number_of_edges_that_a_node_sends(operands, precision, graph):
     *floats, neighbours = operands
@@ -133,6 +134,7 @@ def test_a_part_of_the_nodes_can_receive(operands, kernel):
         np.testing.assert_array_equal(both[0][part], both[1])
 
 
+@pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gradients_of_gradients_equal_the_reference(operands, precision, kernel):
     *floats, neighbours = operands
