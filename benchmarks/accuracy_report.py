@@ -120,16 +120,16 @@ SECTIONS |= {
         "Teachers: the derivative form on trajectories",
         "Committees of `benchmarks.teacher`; parameters and seconds of all members, errors of their mean. "
         "`validation` is the training error. Seconds are of runs that shared a GPU, compilation included; "
-        "harmonics were in TF32, which `tests/test_precision.py` has refused since.",
+        "harmonics could be rounded to TF32 there, which `tests/test_precision.py` has refused since.",
         lambda rows, _: tables.targets(rows),
     ),
     "taught": Section(
         "bm3_deep with 64 channels, taught",
         "Trained on the training frames and on mixtures of them that the teacher labelled; the last weights; "
         "`validation` is the error on the training frames. Width and rate were chosen on the last 8 of the "
-        "47 frames of BaTiO3. Runs on a GPU shared it, with harmonics in TF32, which is refused since; on a "
-        "CPU the same weights have the same errors to four digits. Of SiO2 seed 0 was trained on the GPU "
-        "(320 s), the others on a core of a CPU.",
+        "47 frames of BaTiO3. Runs on a GPU shared it, and harmonics could be rounded to TF32, which is "
+        "refused since; on a CPU the same weights have the same errors to four digits. Of SiO2 seed 0 was "
+        "trained on the GPU (320 s), the others on a core of a CPU.",
         lambda rows, _: tables.targets(rows),
     ),
     "ablation": Section(

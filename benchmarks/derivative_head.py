@@ -29,14 +29,13 @@ from jaxtyping import Array, Float
 from benchmarks.machine import describe_machine
 from benchmarks.polarisation import Polarisation, derivative_tensors, first_weights, unit_for
 from benchmarks.real_parts import data_folder, parts
+from benchmarks.shapes import alone
 from benchmarks.timing import RESULTS, write_result
-from equivar_jax.batch import Batch, Sample, collate
+from equivar_jax.batch import Batch, Sample
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
-from equivar_jax.graph import build_graph
 from equivar_jax.initial_weights import from_labels, unit_variance
 from equivar_jax.kernels import choose
 from equivar_jax.model import Equivar, born_effective_charges, count_parameters
-from equivar_jax.packing import Budget, GraphSizes
 from equivar_jax.steps import (
     ErrorSums,
     absolute_errors,
@@ -44,7 +43,6 @@ from equivar_jax.steps import (
     learning_rate_schedule,
     make_optimizer,
 )
-from equivar_jax.structures import born_effective_charges as labels_of
 
 SET = "BaTiO3-300K"
 CONFIG = "bm3_deep.py"
@@ -76,23 +74,13 @@ def derivative_head(config: ModelConfig, samples: Sequence[Sample], typical: Bat
     return Head(lambda p, graph: derivative_tensors(model, p, graph), params)
 
 
-def batches_of(structures: Sequence[Atoms], cutoff: float) -> tuple[list[Sample], list[Batch]]:
-    """Every structure by itself, all in one shape with slots."""
-    samples = [Sample(build_graph(atoms, cutoff), labels_of(atoms)) for atoms in structures]
-    sizes = GraphSizes.of(sample.graph for sample in samples)
-    atoms, edges, width = (int(np.max(each)) for each in sizes)
-    budget = Budget(atoms + 1, edges, width, 2)
-    return samples, [jax.device_put(collate([sample], budget)) for sample in samples]
-
-
 def train(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int) -> tuple[dict, dict]:
     """Weights after that many steps of one frame each, and what they took."""
     settings = dataclasses.replace(config, epochs=steps)  # the schedule counts in steps here
     optimizer = make_optimizer(settings, learning_rate_schedule(settings, 1))
 
     def loss(params: dict, batch: Batch) -> Float[Array, ""]:
-        errors = absolute_errors(head.predict(params, batch.graph), batch)
-        return errors.absolute / errors.count
+        return absolute_errors(head.predict(params, batch.graph), batch).ratio()
 
     @jax.jit
     def step(params: dict, state: optax.OptState, batch: Batch) -> tuple[dict, optax.OptState]:
@@ -150,7 +138,8 @@ def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple
 
 def compare(structures: Sequence[Atoms], training: int, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Train every head on the first structures and validate on the others; a row for each."""
-    samples, batches = batches_of(structures, load_config(CONFIG).model.cutoff)
+    samples, batches = alone(structures, load_config(CONFIG).model.cutoff)
+    batches = jax.device_put(batches)
     samples, seen, unseen = samples[:training], batches[:training], batches[training:]
     model, settings = settings_of(options, samples)
     rows: list[dict[str, Any]] = []

@@ -51,6 +51,19 @@ def one_batch(structures: Sequence[Atoms], cutoff: float, slots: bool) -> Batch:
     return collate(samples, budget)
 
 
+def alone(structures: Sequence[Atoms], cutoff: float) -> tuple[list[Sample], list[Batch]]:
+    """Samples, and each of them in a batch of its own, all in one shape with slots.
+
+    Args:
+        structures: Labelled or not.
+        cutoff: Å.
+    """
+    samples = [Sample(build_graph(atoms, cutoff), born_effective_charges(atoms)) for atoms in structures]
+    atoms, edges, width = (int(np.max(each)) for each in GraphSizes.of(sample.graph for sample in samples))
+    budget = Budget(atoms + 1, edges, width, 2)
+    return samples, [collate([sample], budget) for sample in samples]
+
+
 def fitted(config: ModelConfig, batch: Batch) -> tuple[ModelConfig, dict]:
     """The config with the batch's mean neighbour count, and initial weights of unit variance."""
     config = replace(config, mean_neighbours=len(batch.graph.senders) / int(batch.node_mask.sum()))

@@ -14,10 +14,9 @@ from ase import Atoms
 from jaxtyping import Array, Float, Int
 
 from benchmarks.polarisation import Polarisation, derivative_tensors, first_weights, unit_for
-from equivar_jax.batch import Batch, Sample, collate
+from benchmarks.shapes import alone
+from equivar_jax.batch import Batch, Sample
 from equivar_jax.config import ModelConfig, TrainConfig
-from equivar_jax.graph import build_graph
-from equivar_jax.packing import Budget, GraphSizes
 from equivar_jax.run_directory import append_record
 from equivar_jax.steps import (
     ErrorSums,
@@ -28,7 +27,6 @@ from equivar_jax.steps import (
     make_optimizer,
     updated,
 )
-from equivar_jax.structures import born_effective_charges
 
 
 class Teacher(NamedTuple):
@@ -48,9 +46,7 @@ class Teacher(NamedTuple):
 
 def stacked(structures: Sequence[Atoms], cutoff: float) -> tuple[list[Sample], Batch]:
     """Frames of one size as samples, and as one array a leaf on the device: [frames, ...]."""
-    samples = [Sample(build_graph(atoms, cutoff), born_effective_charges(atoms)) for atoms in structures]
-    atoms, edges, width = (int(np.max(each)) for each in GraphSizes.of(s.graph for s in samples))
-    batches = [collate([sample], Budget(atoms + 1, edges, width, 2)) for sample in samples]
+    samples, batches = alone(structures, cutoff)
     return samples, jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *batches))
 
 
@@ -94,7 +90,7 @@ def train(
         started = time.perf_counter()
         state = dataclasses.replace(state, sums=jax.tree.map(jnp.zeros_like, state.sums))
         state = jax.block_until_ready(epoch(state, frames, order))
-        losses = np.asarray(state.sums.absolute / state.sums.count).tolist()
+        losses = np.asarray(state.sums.ratio()).tolist()
         record = {"epoch": number, "train_loss": losses, "seconds": time.perf_counter() - started}
         append_record(folder, record)
         if number % 10 == 0 or number == 1:
@@ -119,7 +115,7 @@ def _epoch(
 
         def loss(params: dict) -> tuple[Float[Array, ""], ErrorSums]:
             errors = absolute_errors(derivative_tensors(model, params, batch.graph), batch)
-            return errors.absolute / errors.count, errors
+            return errors.ratio(), errors
 
         gradient, errors = jax.grad(loss, has_aux=True)(state.params)
         return updated(state, gradient, errors, optimizer, config)

@@ -16,7 +16,7 @@ from equivar_jax.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_ba
 SILU_SECOND_MOMENT = 0.3557755
 
 HARMONICS = ("recursive", "sparse", "custom_jvp")
-"""How e3nn-jax computes them: its default multiplies matrices, which a GPU rounds to TF32 (10 bits)."""
+"""How e3nn-jax computes them: its default multiplies matrices, which a GPU may round to TF32 (10 bits)."""
 
 
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:

@@ -38,8 +38,12 @@ class ErrorSums:
     def __add__(self, other: "ErrorSums") -> "ErrorSums":
         return ErrorSums(self.absolute + other.absolute, self.count + other.count)
 
+    def ratio(self) -> Float[Array, "*members"]:
+        """Mean absolute error in e, left on the device: the loss."""
+        return self.absolute / self.count
+
     def mean(self) -> float:
-        """Mean absolute error in e; waits for the device."""
+        """The same of one network; waits for the device."""
         return float(self.absolute) / float(self.count)
 
 
@@ -181,7 +185,7 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
                 predicted, second = network.apply(params, batch.graph), None
             # Before the sum rule, as published: it is applied to what is validated and predicted.
             errors = absolute_errors(predicted, batch)
-            loss = errors.absolute / errors.count
+            loss = errors.ratio()
             return loss if second is None else loss + train.dielectric_weight * second.loss, errors
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,6 +128,15 @@ def labelled_crystal(seed=0, scale=1.0):
     atoms.positions += rng.normal(scale=0.05, size=(3, 3))
     tensors = np.array([2.0, -2.0, 0.0])[:, None, None] * np.eye(3) + rng.normal(scale=0.7, size=(3, 3, 3))
     return with_born_effective_charges(atoms, tensors - tensors.mean(axis=0))
+
+
+def assert_no_absolute_path(folder):
+    """No text of a checkpoint that is handed on says where it was made."""
+    texts = [path for path in folder.rglob("*") if path.is_file() and path.suffix in ("", ".txt", ".json")]
+    texts = [path for path in texts if path.parent.name != "d"]  # chunks of arrays
+    assert {"metadata", "_METADATA", "commit_success.txt"} <= {path.name for path in texts}
+    for path in texts:
+        assert not re.search(rb"(^|[\s\"'])/\w", path.read_bytes()), path
 
 
 def titanate(repeat=1, seed=0):
