@@ -9,13 +9,17 @@ from phonopy import Phonopy
 from phonopy.harmonic.dynamical_matrix import DynamicalMatrixNAC
 
 from equivar_jax.errors import InputError
+from equivar_jax.response.levels import principal_dipoles
 
 _SILENT = 1e-3
 """Share of the strongest polarity below which a mode is not called polar."""
 
 
 class PolarModes(NamedTuple):
-    """Modes in the limit of a wave vector going to zero along one direction."""
+    """Modes in the limit of a wave vector going to zero along one direction.
+
+    Degenerate modes are taken along the principal axes of the polarity of their level (see `levels`).
+    """
 
     frequencies: Float[np.ndarray, " modes"]
     """THz, ascending; imaginary ones as negative numbers."""
@@ -54,11 +58,12 @@ def mode_splitting(phonon: Phonopy, direction: Sequence[float | int] | np.ndarra
     modes = np.asarray(found.eigenvectors)[0].reshape(len(masses), 3, -1)
     assert isinstance(phonon.dynamical_matrix, DynamicalMatrixNAC)  # there are NAC parameters
     charges = phonon.dynamical_matrix.born / np.sqrt(masses)[:, None, None]
-    polarity = np.einsum("iab,ibm->am", charges, modes)
+    frequencies = found.frequencies[0]
+    polarity = principal_dipoles(frequencies * np.abs(frequencies), np.einsum("iab,ibm->ma", charges, modes))
     unit = vector / length
-    along = unit @ polarity
-    across = np.linalg.norm(polarity - np.outer(unit, along), axis=0)
-    return PolarModes(found.frequencies[0], np.abs(along), across)
+    along = polarity @ unit
+    across = np.linalg.norm(polarity - np.outer(along, unit), axis=1)
+    return PolarModes(frequencies, np.abs(along), across)
 
 
 def strongest_polar(modes: PolarModes) -> Polar | None:

@@ -13,6 +13,7 @@ from ase import Atoms, units
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
+from equivar_jax.response.levels import principal_dipoles, turn_degenerate
 from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
 from equivar_jax.structures import check_structure, source
 
@@ -122,6 +123,10 @@ def mode_effective_charges(
 ) -> Float[np.ndarray, "modes 3"]:
     """Dipole of a mode a unit of its normal coordinate: `Z_m[a] = sum_ib Z[i, a, b] e[m, i, b] / sqrt(M_i)`.
 
+    Degenerate modes are taken along the principal axes of what their level absorbs as a whole, strongest
+    first, and no mode's largest component is negative: the numbers do not depend on the eigensolver
+    (see `levels`).
+
     Args:
         modes: Of the structure.
         charges: Born effective charges in e, [atom, field, displacement].
@@ -129,7 +134,19 @@ def mode_effective_charges(
     Returns:
         [mode, field] in e/sqrt(u).
     """
-    return np.einsum("iab,mib->ma", charges, modes.eigenvectors / np.sqrt(modes.masses)[:, None])
+    return principal_dipoles(modes.squares, _dipoles(modes, charges))
+
+
+def principal_modes(modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]) -> GammaModes:
+    """The modes with degenerate ones turned to have the dipoles that `mode_effective_charges` gives.
+
+    Args:
+        modes: Of the structure.
+        charges: Born effective charges in e, [atom, field, displacement].
+    """
+    vectors = modes.eigenvectors.reshape(len(modes.squares), -1)
+    turned = turn_degenerate(modes.squares, vectors, _dipoles(modes, charges))
+    return dataclasses.replace(modes, eigenvectors=turned.reshape(modes.eigenvectors.shape))
 
 
 def oscillator_strengths(
@@ -199,6 +216,11 @@ def force_constants_by_differences(
         moved.positions[i, a] = atoms.positions[i, a]
         constants[i, :, a, :] = (forces[1] - forces[0]) / (2 * displacement)
     return (constants + constants.transpose(1, 0, 3, 2)) / 2
+
+
+def _dipoles(modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]) -> Float[np.ndarray, "modes 3"]:
+    """Dipoles of the modes by the eigenvectors as they are."""
+    return np.einsum("iab,mib->ma", charges, modes.eigenvectors / np.sqrt(modes.masses)[:, None])
 
 
 def _rigid_motions(atoms: Atoms) -> Float[np.ndarray, "motions coordinates"]:

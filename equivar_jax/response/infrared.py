@@ -27,7 +27,12 @@ from equivar_jax.io.files import open_for_writing
 from equivar_jax.loading import load
 from equivar_jax.plots import COLOURS, STYLE, check_picture, save_figure
 from equivar_jax.response.dipole import dipole_rates, mean_temperature
-from equivar_jax.response.gamma import gamma_modes, infrared_intensities, oscillator_strengths
+from equivar_jax.response.gamma import (
+    gamma_modes,
+    infrared_intensities,
+    oscillator_strengths,
+    principal_modes,
+)
 from equivar_jax.response.gamma_input import Phonons, add_phonon_options, example_phonons, phonons_of
 from equivar_jax.response.harmonic import HarmonicCrystal
 from equivar_jax.response.spectra import (
@@ -102,10 +107,11 @@ def example_trajectory(phonons: Phonons) -> list[Atoms]:
     """Molecular dynamics of the crystal of springs at 300 K.
 
     A harmonic crystal does not exchange energy between its modes, so each is given its classical thermal
-    energy k T at the outset, with a random phase.
+    energy k T at the outset, with a random phase. Degenerate modes are the principal ones: their dipoles are
+    orthogonal, so that they do not interfere in the spectrum, whatever vectors the eigensolver chose.
     """
     atoms = phonons.atoms.copy()
-    modes = gamma_modes(atoms, phonons.force_constants)
+    modes = principal_modes(gamma_modes(atoms, phonons.force_constants), phonons.charges)
     amplitudes = np.sqrt(2 * units.kB * _EXAMPLE_TEMPERATURE) / modes.frequencies
     phases = np.random.default_rng(0).uniform(0, 2 * np.pi, len(amplitudes))
     patterns = modes.eigenvectors / np.sqrt(modes.masses)[:, None]

@@ -3,7 +3,13 @@
 import numpy as np
 from jaxtyping import Complex, Float
 
-from equivar_jax.response.gamma import GammaModes, mode_effective_charges, oscillator_strengths
+from equivar_jax.response.gamma import (
+    GammaModes,
+    mode_effective_charges,
+    oscillator_strengths,
+    principal_modes,
+)
+from equivar_jax.response.levels import find_levels
 from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
 
 # Of the sum over all modes; one with less strength does not take part in the response.
@@ -105,6 +111,7 @@ def longitudinal_modes(
         epsilon_inf: Dielectric tensor of clamped ions.
         direction: Of q, of any length.
     """
+    modes = principal_modes(modes, charges)
     along = mode_effective_charges(modes, charges) @ direction
     screening = volume * VACUUM_PERMITTIVITY * (direction @ epsilon_inf @ direction)
     squares, mixing = np.linalg.eigh(np.diag(modes.squares) + np.outer(along, along) / screening)
@@ -124,7 +131,9 @@ def reflectivity(component: Complex[np.ndarray, " frequencies"]) -> Float[np.nda
 def active_lines(
     modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"], direction: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, " lines"]:
-    """Wavenumbers in cm⁻¹ of the modes with a dipole along a direction.
+    """Wavenumbers in cm⁻¹ of the levels with a dipole along a direction, each once.
+
+    Of a degenerate level, one mode can be chosen to have all of the dipole along the direction.
 
     Args:
         modes: Transverse, or longitudinal for that direction.
@@ -133,4 +142,10 @@ def active_lines(
     """
     dipoles = mode_effective_charges(modes, charges)
     along = (dipoles @ direction) ** 2 / (direction @ direction)
-    return modes.wavenumbers[along > _SILENT * np.sum(dipoles**2)]
+    threshold = _SILENT * np.sum(dipoles**2)
+    lines = [
+        modes.wavenumbers[level].mean()
+        for level in find_levels(modes.squares)
+        if along[level].sum() > threshold
+    ]
+    return np.array(lines)
