@@ -17,9 +17,9 @@ from ase import Atoms
 
 from equivar_jax.cache import cache_directory, code_version
 from equivar_jax.config import Config, DataConfig, DemonstrationConfig
-from equivar_jax.data import load_dataset, load_structures
 from equivar_jax.datasets import crystals, demonstration_set
 from equivar_jax.datasets.demonstration import GENERATOR_SOURCES
+from equivar_jax.datasets.load import load_dataset, load_structures
 from equivar_jax.datasets.polarisable_ion import born_effective_charges
 from equivar_jax.errors import InputError
 from equivar_jax.structure_table import StructureTable, cached_table

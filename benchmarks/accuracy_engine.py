@@ -32,9 +32,9 @@ from benchmarks.machine import describe_machine
 from equivar_jax import load
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.cross_validate import cross_validate, fold_folder
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
-from equivar_jax.evaluate import evaluate_model
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.fold_report import plot_cross_validation
 from equivar_jax.loop import last_checkpoint, start_run, train
 from equivar_jax.model import count_parameters

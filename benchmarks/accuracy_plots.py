@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.accuracy_tables import PUBLISHED, Rows, error, finished, variants
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.fold_report import CrossValidation, plot_cross_validation, read_report
-from equivar_jax.plots import COLOURS, STYLE, save_figure
 
 _MAE = "MAE (e)"
 

@@ -23,8 +23,8 @@ from benchmarks.machine import describe_machine
 from equivar_jax.batch import collate
 from equivar_jax.cache import CACHE_VARIABLE
 from equivar_jax.config import Config, DataConfig, DemonstrationConfig, ModelConfig
-from equivar_jax.data import load_dataset
 from equivar_jax.datasets import demonstration_set
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.graph import build_graph
 from equivar_jax.packing import epoch_batches, plan_budgets
 

@@ -35,14 +35,9 @@ from equivar_jax.batch import Batch, Sample
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
 from equivar_jax.initial_weights import from_labels, unit_variance
 from equivar_jax.kernels import choose
+from equivar_jax.losses import ErrorSums, absolute_errors
 from equivar_jax.model import Equivar, born_effective_charges, count_parameters
-from equivar_jax.steps import (
-    ErrorSums,
-    absolute_errors,
-    drawn_weights,
-    learning_rate_schedule,
-    make_optimizer,
-)
+from equivar_jax.steps import drawn_weights, learning_rate_schedule, make_optimizer
 
 SET = "BaTiO3-300K"
 CONFIG = "bm3_deep.py"

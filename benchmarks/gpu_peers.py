@@ -26,9 +26,10 @@ from equivar_jax.batch import Batch
 from equivar_jax.config import ModelConfig, TrainConfig, load_config
 from equivar_jax.edges import embed_edges
 from equivar_jax.kernels import EDGE, HIDDEN, EdgeFeatures, MessageWeights, ProductPlan, plan_products
+from equivar_jax.losses import ErrorSums
 from equivar_jax.model import Equivar
 from equivar_jax.radial import GAUSSIAN_SQUARE_SUM
-from equivar_jax.steps import ErrorSums, TrainState, make_optimizer, make_steps
+from equivar_jax.steps import TrainState, make_optimizer, make_steps
 
 OUTPUT = RESULTS / "gpu_peers.json"
 LIBRARIES = ("cuequivariance", "cuequivariance-jax", "cuequivariance-ops-jax-cu13", "e3j", "e3j_ops")

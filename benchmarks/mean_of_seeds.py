@@ -8,9 +8,9 @@ from benchmarks.accuracy_rows import keep_row, read_rows
 from benchmarks.accuracy_tables import finished, variants
 from equivar_jax import load
 from equivar_jax.committee import joined
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
-from equivar_jax.evaluate import evaluate_model
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.io import read_structures
 
 SUMMED = ("parameters", "training_seconds", "ms_per_atom_epoch")

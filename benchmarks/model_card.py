@@ -13,10 +13,11 @@ from ase import Atoms
 from equivar_jax.committee import Committee
 from equivar_jax.datasets.textbook import compare, component, textbook_crystals
 from equivar_jax.domain import DomainWarning
-from equivar_jax.evaluate import evaluate_model, label_of
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.metrics import Metrics
 from equivar_jax.model import count_parameters
 from equivar_jax.predictor import Predictor
+from equivar_jax.structures import labels_of
 
 ANIONS = (
     ("nitrides, phosphides, arsenides, antimonides", {"N", "P", "As", "Sb", "Bi"}),
@@ -92,7 +93,7 @@ def write_card(
         path: Of the card.
     """
     predicted = first.predictor.predict(structures)
-    labels = [label_of(atoms) for atoms in structures]
+    labels = [labels_of(atoms) for atoms in structures]
     report = evaluate_model(first.predictor, structures)
     domain, statistics = final.metadata.domain, final.metadata.statistics
     assert domain is not None

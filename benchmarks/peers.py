@@ -26,8 +26,9 @@ from benchmarks.timing import RESULTS, first_call, interleaved, write_result
 from benchmarks.torch_equivar import Equivar as TorchEquivar
 from equivar_jax.batch import Batch
 from equivar_jax.config import Kernel, ModelConfig, TrainConfig, load_config
+from equivar_jax.losses import ErrorSums
 from equivar_jax.model import Equivar
-from equivar_jax.steps import ErrorSums, TrainState, make_optimizer, make_steps
+from equivar_jax.steps import TrainState, make_optimizer, make_steps
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from oracle import equivar as plain_e3nn_jax  # type: ignore[import-not-found]

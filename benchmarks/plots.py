@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 
 
 def plot_peers(results: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ase import Atoms
 
 from equivar_jax.config import DataConfig
-from equivar_jax.data import read_labelled
+from equivar_jax.datasets.load import read_labelled
 from equivar_jax.datasets.splits import split
 from equivar_jax.io import write_structures
 from equivar_jax.set_aside import without_refused

@@ -29,9 +29,10 @@ from equivar_jax.datasets import demonstration_set
 from equivar_jax.graph import build_graph
 from equivar_jax.kernels import needs_slots
 from equivar_jax.layerwise import tensors_layer_by_layer
+from equivar_jax.losses import ErrorSums
 from equivar_jax.model import Equivar
 from equivar_jax.packing import Budget, GraphSizes, edge_fill, epoch_batches, plan_budgets
-from equivar_jax.steps import ErrorSums, TrainState, make_optimizer, make_steps
+from equivar_jax.steps import TrainState, make_optimizer, make_steps
 from equivar_jax.structures import born_effective_charges
 
 PUBLISHED = {

@@ -22,10 +22,10 @@ from benchmarks.model_card import write_card
 from benchmarks.real_parts import data_folder
 from equivar_jax import committee, load, train
 from equivar_jax.checkpoint import read_checkpoint
-from equivar_jax.data import Dataset, load_dataset
+from equivar_jax.datasets.load import Dataset, load_dataset
 from equivar_jax.domain import Domain, domain_of
 from equivar_jax.errors import exit_on_input_error
-from equivar_jax.evaluate import evaluate_model
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.io import write_structures
 from equivar_jax.loop import last_checkpoint
 from equivar_jax.predictor import Predictor

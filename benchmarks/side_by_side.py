@@ -17,16 +17,9 @@ from benchmarks.polarisation import Polarisation, derivative_tensors, first_weig
 from benchmarks.shapes import alone
 from equivar_jax.batch import Batch, Sample
 from equivar_jax.config import ModelConfig, TrainConfig
+from equivar_jax.losses import ErrorSums, absolute_errors
 from equivar_jax.run_directory import append_record
-from equivar_jax.steps import (
-    ErrorSums,
-    TrainState,
-    absolute_errors,
-    initial_state,
-    learning_rate_schedule,
-    make_optimizer,
-    updated,
-)
+from equivar_jax.steps import TrainState, initial_state, learning_rate_schedule, make_optimizer, updated
 
 
 class Teacher(NamedTuple):

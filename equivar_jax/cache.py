@@ -26,13 +26,19 @@ def code_version(*names: str) -> str:
     """A digest of source files of this package and of the libraries that data pass through.
 
     Args:
-        *names: Files or folders of the package ("graph.py", "io").
+        *names: Files or folders of the package ("graphs/graph.py", "io").
+
+    Raises:
+        FileNotFoundError: one of them is not there; a key without it would go stale in silence.
     """
     digest = hashlib.sha256()
     package = Path(str(resources.files("equivar_jax")))
     for name in names:
         place = package / name
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        paths = [place] if place.is_file() else sorted(place.rglob("*.py"))
+        if not paths:
+            raise FileNotFoundError(f"{place}: no source files for the key of a cache; correct the name")
+        for path in paths:
             digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     for library in ("ase", "matscipy", "numpy", "phonopy", "spglib"):
         digest.update(f"{library} {metadata.version(library)}".encode())

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.special import erf
 
 from equivar_jax.calibration import Calibration, Residuals, coverage, in_sigmas, two_fold
-from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 
 _BINS = 15
 _MEAN_OF_NORMAL = np.sqrt(2.0 / np.pi)  # of |error| over sigma

@@ -8,11 +8,11 @@ from ase.calculators.calculator import BaseCalculator
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.structures import BEC, born_effective_charges, checked_tensors, source
+from equivar_jax.structures import BEC, checked_tensors
 
 Charges = BaseCalculator | Callable[[Atoms], np.ndarray]
-"""A calculator with `born_effective_charges`, or a function of atoms such as `load(RUN).predict` or `labels`:
-Z in e, [atom, field, displacement]."""
+"""A calculator with `born_effective_charges`, or a function of atoms such as `load(RUN).predict` or
+`structures.labels_of`: Z in e, [atom, field, displacement]."""
 
 
 def function_of(charges: Charges) -> Callable[[Atoms], Float[np.ndarray, "atoms 3 3"]]:
@@ -30,15 +30,3 @@ def function_of(charges: Charges) -> Callable[[Atoms], Float[np.ndarray, "atoms 
         f"no {BEC} from {type(charges).__name__}; give a calculator that has them, such as "
         "EquivarCalculator(model), or a function of atoms"
     )
-
-
-def labels(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
-    """The Born effective charges that a structure carries.
-
-    Raises:
-        InputError: it has none.
-    """
-    tensors = born_effective_charges(atoms)
-    if tensors is None:
-        raise InputError(f"{source(atoms)}: no Born effective charges; name a model by --checkpoint")
-    return tensors

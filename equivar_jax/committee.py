@@ -20,16 +20,17 @@ from equivar_jax.calibration_picture import plot_calibration
 from equivar_jax.checkpoint import CheckpointWriter
 from equivar_jax.cli import OptionParser
 from equivar_jax.config import DataConfig, FirstIndex
-from equivar_jax.data import Dataset, load_dataset, load_structures
+from equivar_jax.datasets.load import Dataset, load_dataset, load_structures
 from equivar_jax.domain import FEW_STRUCTURES, Domain, domain_of
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
-from equivar_jax.evaluate import label_of, residuals_of
 from equivar_jax.loading import load
-from equivar_jax.members import stacked
+from equivar_jax.members import residuals_of
 from equivar_jax.model import count_parameters
 from equivar_jax.predictor import Predictor
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.settings import to_dict
+from equivar_jax.stacking import stack_weights
+from equivar_jax.structures import labels_of
 
 _SEEDS = "train each with the same config and data, and another --train.seed"
 
@@ -81,7 +82,7 @@ def joined(members: Sequence[Predictor], names: Sequence[str]) -> Predictor:
         calibration=None,
         domain=None,
     )
-    weights = jax.tree.map(jax.numpy.asarray, stacked([member.weights for member in members]))
+    weights = jax.tree.map(jax.numpy.asarray, stack_weights([member.weights for member in members]))
     return Predictor(first.model, weights, metadata)
 
 
@@ -96,7 +97,7 @@ def calibrated(committee: Predictor, structures: Sequence[Atoms], domain: Domain
     Raises:
         InputError: fewer than two structures with labels, or one that cannot be used.
     """
-    labels = [label_of(atoms) for atoms in structures]
+    labels = [labels_of(atoms) for atoms in structures]
     if len(structures) < 2:
         raise InputError(
             f"{len(structures)} structures to calibrate with; give some hundred, or two at least"

@@ -20,9 +20,9 @@ from ase.data import chemical_symbols
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.cli import OptionParser, data_words, override, settings_named
 from equivar_jax.config import Config, check_config, load_config
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
-from equivar_jax.evaluate import evaluate_model
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.fold_report import CrossValidation, plot_cross_validation, read_report
 from equivar_jax.loading import load
 from equivar_jax.loop import last_checkpoint, start_run, train

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from equivar_jax.errors import InputError
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.metrics import DriftSummary, ErrorSummary, Report
-from equivar_jax.plots import COLOURS, STYLE, save_figure
 
 _SHOWN = {
     "mae": "MAE",

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from equivar_jax.batch import Batch, collate, prefetch
 from equivar_jax.checkpoint import CheckpointWriter, Metadata, read_checkpoint
 from equivar_jax.config import Config
-from equivar_jax.data import Dataset, load_dataset
-from equivar_jax.dielectric_errors import DielectricErrors, DielectricSummary
+from equivar_jax.datasets.load import Dataset, load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.kernels import needs_slots
+from equivar_jax.losses import DielectricErrors, DielectricSummary, ErrorSums
 from equivar_jax.packing import Budget, epoch_batches, pack, plan_budgets
 from equivar_jax.run_directory import append_record, describe_run, drop_records_after
 from equivar_jax.runtime import Interruption
@@ -34,7 +34,6 @@ from equivar_jax.starting_point import (
     with_network_of,
 )
 from equivar_jax.steps import (
-    ErrorSums,
     Steps,
     TrainState,
     initial_state,

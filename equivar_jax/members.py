@@ -13,9 +13,10 @@ import jraph
 import numpy as np
 from jaxtyping import Float
 
-from equivar_jax.calibration import pooled
+from equivar_jax.calibration import BY_SYMMETRY, Residuals, pooled
 from equivar_jax.layerwise import tensors_layer_by_layer
 from equivar_jax.model import Equivar
+from equivar_jax.stacking import member_of
 
 Moments = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"] | None]
 """Mean of the members before the sum rule and, of more than one, their spread after it."""
@@ -52,16 +53,6 @@ def apply(model: Equivar, weights, graph, members: int):
     return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
 
 
-def stacked(weights: Sequence[dict]) -> dict:
-    """The weights of several networks as those of a committee, in NumPy."""
-    return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *weights)
-
-
-def member_of(weights: dict, number: int) -> dict:
-    """The weights of one member of a committee."""
-    return jax.tree.map(lambda leaf: leaf[number], weights)
-
-
 def mean_and_spread(raw: Float[np.ndarray, "members atoms 3 3"]) -> Moments:
     """Of the tensors that the members give for one structure, in float64.
 
@@ -93,6 +84,18 @@ def moments_layer_by_layer(
         centre += step / (number + 1)
         squares += step * (one - centre)
     return mean, np.sqrt(squares / (members - 1))
+
+
+def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray, "_atoms 3 3"]]) -> Residuals:
+    """From what a committee predicts for structures, and their labels."""
+    tensors = np.concatenate([prediction.tensors for prediction in found])
+    spread = np.concatenate([prediction.spread for prediction in found if prediction.spread is not None])
+    return Residuals(
+        errors=tensors - np.concatenate(labels),
+        spread=spread,
+        counted=(spread > BY_SYMMETRY) | (np.abs(tensors) > BY_SYMMETRY),
+        structure=np.repeat(np.arange(len(found)), [len(prediction.tensors) for prediction in found]),
+    )
 
 
 def with_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:

@@ -14,8 +14,8 @@ from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 
 from equivar_jax.calibration import CoverageSummary
-from equivar_jax.dielectric_errors import DielectricSummary
 from equivar_jax.errors import InputError
+from equivar_jax.losses import DielectricSummary
 
 PERCENTAGE_FLOOR = 0.1
 """Diagonal references below this magnitude, in e, have no meaningful percentage error and are left out."""

@@ -21,18 +21,11 @@ from equivar_jax.domain import DomainWarning, gathered
 from equivar_jax.errors import InputError
 from equivar_jax.graph import build_graph, neighbour_counts
 from equivar_jax.kernels import needs_slots
-from equivar_jax.members import (
-    Moments,
-    Prediction,
-    Uncertain,
-    apply,
-    mean_and_spread,
-    member_of,
-    moments_layer_by_layer,
-)
+from equivar_jax.members import Moments, Prediction, Uncertain, apply, mean_and_spread, moments_layer_by_layer
 from equivar_jax.model import Equivar
 from equivar_jax.packing import Budget
 from equivar_jax.prediction_batches import LARGE, prediction_batches, windows
+from equivar_jax.stacking import member_of
 from equivar_jax.structures import source
 
 _Joined = tuple[list[int], Batch]  # places of samples, and the batch made of them

@@ -10,7 +10,7 @@ from typing import Any
 from ase import Atoms
 
 from equivar_jax.config import Config
-from equivar_jax.data import Dataset
+from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.hygiene import SET_ASIDE, write_findings
 from equivar_jax.settings import to_dict

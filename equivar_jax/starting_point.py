@@ -14,12 +14,12 @@ from flax import serialization
 from equivar_jax.batch import Batch
 from equivar_jax.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.config import Config, ModelConfig, TrainConfig
-from equivar_jax.data import Dataset
+from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError
 from equivar_jax.initial_weights import from_labels, unit_variance
-from equivar_jax.members import member_of
 from equivar_jax.model import Equivar
 from equivar_jax.periodic_table import period_and_group
+from equivar_jax.stacking import member_of
 from equivar_jax.steps import TrainState, drawn_weights, weight_shapes
 
 OWN_SETTINGS = ("kernel", "dielectric")

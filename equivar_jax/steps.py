@@ -8,43 +8,23 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
-from jaxtyping import Array, Float
 
 from equivar_jax.batch import Batch
 from equivar_jax.config import Freeze, ModelConfig, TrainConfig
-from equivar_jax.dielectric_errors import DielectricErrors, dielectric_errors
+from equivar_jax.losses import (
+    DielectricErrors,
+    ErrorSums,
+    Loss,
+    Output,
+    absolute_errors,
+    dielectric_errors,
+    l1_loss,
+)
 from equivar_jax.model import Equivar
 from equivar_jax.tensor import apply_sum_rule
 
 _KNOW_ELEMENTS = {"embedding", "lin0_weight", "lin0_bias", "species_basis", "self_factors"}
 _READOUT = ("lin1_", "element_", "dielectric_")
-
-
-@struct.dataclass
-class ErrorSums:
-    """Sums over tensor components of real atoms; `absolute / count` is a mean absolute error in e.
-
-    Of one network, or of each of several that are trained side by side.
-    """
-
-    absolute: Float[Array, "*members"]
-    count: Float[Array, "*members"]
-
-    @classmethod
-    def zero(cls) -> "ErrorSums":
-        """Nothing summed yet."""
-        return cls(jnp.zeros(()), jnp.zeros(()))
-
-    def __add__(self, other: "ErrorSums") -> "ErrorSums":
-        return ErrorSums(self.absolute + other.absolute, self.count + other.count)
-
-    def ratio(self) -> Float[Array, "*members"]:
-        """Mean absolute error in e, left on the device: the loss."""
-        return self.absolute / self.count
-
-    def mean(self) -> float:
-        """The same of one network; waits for the device."""
-        return float(self.absolute) / float(self.count)
 
 
 @struct.dataclass
@@ -72,12 +52,6 @@ class Steps(NamedTuple):
     validate_dielectric: Callable[[dict, DielectricErrors, Batch], DielectricErrors]
     """For a network with that readout only."""
     compiles: Counter
-
-
-def absolute_errors(predicted: Float[Array, "nodes 3 3"], batch: Batch) -> ErrorSums:
-    """Sum of |predicted - label| over the nine components of real atoms, and their count."""
-    errors = jnp.where(batch.node_mask[:, None, None], jnp.abs(predicted - batch.tensors), 0.0)
-    return ErrorSums(errors.sum(), 9.0 * batch.node_mask.sum())
 
 
 def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax.Schedule:
@@ -161,13 +135,29 @@ def updated(
     return TrainState(params, ema, optimizer_state, state.sums + errors)
 
 
-def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.GradientTransformation) -> Steps:
-    """Compile-once functions for a network and an optimiser; each batch shape compiles once.
+def make_steps(
+    model: ModelConfig,
+    train: TrainConfig,
+    optimizer: optax.GradientTransformation,
+    loss: Loss = l1_loss,
+) -> Steps:
+    """Make the compiled functions for a network, an optimiser and a loss; each batch shape compiles once.
 
-    Both keep their sums on the device: nothing waits for it until somebody reads a number.
+    Sums stay on the device: nothing waits for it until somebody reads a number.
+
+    Args:
+        model: Settings of the network.
+        train: Settings of the optimisation, also for the loss.
+        optimizer: Such as `make_optimizer` gives.
+        loss: What to make small; see `losses.Loss`.
     """
     network = Equivar(model)
     compiles: Counter = Counter()
+
+    def apply(params: dict, batch: Batch) -> Output:
+        if model.dielectric:
+            return Output(*network.apply(params, batch.graph, method="with_dielectric"))
+        return Output(network.apply(params, batch.graph), None)
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
         compiles["train"] += 1  # runs while tracing, that is once per compilation
@@ -178,15 +168,7 @@ def make_steps(model: ModelConfig, train: TrainConfig, optimizer: optax.Gradient
                 lambda path, leaf: jax.lax.stop_gradient(leaf) if is_frozen(path, train.freeze) else leaf,
                 params,
             )
-            if model.dielectric:
-                predicted, dielectric = network.apply(params, batch.graph, method="with_dielectric")
-                second = dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
-            else:
-                predicted, second = network.apply(params, batch.graph), None
-            # Before the sum rule, as published: it is applied to what is validated and predicted.
-            errors = absolute_errors(predicted, batch)
-            loss = errors.ratio()
-            return loss if second is None else loss + train.dielectric_weight * second.loss, errors
+            return loss(apply(params, batch), batch, train)
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
         return updated(state, gradient, errors, optimizer, train)

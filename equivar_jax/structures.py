@@ -38,6 +38,21 @@ def born_effective_charges(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"] | Non
     return atoms.calc.results.get(BEC)
 
 
+def labels_of(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """Return the Born effective charges that a structure must carry, [atom, field, displacement] in e.
+
+    Raises:
+        InputError: it has none.
+    """
+    tensors = born_effective_charges(atoms)
+    if tensors is None:
+        raise InputError(
+            f"{source(atoms)}: no Born effective charges; label it, leave it out, or name a model by "
+            "--checkpoint"
+        )
+    return tensors
+
+
 def with_born_effective_charges(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> Atoms:
     """A copy of `atoms` that carries `tensors` [atom, field, displacement] in e as its ASE result.
 

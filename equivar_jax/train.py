@@ -16,9 +16,9 @@ from ase.data import chemical_symbols
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.cli import OptionParser, data_words, override, settings_named
 from equivar_jax.config import load_config
-from equivar_jax.data import Dataset
+from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError, exit_on_input_error
-from equivar_jax.evaluate import evaluate_model
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.hygiene import SET_ASIDE
 from equivar_jax.loop import Run, kept_validation_mae, last_checkpoint, start_run, train
 from equivar_jax.model import count_parameters

@@ -5,17 +5,17 @@ import pytest
 from ase.calculators.emt import EMT
 from conftest import labelled_crystal
 
-from equivar_jax.charges import function_of, labels
+from equivar_jax.charges import function_of
 from equivar_jax.errors import InputError
 from equivar_jax.response.harmonic import HarmonicCrystal
-from equivar_jax.structures import born_effective_charges
+from equivar_jax.structures import born_effective_charges, labels_of
 
 
 def test_functions_calculators_and_labels_give_the_same_tensors():
     atoms = labelled_crystal()
     expected = born_effective_charges(atoms)
     springs = HarmonicCrystal(atoms, np.zeros((3, 3, 3, 3)), expected)
-    for charges in (labels, springs, lambda _: expected):
+    for charges in (labels_of, springs, lambda _: expected):
         np.testing.assert_array_equal(function_of(charges)(atoms), expected)
     single = function_of(lambda _: expected.astype(np.float32))(atoms)
     assert single.dtype == np.float64
@@ -42,5 +42,5 @@ def test_what_gives_no_charges_is_refused():
         function_of(lambda _: np.zeros((3, 9)))(atoms)
     with pytest.raises(InputError, match="charge of atom 1 is not finite"):
         function_of(lambda _: np.where(np.arange(3) == 1, np.nan, 0)[:, None, None] * np.eye(3))(atoms)
-    with pytest.raises(InputError, match="no Born effective charges; name a model by --checkpoint"):
-        labels(atoms.copy())
+    with pytest.raises(InputError, match="label it, leave it out, or name a model by --checkpoint"):
+        labels_of(atoms.copy())

@@ -19,14 +19,14 @@ from equivar_jax.calculator import EquivarCalculator
 from equivar_jax.calibration import Calibration, pooled
 from equivar_jax.checkpoint import CheckpointWriter, Metadata
 from equivar_jax.config import Config, ModelConfig, TrainConfig, load_config
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.dielectric import electronic_dielectric_tensor
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
-from equivar_jax.members import stacked
 from equivar_jax.model import Equivar, born_effective_charges
 from equivar_jax.predictor import Predictor
 from equivar_jax.response.moving_charges import network_charges
+from equivar_jax.stacking import stack_weights
 
 CONFIG = ModelConfig(channels=8, interactions=2, mean_neighbours=9.0)
 MEMBERS = 3
@@ -275,7 +275,7 @@ def test_mistakes_are_one_line(runs, made, tmp_path, complaint):
 def test_weights_that_do_not_fit_their_number_are_refused(tmp_path):
     writer = CheckpointWriter(tmp_path, "best")
     metadata = Metadata(Config(model=CONFIG), (8,), members=4)
-    writer.save({"params": stacked([drawn(k) for k in range(2)])}, metadata)
+    writer.save({"params": stack_weights([drawn(k) for k in range(2)])}, metadata)
     writer.close()
     with pytest.raises(InputError, match=r"has shape \(2,.*needs \(4,"):
         load(tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from equivar_jax import cross_validate, load, loop
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.config import load_config
-from equivar_jax.data import load_structures
+from equivar_jax.datasets.load import load_structures
 from equivar_jax.run_directory import read_records
 from equivar_jax.structures import born_effective_charges, source
 

@@ -5,9 +5,10 @@ import pytest
 from ase import Atoms
 from conftest import labelled_crystal, written
 
-from equivar_jax import data as module
 from equivar_jax.config import Config, DataConfig, DemonstrationConfig, ModelConfig
-from equivar_jax.data import load_dataset, load_structures, main, make_samples, read_labelled
+from equivar_jax.data import main
+from equivar_jax.datasets import load as module
+from equivar_jax.datasets.load import load_dataset, load_structures, make_samples, read_labelled
 from equivar_jax.errors import InputError
 from equivar_jax.run_directory import describe_run
 from equivar_jax.structures import born_effective_charges, source, with_born_effective_charges

@@ -23,9 +23,9 @@ from equivar_jax.domain import (
     gathered,
 )
 from equivar_jax.graph import build_graph
-from equivar_jax.members import stacked
 from equivar_jax.model import Equivar
 from equivar_jax.predictor import Predictor
+from equivar_jax.stacking import stack_weights
 
 DOMAIN = Domain(
     {"O": 40, "Ca": 3, "Ti": 40},
@@ -51,7 +51,7 @@ def network(domain=DOMAIN, **meaning):
 def committee(largest_sigma):
     domain = dataclasses.replace(DOMAIN, structures={"O": 9, "Ca": 9, "Ti": 9}, largest_sigma=largest_sigma)
     one = network(domain, members=2, calibration=Calibration(1.0, 0.01, 0.68, 0.95, 0.5, 9))
-    return dataclasses.replace(one, weights=stacked([drawn(k) for k in range(2)]))
+    return dataclasses.replace(one, weights=stack_weights([drawn(k) for k in range(2)]))
 
 
 def test_counts_and_distances_of_the_training_data():

@@ -20,17 +20,17 @@ from equivar_jax import evaluate, train
 from equivar_jax.batch import Sample, collate
 from equivar_jax.checkpoint import Metadata
 from equivar_jax.config import Config, TrainConfig
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.dielectric import dielectric_tensors, electronic_dielectric_tensor
-from equivar_jax.dielectric_errors import DielectricErrors, dielectric_errors
 from equivar_jax.errors import InputError
 from equivar_jax.graph import build_graph
 from equivar_jax.graph_table import cached_samples
 from equivar_jax.io import write_structures
+from equivar_jax.losses import DielectricErrors, ErrorSums, dielectric_errors
 from equivar_jax.model import Equivar, count_parameters
 from equivar_jax.packing import Budget
 from equivar_jax.predict import Predictor, load
-from equivar_jax.steps import ErrorSums, TrainState, make_optimizer, make_steps
+from equivar_jax.steps import TrainState, make_optimizer, make_steps
 from equivar_jax.structure_table import cached_table
 from equivar_jax.structures import epsilon_inf, with_born_effective_charges
 

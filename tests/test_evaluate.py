@@ -8,7 +8,7 @@ from conftest import labelled_crystal
 
 from equivar_jax import evaluate, load
 from equivar_jax.config import load_config
-from equivar_jax.data import load_structures
+from equivar_jax.datasets.load import load_structures
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.predict import UnseenElementWarning

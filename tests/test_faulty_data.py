@@ -6,7 +6,7 @@ import pytest
 
 from equivar_jax import evaluate, predict, train
 from equivar_jax.config import Config, DataConfig
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 
 HEADER = 'Lattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3{label} pbc="T T T"{more}'
 LABEL = ":becs:R:9"

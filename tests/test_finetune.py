@@ -15,9 +15,10 @@ from equivar_jax.checkpoint import CheckpointWriter, Metadata, read_checkpoint
 from equivar_jax.config import Config, DataConfig, ModelConfig, TrainConfig, load_config
 from equivar_jax.errors import InputError
 from equivar_jax.initial_weights import from_labels
+from equivar_jax.losses import ErrorSums
 from equivar_jax.run_directory import read_records
 from equivar_jax.starting_point import read_starting_point, with_network_of
-from equivar_jax.steps import ErrorSums, weight_shapes
+from equivar_jax.steps import weight_shapes
 from equivar_jax.structures import born_effective_charges
 
 NETWORK = ModelConfig(

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from equivar_jax.errors import InputError
-from equivar_jax.plots import check_picture, plot_history, plot_parity
+from equivar_jax.figures import check_picture
+from equivar_jax.plots import plot_history, plot_parity
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -12,7 +12,7 @@ from conftest import titanate
 from equivar_jax import load, predict
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.config import load_config
-from equivar_jax.data import load_structures, make_samples
+from equivar_jax.datasets.load import load_structures, make_samples
 from equivar_jax.errors import InputError
 from equivar_jax.predict import IsolatedAtomWarning, UnseenElementWarning
 from equivar_jax.prediction_batches import BATCH_NODES, prediction_batches

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from equivar_jax.config import Config, DataConfig
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.run_directory import (
     append_record,

@@ -5,7 +5,7 @@ import pytest
 from conftest import labelled_crystal, written
 
 from equivar_jax.config import Config, DataConfig, HygieneConfig
-from equivar_jax.data import load_dataset
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.run_directory import describe_run
 from equivar_jax.structures import born_effective_charges, source, with_born_effective_charges

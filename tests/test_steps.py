@@ -11,11 +11,10 @@ from equivar_jax.batch import Sample, collate
 from equivar_jax.config import ModelConfig, TrainConfig
 from equivar_jax.graph import build_graph
 from equivar_jax.initial_weights import unit_variance
+from equivar_jax.losses import ErrorSums, absolute_errors
 from equivar_jax.model import Equivar, born_effective_charges
 from equivar_jax.packing import Budget
 from equivar_jax.steps import (
-    ErrorSums,
-    absolute_errors,
     count_trained,
     drawn_weights,
     initial_state,

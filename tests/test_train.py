@@ -20,7 +20,7 @@ from equivar_jax import load, loop, train
 from equivar_jax import predict as prediction
 from equivar_jax.checkpoint import read_checkpoint
 from equivar_jax.config import Config, load_config
-from equivar_jax.data import load_structures
+from equivar_jax.datasets.load import load_structures
 from equivar_jax.io import write_structures
 from equivar_jax.run_directory import read_records
 from equivar_jax.settings import from_dict

@@ -11,8 +11,8 @@ from matplotlib.ticker import FuncFormatter
 
 from equivar_jax.config import HygieneConfig
 from equivar_jax.errors import InputError
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.hygiene.findings import HygieneReport
-from equivar_jax.plots import COLOURS, STYLE, save_figure
 
 _GOOD, _BAD = COLOURS[0], COLOURS[3]
 # Values that are zero to rounding stand at the left end of a logarithmic axis.

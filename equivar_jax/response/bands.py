@@ -16,7 +16,7 @@ from phonopy import Phonopy
 from phonopy.harmonic.dynamical_matrix import get_dynamical_matrix
 from phonopy.phonon.band_structure import BandStructure, get_band_qpoints_and_path_connections
 
-from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.response.born_gamma import Polar, mode_splitting, require_force_constants, strongest_polar
 from equivar_jax.response.units import INVERSE_CM, TERAHERTZ
 

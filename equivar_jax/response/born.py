@@ -16,11 +16,11 @@ from phonopy import Phonopy
 
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import is_picture
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import base_name, complete_file, format_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
 from equivar_jax.loading import load
-from equivar_jax.plots import is_picture
 from equivar_jax.response.bands import describe_gamma, plot_bands
 from equivar_jax.response.born_example import sodium_chloride
 from equivar_jax.response.born_nac import nac_params, symmetry_change

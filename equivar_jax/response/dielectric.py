@@ -16,9 +16,9 @@ from jaxtyping import Float
 
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import check_picture
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.loading import load
-from equivar_jax.plots import check_picture
 from equivar_jax.response.dielectric_picture import AXES, plot_dielectric_function
 from equivar_jax.response.epsilon_inf import add_epsilon_option, chosen_epsilon_inf
 from equivar_jax.response.gamma import (

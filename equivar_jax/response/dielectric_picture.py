@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.response.permittivity import reflectivity
 
 AXES = ("x", "y", "z")

@@ -8,14 +8,14 @@ from ase import Atoms, units
 from ase.geometry import find_mic
 from jaxtyping import Float
 
-from equivar_jax.charges import Charges, function_of, labels
+from equivar_jax.charges import Charges, function_of
 from equivar_jax.errors import InputError
 from equivar_jax.response.spectra import DipoleRates
-from equivar_jax.structures import source
+from equivar_jax.structures import labels_of, source
 
 
 def dipole_rates(
-    frames: Sequence[Atoms], timestep: float, charges: Charges = labels, every: int = 1
+    frames: Sequence[Atoms], timestep: float, charges: Charges = labels_of, every: int = 1
 ) -> DipoleRates:
     """Rate of change of the dipole along a trajectory, `J(t) = sum_i Z_i(t) v_i(t)`.
 

@@ -21,8 +21,8 @@ from jaxtyping import Array, Float
 
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import check_picture
 from equivar_jax.loading import load
-from equivar_jax.plots import check_picture
 from equivar_jax.predictor import Predictor
 from equivar_jax.response.dynamics_picture import draw_dynamics
 from equivar_jax.response.moving_charges import FixedCharges, NetworkCharges, network_charges

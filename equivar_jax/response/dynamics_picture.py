@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 from equivar_jax.response.verlet import Observables
 

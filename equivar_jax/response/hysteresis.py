@@ -23,8 +23,8 @@ from equivar_jax.charges import Charges
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.field import FieldCalculator
+from equivar_jax.figures import check_picture
 from equivar_jax.loading import load
-from equivar_jax.plots import check_picture
 from equivar_jax.response.ferroelectric import SoftModeCrystal, barium_titanate
 from equivar_jax.response.loop_report import LoopFigures, draw_loop, measure, write_loop
 from equivar_jax.response.polarisation import PolarisationTracker

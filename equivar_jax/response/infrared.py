@@ -19,13 +19,13 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from equivar_jax.calculator import EquivarCalculator
-from equivar_jax.charges import Charges, labels
+from equivar_jax.charges import Charges
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import COLOURS, STYLE, check_picture, save_figure
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.loading import load
-from equivar_jax.plots import COLOURS, STYLE, check_picture, save_figure
 from equivar_jax.response.dipole import dipole_rates, mean_temperature
 from equivar_jax.response.gamma import (
     gamma_modes,
@@ -44,7 +44,7 @@ from equivar_jax.response.spectra import (
     power_spectrum,
 )
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.structures import source, with_born_effective_charges
+from equivar_jax.structures import labels_of, source, with_born_effective_charges
 
 # Of the model crystal: K, fs between frames, steps between frames, frames.
 _EXAMPLE_TEMPERATURE, _EXAMPLE_TIMESTEP, _EXAMPLE_STEPS, _EXAMPLE_FRAMES = 300.0, 4.0, 4, 5000
@@ -84,11 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves, lines, periodic = [], np.zeros(0), True
         if options.example:
             options.timestep = _EXAMPLE_TIMESTEP
-            curves.append(_from_trajectory(example_trajectory(example_phonons()), labels, options))
+            curves.append(_from_trajectory(example_trajectory(example_phonons()), labels_of, options))
         elif options.trajectory:
             frames = _read_trajectory(options)
             periodic = bool(frames[0].pbc.all())
-            charges = labels if predictor is None else EquivarCalculator(predictor)
+            charges = labels_of if predictor is None else EquivarCalculator(predictor)
             curves.append(_from_trajectory(frames, charges, options))
         if phonons is not None:
             if not periodic:

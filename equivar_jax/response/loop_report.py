@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from equivar_jax.errors import InputError, input_error_unless_writable
-from equivar_jax.plots import COLOURS, STYLE, save_figure
+from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 
 SMALLEST_OPENING = 0.01

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.geometry import find_mic
 from jaxtyping import Float
 
-from equivar_jax.charges import Charges, function_of, labels
+from equivar_jax.charges import Charges, function_of
 from equivar_jax.cli import OptionParser
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.io import check_output, read_structures
@@ -25,7 +25,7 @@ from equivar_jax.predictor import Predictor
 from equivar_jax.response.ferroelectric import SoftModeCrystal, barium_titanate, switching_path
 from equivar_jax.response.polarisation_report import describe, draw_polarisation, write_polarisation
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.structures import check_structure, checked_tensors, source
+from equivar_jax.structures import check_structure, checked_tensors, labels_of, source
 
 PathCharges = Charges | Predictor | Sequence[np.ndarray] | np.ndarray
 """Z of every frame: `Charges`, a network that gets all frames at once, or tensors in e, [atom, field,
@@ -45,7 +45,7 @@ class PolarisationPath(NamedTuple):
 
 
 def polarisation_along(
-    frames: Sequence[Atoms], charges: PathCharges = labels, largest_step: float = LARGEST_STEP
+    frames: Sequence[Atoms], charges: PathCharges = labels_of, largest_step: float = LARGEST_STEP
 ) -> PolarisationPath:
     """Integrate the Born effective charges along a trajectory.
 
@@ -238,7 +238,7 @@ def _frames(path: str | None, example: bool) -> tuple[list[Atoms], PathCharges]:
     if example == (path is not None):
         raise InputError("give either a trajectory or --example; --help explains the options")
     if path is not None:
-        return read_structures(path), labels
+        return read_structures(path), labels_of
     reference = barium_titanate()
     crystal = SoftModeCrystal(reference)
     return switching_path(crystal, reference), crystal.charges

@@ -16,8 +16,8 @@ from benchmarks.real_data import part_by_part, taught
 from benchmarks.real_parts import TEST_FRAMES
 from equivar_jax import loop
 from equivar_jax.config import load_config
-from equivar_jax.data import load_dataset
 from equivar_jax.datasets import demonstration_set
+from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.run_directory import read_records
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges

@@ -6,7 +6,6 @@ import pytest
 from benchmarks import ship
 from equivar_jax import load
 from equivar_jax.datasets import demonstration_set
-from equivar_jax.evaluate import label_of
 from equivar_jax.io import write_structures
 
 MEMBERS = 2
@@ -51,7 +50,7 @@ def test_errors_and_uncertainties_are_of_what_was_held_out(shipped):
     folder, ((first, held_out, alone, final, counts, path),) = shipped
     assert len(held_out) + load(folder / "runs/seed-0").metadata.statistics["structures"] == STRUCTURES
     predicted = np.concatenate(first.predictor.predict(held_out))
-    labels = np.concatenate([label_of(atoms) for atoms in held_out])
+    labels = np.concatenate([labels_of(atoms) for atoms in held_out])
     assert final.metadata.validation_mae == pytest.approx(np.abs(predicted - labels).mean(), rel=1e-4)
     assert final.metadata.calibration == first.predictor.calibration
     assert final.metadata.domain.largest_sigma == first.predictor.metadata.domain.largest_sigma

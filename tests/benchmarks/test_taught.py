@@ -12,7 +12,7 @@ from conftest import assert_no_absolute_path
 from benchmarks.real_parts import TEST_FRAMES, parts
 from benchmarks.timing import RESULTS
 from equivar_jax import load
-from equivar_jax.evaluate import evaluate_model
+from equivar_jax.evaluation import evaluate_model
 from equivar_jax.model import count_parameters
 
 TAUGHT = Path(__file__).parents[2] / "benchmarks" / "taught"

@@ -1,12 +1,85 @@
-"""Errors of predicted electronic dielectric tensors, as sums and counts over structures with a label."""
+"""What training makes small, as sums and counts over real atoms and labelled structures, never as means."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jaxtyping import Array, Bool, Float
+
+from equivar_jax.batch import Batch
+from equivar_jax.config import TrainConfig
+
+
+class Output(NamedTuple):
+    """What a network gives for a batch, before the sum rule."""
+
+    tensors: Float[Array, "nodes 3 3"]
+    """Born effective charges in e, [atom, field, displacement]; anything where there is no atom."""
+    dielectric: Float[Array, "graphs 3 3"] | None
+    """Electronic dielectric tensors, if the network has that readout."""
+
+
+@struct.dataclass
+class ErrorSums:
+    """Sums over tensor components of real atoms; `absolute / count` is a mean absolute error in e.
+
+    Of one network, or of each of several that are trained side by side.
+    """
+
+    absolute: Float[Array, "*members"]
+    count: Float[Array, "*members"]
+
+    @classmethod
+    def zero(cls) -> "ErrorSums":
+        """Nothing summed yet."""
+        return cls(jnp.zeros(()), jnp.zeros(()))
+
+    def __add__(self, other: "ErrorSums") -> "ErrorSums":
+        return ErrorSums(self.absolute + other.absolute, self.count + other.count)
+
+    def ratio(self) -> Float[Array, "*members"]:
+        """Mean absolute error in e, left on the device: the loss."""
+        return self.absolute / self.count
+
+    def mean(self) -> float:
+        """The same of one network; waits for the device."""
+        return float(self.absolute) / float(self.count)
+
+
+Loss = Callable[[Output, Batch, TrainConfig], tuple[Float[Array, ""], ErrorSums]]
+"""From output, batch and settings to what is made small, and the errors that the run reports."""
+
+
+def absolute_errors(predicted: Float[Array, "nodes 3 3"], batch: Batch) -> ErrorSums:
+    """Sum of |predicted - label| over the nine components of real atoms, and their count."""
+    errors = jnp.where(batch.node_mask[:, None, None], jnp.abs(predicted - batch.tensors), 0.0)
+    return ErrorSums(errors.sum(), 9.0 * batch.node_mask.sum())
+
+
+def l1_loss(output: Output, batch: Batch, config: TrainConfig) -> tuple[Float[Array, ""], ErrorSums]:
+    """Compute the published loss: the mean |predicted - label| over the nine components of real atoms, in e.
+
+    It is taken before the sum rule, which is applied to what is validated and predicted. With the second
+    readout, `dielectric_weight` times the relative error of the dielectric tensors is added.
+
+    Args:
+        output: Of the network.
+        batch: With its labels and masks.
+        config: `dielectric_weight`.
+
+    Returns:
+        The loss, differentiable in `output`, and the sums of the errors of the Born effective charges.
+    """
+    errors = absolute_errors(output.tensors, batch)
+    loss = errors.ratio()
+    if output.dielectric is None:
+        return loss, errors
+    second = dielectric_errors(output.dielectric, batch.dielectric, batch.dielectric_mask)
+    return loss + config.dielectric_weight * second.loss, errors
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,249 @@
+"""From files to the training and validation parts of a run: read, set aside, divide, build graphs.
+
+Each stage is kept in the cache under a key made of content, settings and code, so that the second run of a
+configuration opens its data at once.
+"""
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms
+
+from equivar_jax.batch import Sample
+from equivar_jax.cache import cache_directory, code_version, content_key
+from equivar_jax.config import Config, DataConfig
+from equivar_jax.datasets.demonstration import demonstration_set
+from equivar_jax.datasets.splits import split
+from equivar_jax.errors import InputError
+from equivar_jax.graph import build_graph
+from equivar_jax.graph_table import SampleTable, cached_samples
+from equivar_jax.hygiene import Finding
+from equivar_jax.io import files_that_decide, scan_structures
+from equivar_jax.set_aside import apart_from, without_refused
+from equivar_jax.structure_table import StructureTable, cached_table
+from equivar_jax.structures import born_effective_charges, epsilon_inf, source
+
+
+class Labelled(NamedTuple):
+    """What a file, folder or glob has to learn from, and what it has beside that."""
+
+    structures: StructureTable
+    """Those with Born effective charges."""
+    unreadable: list[InputError]
+    """Frames and files that cannot be used."""
+    unlabelled: int
+    """Structures without Born effective charges."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The two parts of a run, and what is in neither."""
+
+    training: SampleTable
+    validation: SampleTable
+    findings: list[Finding]
+    """Structures that hygiene set aside, each with its reason, and those that it only points at."""
+    unlabelled: int
+    """Structures without Born effective charges."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know of the data and their division."""
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers of the training part, rising."""
+        return tuple(self.training.structures.elements.tolist())
+
+    @property
+    def statistics(self) -> dict[str, int | float]:
+        """Of the training part: structures, atoms, edges, and the mean neighbour count."""
+        sizes = self.training.sizes
+        atoms, edges = int(sizes.atoms.sum()), int(sizes.edges.sum())
+        return {
+            "structures": len(self.training),
+            "atoms": atoms,
+            "edges": edges,
+            "mean_neighbours": edges / atoms,
+        }
+
+
+def read_labelled(data: DataConfig, path: str | None) -> Labelled:
+    """The labelled structures of a file, folder or glob, or the demonstration set if there is none.
+
+    Raises:
+        InputError: the one file that was named cannot be read, or nothing there has a label.
+    """
+    if path is None:
+        return Labelled(demonstration_set(**dataclasses.asdict(data.demonstration)), [], 0)
+    unreadable: list[str] = []
+    without: list[tuple[str, str]] = []
+
+    def labelled() -> Iterator[Atoms]:
+        for atoms in scan_structures(path, data.key, data.first_index):
+            if isinstance(atoms, InputError):
+                unreadable.append(str(atoms))
+            elif born_effective_charges(atoms) is None:
+                columns = ", ".join(sorted(set(atoms.arrays) - {"numbers", "positions"})) or "none"
+                without.append((source(atoms), columns))
+            else:
+                yield atoms
+
+    options = f"{data.key} {data.first_index}"
+    table = cached_table(
+        _cache_folder("structures", path, options),
+        f"{content_key(files_that_decide(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
+        labelled,
+        lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
+    )
+    notes = table.columns.notes
+    if len(table) == 0 and notes["unlabelled"]:
+        (where, columns), *_ = notes["first unlabelled"]
+        raise InputError(
+            f"{where}: no Born effective charges, nor in any other structure of {path} (columns there: "
+            f"{columns}); name the column with --data.key (in evaluation --key)"
+        )
+    if len(table) == 0:
+        raise InputError(notes["unreadable"][0])
+    return Labelled(table, [InputError(text) for text in notes["unreadable"]], notes["unlabelled"])
+
+
+_STRUCTURE_CODE = ("structures.py", "structure_table.py", "store.py")
+_GRAPH_CODE = ("graph.py", "graph_table.py", *_STRUCTURE_CODE)
+
+
+def load_structures(data: DataConfig, path: str | None) -> StructureTable:
+    """The labelled structures, as `read_labelled`; what is left out is counted on standard error."""
+    found = read_labelled(data, path)
+    if found.unreadable:
+        print(
+            f"set aside: {len(found.unreadable)} unreadable, such as {found.unreadable[0]}", file=sys.stderr
+        )
+    if found.unlabelled:
+        print(f"skipped: {found.unlabelled} without Born effective charges", file=sys.stderr)
+    return found.structures
+
+
+def make_samples(structures: Sequence[Atoms], cutoff: float) -> list[Sample]:
+    """Build the graph of every structure and put it beside its label, in memory.
+
+    Raises:
+        InputError: a structure from which no graph can be built.
+    """
+    return [Sample(build_graph(atoms, cutoff), born_effective_charges(atoms)) for atoms in structures]
+
+
+def load_dataset(config: Config) -> Dataset:
+    """Read, set aside, divide and build graphs, as the config says.
+
+    Raises:
+        InputError: unusable data, an empty part, or an element that the table of the network has no row for.
+    """
+    data = config.data
+    if data.validation_path is not None and (data.folds is not None or data.split_path is not None):
+        raise InputError("--data.validation_path leaves nothing to divide; leave out folds and split_path")
+    source = _checked(data, data.path)
+    samples = _samples(source.structures, config)
+    findings, remarks, unlabelled = source.findings, [source.warning], source.unlabelled
+    if data.validation_path is None:
+        parts = split(source.structures, data)
+        training, validation = samples.subset(parts.training), samples.subset(parts.validation)
+        remarks.append(parts.note)
+    else:
+        other = _checked(data, data.validation_path)
+        training, validation = samples, _samples(other.structures, config)
+        findings, unlabelled = findings + other.findings, unlabelled + other.unlabelled
+        remarks.append(other.warning)
+    if data.hygiene.enabled and data.path is not None:
+        overlap = apart_from(training.structures, validation.structures, data.hygiene)
+        findings = findings + overlap
+        left_out = {finding.index for finding in overlap if finding.refused}
+        kept = [k for k in range(len(validation)) if k not in left_out]
+        if not kept and left_out:
+            raise InputError(
+                f"all {len(validation)} structures to validate on are in the training part, too "
+                f"({overlap[0].source}: {overlap[0].reason}); give others, or --data.hygiene.enabled False"
+            )
+        validation = validation.subset(kept)
+    if not len(training) or not len(validation):
+        raise InputError("the training or the validation part is empty; give some structures for both")
+    if config.model.dielectric:
+        remarks.append(_dielectric_labels(training, validation))
+    return Dataset(training, validation, findings, unlabelled, tuple(filter(None, remarks)))
+
+
+class _Source(NamedTuple):
+    """A file, folder or glob without what hygiene refuses."""
+
+    structures: StructureTable
+    findings: list[Finding]
+    unlabelled: int
+    warning: str = ""
+
+
+def _checked(data: DataConfig, path: str | None) -> _Source:
+    """Labelled structures and what was set aside of them.
+
+    Raises:
+        InputError: nothing can be read, nothing is left, or hygiene is off and something is unreadable.
+    """
+    found = read_labelled(data, path)
+    if path is None:  # made by the rules
+        return _Source(found.structures, [], 0)
+    if not data.hygiene.enabled:
+        if found.unreadable:
+            raise found.unreadable[0]
+        return _Source(found.structures, [], found.unlabelled)
+    checked = without_refused(found.structures, found.unreadable, data.hygiene)
+    return _Source(checked.kept, checked.findings, found.unlabelled, checked.warning)
+
+
+def _samples(structures: StructureTable, config: Config) -> SampleTable:
+    """Graphs from the cache, or built now."""
+    highest, cutoff = int(structures.elements.max(initial=0)), config.model.cutoff
+    if highest >= config.model.species:
+        raise InputError(
+            f"atomic number {highest} does not fit a table of {config.model.species}; "
+            f"use --model.species {highest + 1}"
+        )
+    rows = hashlib.sha256(structures.chosen.tobytes()).hexdigest()
+    folder = _cache_folder("graphs", str(structures.columns.folder), f"{cutoff}")
+    key = f"{structures.columns.key} {rows} {cutoff} {code_version(*_GRAPH_CODE)}"
+    return cached_samples(folder, key, structures, cutoff)
+
+
+def _dielectric_labels(training: SampleTable, validation: SampleTable) -> str:
+    """How many electronic dielectric tensors there are, and which cannot be used.
+
+    Raises:
+        InputError: a part has none.
+    """
+    refused, counts = [], {"training": 0, "validation": 0}
+    for name, part in zip(counts, (training, validation), strict=True):
+        usable = part.has_dielectric
+        counts[name] = int(usable.sum())
+        for place in np.flatnonzero(~usable):
+            try:
+                epsilon_inf(part.structures[int(place)])
+            except InputError as error:
+                refused.append(str(error))
+    left_out = f"; left out {len(refused):,}, such as {refused[0]}" if refused else ""
+    for name, count in counts.items():
+        if not count:
+            raise InputError(
+                f"the {name} part has no dielectric tensor in info['epsilon_inf']{left_out}; give some, or "
+                "train with --model.dielectric False"
+            )
+    return (
+        f"dielectric tensors: {counts['training']:,} training, {counts['validation']:,} validation{left_out}"
+    )
+
+
+def _cache_folder(kind: str, path: str, options: str) -> Path:
+    """One folder for a file and its settings: new content takes the place of the old."""
+    name = hashlib.sha256(f"{Path(path).absolute()} {options}".encode()).hexdigest()
+    return cache_directory() / f"{kind}-{name[:16]}"
