@@ -11,11 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from equivar_jax.loading import load, predict
-    from equivar_jax.predictor import Predictor
+    from equivar_jax.prediction.loading import load, predict
+    from equivar_jax.prediction.predictor import Predictor
 
 __all__ = ["Predictor", "load", "predict"]
 __version__ = "0.1.0"
+__path__ = [*__path__, f"{__path__[0]}/old_places"]  # see `forwarded`
 
 
 def __getattr__(name: str) -> Any:

@@ -17,21 +17,21 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
-from equivar_jax.checkpoint import read_checkpoint
-from equivar_jax.cli import OptionParser, data_words, override, settings_named
-from equivar_jax.config import Config, check_config, load_config
+from equivar_jax.config.command_line import OptionParser, data_words, override, settings_named
+from equivar_jax.config.old_settings import read_config
+from equivar_jax.config.schema import Config, check_config, load_config
+from equivar_jax.config.settings import to_dict
 from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
-from equivar_jax.evaluation import evaluate_model
-from equivar_jax.fold_report import CrossValidation, plot_cross_validation, read_report
-from equivar_jax.loading import load
-from equivar_jax.loop import last_checkpoint, start_run, train
-from equivar_jax.old_settings import read_config
-from equivar_jax.run_directory import drop_records_after, new_run_directory, write_json
+from equivar_jax.prediction.loading import load
+from equivar_jax.reports.evaluation import evaluate_model
+from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_report
+from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.settings import to_dict
-from equivar_jax.starting_point import with_network_of_start
-from equivar_jax.train import announce, report
+from equivar_jax.training.loop import last_checkpoint, start_run, train
+from equivar_jax.training.run_directory import drop_records_after, new_run_directory, write_json
+from equivar_jax.training.starting_point import with_network_of_start
+from equivar_jax.weights.checkpoint import read_checkpoint
 
 DEFAULT_FOLDS = 5
 
@@ -106,10 +106,10 @@ def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | 
     if not resume:
         drop_records_after(run_folder, 0)  # of a process that was killed before it had saved anything
     _describe(config, folder)
-    announce(run)
+    announce_run(run)
     interrupted = train(run)
     if interrupted is None:
-        report(run)
+        report_run(run)
     return interrupted
 
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from equivar_jax.cli import OptionParser
-from equivar_jax.config import DataConfig, FirstIndex
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.config.schema import DataConfig, FirstIndex
 from equivar_jax.datasets.load import load_dataset, load_structures
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
-from equivar_jax.evaluation import evaluate_model
-from equivar_jax.loading import load
+from equivar_jax.prediction.loading import load
+from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.weights import NAME
 

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from equivar_jax.cli import OptionParser
+from equivar_jax.config.command_line import OptionParser
 from equivar_jax.errors import exit_on_input_error
 from equivar_jax.io import check_output
-from equivar_jax.loading import load, predict
-from equivar_jax.members import apply
-from equivar_jax.predictor import (
+from equivar_jax.prediction.loading import load, predict
+from equivar_jax.prediction.members import apply
+from equivar_jax.prediction.predictor import (
     IsolatedAtomWarning,
     Prediction,
     Predictor,
     UnseenElementWarning,
 )
+from equivar_jax.prediction.sweep.inputs import input_files
+from equivar_jax.prediction.sweep.run import sweep
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.sweep import sweep
-from equivar_jax.sweep_inputs import input_files
 
 __all__ = [
     "IsolatedAtomWarning",

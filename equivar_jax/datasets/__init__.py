@@ -1,5 +1,23 @@
-"""Data sets: the embedded demonstration set."""
+"""Data sets: from files to the parts of a run; the demonstration set; the textbook table."""
 
 from equivar_jax.datasets.demonstration import demonstration_set
+from equivar_jax.datasets.load import (
+    Dataset,
+    Labelled,
+    load_dataset,
+    load_structures,
+    make_samples,
+    read_labelled,
+)
+from equivar_jax.datasets.splits import split
 
-__all__ = ["demonstration_set"]
+__all__ = [
+    "Dataset",
+    "Labelled",
+    "demonstration_set",
+    "load_dataset",
+    "load_structures",
+    "make_samples",
+    "read_labelled",
+    "split",
+]

@@ -15,18 +15,18 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from equivar_jax.batch import Sample
 from equivar_jax.cache import cache_directory, code_version, content_key
-from equivar_jax.config import Config, DataConfig
-from equivar_jax.datasets.demonstration import demonstration_set
+from equivar_jax.config.schema import Config, DataConfig
+from equivar_jax.datasets.demonstration.dataset import demonstration_set
+from equivar_jax.datasets.set_aside import apart_from, without_refused
 from equivar_jax.datasets.splits import split
 from equivar_jax.errors import InputError
-from equivar_jax.graph import build_graph
-from equivar_jax.graph_table import SampleTable, cached_samples
+from equivar_jax.graphs.batch import Sample
+from equivar_jax.graphs.graph import build_graph
+from equivar_jax.graphs.graph_table import SampleTable, cached_samples
 from equivar_jax.hygiene import Finding
 from equivar_jax.io import files_that_decide, scan_structures
-from equivar_jax.set_aside import apart_from, without_refused
-from equivar_jax.structure_table import StructureTable, cached_table
+from equivar_jax.storage.structure_table import StructureTable, cached_table
 from equivar_jax.structures import born_effective_charges, epsilon_inf, source
 
 
@@ -112,8 +112,8 @@ def read_labelled(data: DataConfig, path: str | None) -> Labelled:
     return Labelled(table, [InputError(text) for text in notes["unreadable"]], notes["unlabelled"])
 
 
-_STRUCTURE_CODE = ("structures.py", "structure_table.py", "store.py")
-_GRAPH_CODE = ("graph.py", "graph_table.py", *_STRUCTURE_CODE)
+_STRUCTURE_CODE = ("structures.py", "storage")
+_GRAPH_CODE = ("graphs/graph.py", "graphs/graph_table.py", *_STRUCTURE_CODE)
 
 
 def load_structures(data: DataConfig, path: str | None) -> StructureTable:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from equivar_jax.config import DataConfig
+from equivar_jax.config.schema import DataConfig
 from equivar_jax.datasets.split_files import file_and_frame, given_parts
 from equivar_jax.errors import InputError
 from equivar_jax.structures import source

@@ -8,7 +8,7 @@ from ase import Atoms
 from jaxtyping import Float
 from tqdm import tqdm
 
-from equivar_jax.config import HygieneConfig
+from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.errors import InputError
 from equivar_jax.hygiene import rules
 from equivar_jax.hygiene.duplicates import cross_findings, duplicates

@@ -13,8 +13,8 @@ from typing import get_args, get_type_hints
 
 from ase import Atoms
 
-from equivar_jax.cli import OptionParser
-from equivar_jax.config import Config, DataConfig, FirstIndex, HygieneConfig, check_config
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.config.schema import Config, DataConfig, FirstIndex, HygieneConfig, check_config
 from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
 from equivar_jax.hygiene.check import check_labels
 from equivar_jax.hygiene.findings import RULES, HygieneReport

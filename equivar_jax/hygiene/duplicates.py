@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 from scipy.spatial import cKDTree
 
-from equivar_jax.config import HygieneConfig
+from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.hygiene.findings import Finding
 from equivar_jax.hygiene.fingerprints import Fingerprint
 

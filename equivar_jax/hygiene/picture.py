@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from equivar_jax.config import HygieneConfig
+from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.errors import InputError
 from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.hygiene.findings import HygieneReport

@@ -20,7 +20,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from equivar_jax.config import HygieneConfig
+from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.hygiene.findings import Finding
 from equivar_jax.structures import source
 

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
 
-from equivar_jax.graph import build_graph
+from equivar_jax.graphs.graph import build_graph
 
 RADIUS = 5.0
 """Å; what is farther away is no neighbour."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from equivar_jax.config import FirstIndex
+from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import base_name, format_suffix
 from equivar_jax.io.folders import files_that_decide, means_several, structure_files

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from equivar_jax.config import FirstIndex
+from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
 from equivar_jax.structures import BEC, source, with_born_effective_charges
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from equivar_jax.config import FirstIndex
+from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
 
 

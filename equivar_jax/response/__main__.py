@@ -3,17 +3,30 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from equivar_jax.config.settings import did_you_mean
 from equivar_jax.errors import InputError, exit_on_input_error
-from equivar_jax.settings import did_you_mean
+
+
+class Task(NamedTuple):
+    """A response that has a command."""
+
+    module: str
+    """Below `equivar_jax.response`, with a function `main(words)`."""
+    what: str
+    """What it gives, for the list of tasks."""
+
 
 TASKS = {
-    "polarisation": "change of polarisation along a trajectory",
-    "hysteresis": "P-E loop of a crystal in an alternating field",
-    "infrared": "infrared spectrum from a trajectory or from the phonons at Gamma",
-    "born": "phonopy's BORN and phonopy_params files, and bands with LO-TO splitting",
-    "dielectric": "static dielectric tensor from Born charges and phonons at Gamma",
-    "dynamics": "molecular dynamics in a field, compiled as a whole",
+    "polarisation": Task("polarisation.path", "change of polarisation along a trajectory"),
+    "hysteresis": Task("polarisation.hysteresis", "P-E loop of a crystal in an alternating field"),
+    "infrared": Task("optics.infrared", "infrared spectrum from a trajectory or from the phonons at Gamma"),
+    "born": Task("splitting.born", "phonopy's BORN and phonopy_params files, and bands with LO-TO splitting"),
+    "dielectric": Task(
+        "optics.dielectric", "static dielectric tensor from Born charges and phonons at Gamma"
+    ),
+    "dynamics": Task("dynamics.simulation", "molecular dynamics in a field, compiled as a whole"),
 }
 
 
@@ -23,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_on_input_error():
         if not words or words[0] in ("-h", "--help"):
             print(__doc__)
-            print("\n".join(f"  {name:13s} {what}" for name, what in TASKS.items()))
+            print("\n".join(f"  {name:13s} {what}" for name, (_, what) in TASKS.items()))
             print("\n`--example` runs a task on a model crystal; `--help` after the task lists its options.")
             return
         if words[0] not in TASKS:
             raise InputError(f"no task {words[0]!r}{did_you_mean(words[0], TASKS)}")
-        task = importlib.import_module(f"equivar_jax.response.{words[0]}")
+        task = importlib.import_module(f"equivar_jax.response.{TASKS[words[0]].module}")
     task.main(words[1:])
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equivar_jax.config import DataConfig
+from equivar_jax.config.schema import DataConfig
 from equivar_jax.datasets.splits import split
 from equivar_jax.errors import InputError
 

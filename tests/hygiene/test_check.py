@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from hygiene_crystals import CONFIG, distorted, named, perovskite, relabelled
+from helpers.hygiene_crystals import CONFIG, distorted, named, perovskite, relabelled
 
-from equivar_jax.config import HygieneConfig
+from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.errors import InputError
 from equivar_jax.hygiene import check_labels

@@ -2,7 +2,7 @@ import csv
 
 import numpy as np
 import pytest
-from hygiene_crystals import distorted, perovskite, relabelled
+from helpers.hygiene_crystals import distorted, perovskite, relabelled
 
 from equivar_jax.hygiene.command import main
 from equivar_jax.io import write_structures

@@ -3,7 +3,16 @@ import dataclasses
 import numpy as np
 import pytest
 from ase.build import make_supercell
-from hygiene_crystals import CONFIG, distorted, labelled, named, perovskite, relabelled, transposed, turned
+from helpers.hygiene_crystals import (
+    CONFIG,
+    distorted,
+    labelled,
+    named,
+    perovskite,
+    relabelled,
+    transposed,
+    turned,
+)
 from scipy.spatial.transform import Rotation
 
 from equivar_jax.errors import InputError

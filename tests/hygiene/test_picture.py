@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hygiene_crystals import CONFIG, distorted, perovskite, relabelled
+from helpers.hygiene_crystals import CONFIG, distorted, perovskite, relabelled
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from hygiene_crystals import CONFIG, distorted, perovskite, transposed
+from helpers.hygiene_crystals import CONFIG, distorted, perovskite, transposed
 from scipy.spatial.transform import Rotation
 
 from equivar_jax.hygiene.symmetry import symmetry_deviation

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hygiene_crystals import CONFIG, distorted, perovskite, relabelled, transposed, turned
+from helpers.hygiene_crystals import CONFIG, distorted, perovskite, relabelled, transposed, turned
 from scipy.spatial.transform import Rotation
 
 from equivar_jax.hygiene import check_labels, transposition

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.units import Bohr
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

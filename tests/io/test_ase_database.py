@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, scan_structures

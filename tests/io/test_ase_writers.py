@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.constraints import FixAtoms
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, write_structures

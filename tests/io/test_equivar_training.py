@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, scan_structures

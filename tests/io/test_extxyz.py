@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io.extxyz import write_xyz
-from damage import COMPRESS
-from dipole import crystal_and_tensors
+from helpers.damage import COMPRESS
+from helpers.dipole import crystal_and_tensors
 from jaxtyping import TypeCheckError
 
 from equivar_jax.errors import InputError

@@ -7,8 +7,8 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from dipole import crystal_and_tensors
-from test_formats import CONTENT
+from helpers.dipole import crystal_and_tensors
+from helpers.format_heads import CONTENT
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import (

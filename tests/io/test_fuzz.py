@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import chemical_symbols
-from damage import COMPRESS, MAKERS, OPTIONS, WITHOUT_LABEL, damaged, extxyz
+from helpers.damage import COMPRESS, MAKERS, OPTIONS, WITHOUT_LABEL, damaged, extxyz
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

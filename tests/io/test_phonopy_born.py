@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.spacegroup import crystal
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from phonopy import Phonopy
 from phonopy.file_IO import parse_BORN
 from phonopy.structure.atoms import PhonopyAtoms
 
-from equivar_jax.datasets.polarisable_ion import Ion, cell_dipole
+from equivar_jax.datasets.demonstration.polarisable_ion import Ion, cell_dipole
 from equivar_jax.errors import InputError
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.phonopy_born import read_born, recognises_born

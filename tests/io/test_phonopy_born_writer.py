@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.spacegroup import crystal
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 
-from equivar_jax.datasets import polarisable_ion
-from equivar_jax.datasets.polarisable_ion import Ion
+from equivar_jax.datasets.demonstration import polarisable_ion
+from equivar_jax.datasets.demonstration.polarisable_ion import Ion
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures
 from equivar_jax.io.options import ReadOptions

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from dipole import crystal_and_tensors
+from helpers.dipole import crystal_and_tensors
 from phonopy import Phonopy
 from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms

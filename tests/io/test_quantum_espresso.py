@@ -8,7 +8,7 @@ import pytest
 import zstandard
 from ase import Atoms
 from ase.units import Bohr
-from quantum_espresso_files import (
+from helpers.quantum_espresso_files import (
     CRYSTAL,
     EPSILON,
     OLD,
@@ -21,7 +21,7 @@ from quantum_espresso_files import (
     ph_text,
 )
 
-from equivar_jax.datasets import polarisable_ion
+from equivar_jax.datasets.demonstration import polarisable_ion
 from equivar_jax.errors import InputError
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zstandard
 from ase import Atoms
-from vasp_files import (
+from helpers.vasp_files import (
     CRYSTAL,
     EPSILON,
     RESPONSE,
@@ -27,7 +27,7 @@ from vasp_files import (
     vasprun_text,
 )
 
-from equivar_jax.datasets import polarisable_ion
+from equivar_jax.datasets.demonstration import polarisable_ion
 from equivar_jax.errors import InputError
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.vasp import read_outcar, read_vasprun, recognises_outcar, recognises_vasprun

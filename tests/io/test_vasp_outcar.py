@@ -5,7 +5,7 @@ import ase.io
 import ase.test
 import numpy as np
 import pytest
-from vasp_files import (
+from helpers.vasp_files import (
     CRYSTAL,
     EPSILON,
     EXCLUDING,
@@ -20,7 +20,7 @@ from vasp_files import (
     step_text,
 )
 
-from equivar_jax.datasets import polarisable_ion
+from equivar_jax.datasets.demonstration import polarisable_ion
 from equivar_jax.errors import InputError
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.vasp import read_outcar

@@ -1,0 +1,1 @@
+"""Accuracy by the protocols of the paper: `python -m benchmarks.accuracy PROTOCOL`."""

@@ -1,0 +1,197 @@
+"""Trains a list of named configs, evaluates each, and keeps one row of each in a JSON file.
+
+    rows = [Row("BM2, seed 0", config, tests={"held out": structures})]
+    run_rows(rows, Path("results/mine.json"), Path("runs"))
+
+The file is written after every finished row. A second call skips finished rows and resumes an interrupted
+training. A row is known by its label; its run directory is named by label and settings, so that another
+config never resumes the run of this one.
+"""
+
+import json
+import shlex
+import signal
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.accuracy.rows import (
+    DEMONSTRATION,
+    Row,
+    Tests,
+    keep_row,
+    known_row,
+    run_name,
+    slug,
+    tests_digest,
+    tests_of,
+)
+from benchmarks.common.machine import describe_machine
+from equivar_jax import load
+from equivar_jax.config.settings import to_dict
+from equivar_jax.cross_validate import cross_validate, fold_folder
+from equivar_jax.datasets.load import load_dataset
+from equivar_jax.errors import InputError
+from equivar_jax.network.model import count_parameters
+from equivar_jax.reports.evaluation import evaluate_model
+from equivar_jax.reports.fold_report import plot_cross_validation
+from equivar_jax.reports.plots import plot_history
+from equivar_jax.reports.run_text import announce_run
+from equivar_jax.training.loop import last_checkpoint, start_run, train
+from equivar_jax.training.run_directory import drop_records_after, read_records, write_json
+from equivar_jax.weights.checkpoint import read_checkpoint
+
+
+def run_rows(
+    rows: Sequence[Row],
+    output: Path,
+    runs: Path,
+    *,
+    protocol: str = "run",
+    data: str = DEMONSTRATION,
+    command: str | None = None,
+    tests: Tests | None = None,
+    replace: bool = False,
+) -> signal.Signals | None:
+    """Train and evaluate what is not finished yet.
+
+    Args:
+        rows: What to run, in this order.
+        output: The JSON file. Rows of it that are not asked for stay as they are.
+        runs: Run directories go to `runs / output.stem`.
+        protocol: Kept in the file: which table the report makes of it.
+        data: What the labels are, in words, for the report.
+        command: Kept with each row; None: that of this process.
+        tests: Of every row, beside its own.
+        replace: Run rows again that are there with other settings; otherwise they are refused.
+
+    Returns:
+        The signal that interrupted a training (everything is saved), or None if all rows are finished.
+
+    Raises:
+        InputError: unusable data or settings, or a row that is there with other settings.
+    """
+    command = command or shlex.join(["python", *sys.argv])
+    names = {row.label: run_name(row, output) for row in rows}
+    _refuse(rows, names, output, tests or {}, replace)
+    for number, row in enumerate(rows, start=1):
+        tested = {**(tests or {}), **row.tests}
+        name, known = names[row.label], known_row(output, row.label)
+        digests = {test: tests_digest(structures) for test, structures in tested.items()}
+        title = f"{output.stem}, {number} of {len(rows)}: {row.label}"
+        known = known if known is not None and known["run"] == name else {}
+        if known.get("failed") or (known and digests.items() <= tests_of(known).items()):
+            print(f"{title}: finished", flush=True)
+            continue
+        print(f"\n{title}, in {runs / name}", flush=True)
+        found = (_cross_validate if row.cross_validated else _train)(row, runs / name)
+        if isinstance(found, signal.Signals):
+            return found
+        if "failed" not in found:
+            found["tests"] = _evaluate(runs / name, tested, digests)
+        head = {"label": row.label, "run": name, "facts": dict(row.facts), "seed": row.config.train.seed}
+        head |= {"command": command, "epochs": row.config.train.epochs, "config": to_dict(row.config)}
+        row_found = {**head, **found, "machine": describe_machine()}
+        keep_row(output, {"protocol": protocol, "data": data}, row_found)
+    return None
+
+
+def _refuse(rows: Sequence[Row], names: Mapping[str, str], output: Path, tests: Tests, replace: bool) -> None:
+    """Complain before anything is trained."""
+    if len(names) < len(rows):
+        raise InputError(f"{output}: two rows have one label; give other labels to {[r.label for r in rows]}")
+    for row in rows:
+        if row.cross_validated and {**tests, **row.tests}:
+            raise InputError(f"{row.label!r} is validated by its folds; leave out the structures to test on")
+        known = known_row(output, row.label)
+        if known is not None and known["run"] != names[row.label] and not replace:
+            raise InputError(
+                f"{output}: {row.label!r} is there with other settings ({known['run']}); "
+                "write to another --output, or --replace it"
+            )
+
+
+def _train(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
+    """Train from where it was left, and evaluate the best weights on the validation part."""
+    config, failed = row.config, None
+    resume = any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
+    if not resume or read_checkpoint(folder, "last")[1].epoch < config.train.epochs:
+        run = start_run(config, folder, resume=resume)
+        if not resume:
+            drop_records_after(folder, 0)  # of a process that was killed before it had saved anything
+        announce_run(run)
+        try:
+            interrupted = train(run)
+        except InputError as error:  # the loss is no longer finite: that is a result, too
+            failed, interrupted = str(error), None
+            print(failed, flush=True)
+        if interrupted is not None:
+            return interrupted
+    records = read_records(folder)
+    if failed is not None:
+        return {**_cost(records), "failed": failed}
+    predictor, dataset = load(folder), load_dataset(config)
+    validation = dataset.validation.structures
+    report = evaluate_model(predictor, validation, allow_unseen=True, parity_plot=folder / "parity.png")
+    write_json(folder / "validation.json", report.to_dict())
+    plot_history(records, folder / "history.png")
+    print(report.table(), flush=True)
+    return {
+        **_cost(records),
+        "config": to_dict(predictor.metadata.config),
+        "best_epoch": predictor.metadata.epoch,
+        "parameters": count_parameters(predictor.params),
+        "structures": {"training": len(dataset.training), "validation": len(validation)},
+        "statistics": predictor.metadata.statistics,
+        "validation": report.to_dict(),
+    }
+
+
+def _cross_validate(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
+    """All folds; their pooled errors stand in the place of those of the validation part."""
+    result = cross_validate(row.config, folder)
+    if isinstance(result, signal.Signals):
+        return result
+    write_json(folder / "cross_validation.json", result.to_dict())
+    plot_cross_validation(result, folder / "cross_validation.png")
+    print(result.table(), flush=True)
+    folds = [fold_folder(folder, fold) for fold in range(row.config.data.folds or 0)]
+    predictor = load(folds[0])
+    splits = [json.loads((fold / "split.json").read_text()) for fold in folds]
+    validated = sum(len(split["validation"]) for split in splits)
+    trained = round(statistics.mean(len(split["training"]) for split in splits))
+    return {
+        **_cost([record for fold in folds for record in read_records(fold)]),
+        "parameters": count_parameters(predictor.params),
+        "structures": {"training": trained, "validation": validated},
+        "validation": result.pooled().to_dict(),
+        "cross_validation": result.to_dict(),
+    }
+
+
+def _evaluate(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[str, Any]:
+    """The best weights of a run on each test set."""
+    found = {}
+    for name, structures in tests.items():
+        picture = folder / f"parity-{slug(name)}.png"
+        report = evaluate_model(load(folder), structures, allow_unseen=True, parity_plot=picture, title=name)
+        atoms = sum(map(len, structures))
+        print(f"\n{name}:\n{report.table()}", flush=True)
+        counts = {
+            "digest": digests[name],
+            "structures": len(structures),
+            "mean_atoms": atoms / len(structures),
+        }
+        found[name] = {**counts, **report.to_dict()}
+    return found
+
+
+def _cost(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Seconds of all epochs without validation, and the median an atom."""
+    rates = [record["ms_per_atom"] for record in records]
+    return {
+        "training_seconds": sum(record["seconds"] for record in records),
+        "ms_per_atom_epoch": statistics.median(rates) if rates else None,
+    }

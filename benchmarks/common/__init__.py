@@ -1,0 +1,1 @@
+"""What all benchmarks share: clocks, the machine in words, shapes, pictures, tables."""

@@ -1,0 +1,1 @@
+"""Accuracy on real DFPT data, and the weights of the package."""

@@ -1,0 +1,76 @@
+"""The parts of the real DFPT data: what is trained on, and what is tested on and never tuned on.
+
+    python -m benchmarks.real_data.parts runs/parts
+
+reads the folder that EQUIVAR_DATA names and writes, for each set, `NAME-train.extxyz` and `NAME-test.extxyz`.
+"""
+
+import argparse
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ase import Atoms
+
+from equivar_jax.config.schema import DataConfig
+from equivar_jax.datasets.load import read_labelled
+from equivar_jax.datasets.set_aside import without_refused
+from equivar_jax.datasets.splits import split
+from equivar_jax.io import write_structures
+
+TEST_FRAMES = {"BaTiO3-300K": 12, "SiO2-300K": 32}
+"""Trajectories in time order: their last frames are the test."""
+TEST_FRACTION = {"phonon-dfpt": 0.1, "mp-dielectric": 0.1}
+"""Sets of many compositions, after hygiene: this share of the compositions is the test."""
+FILES = {name: f"{name}.extxyz.gz" for name in (*TEST_FRAMES, *TEST_FRACTION)}
+
+
+def data_folder() -> Path:
+    """The folder of the real data.
+
+    Raises:
+        SystemExit: EQUIVAR_DATA does not name one.
+    """
+    folder = os.environ.get("EQUIVAR_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        raise SystemExit("EQUIVAR_DATA does not name a folder; set it to that of the DFPT data")
+    return Path(folder)
+
+
+def parts(name: str, folder: Path) -> tuple[list[Atoms], list[Atoms], int]:
+    """Training and test part of a set, and how many structures hygiene refused before."""
+    data = DataConfig(
+        path=str(folder / FILES[name]), split="composition", validation_fraction=TEST_FRACTION.get(name, 0.5)
+    )
+    found = read_labelled(data, data.path)
+    if name in TEST_FRAMES:
+        frames = list(found.structures)
+        return frames[: -TEST_FRAMES[name]], frames[-TEST_FRAMES[name] :], 0
+    checked = without_refused(found.structures, found.unreadable, data.hygiene).kept
+    divided = split(checked, data)
+    refused = len(found.structures) + len(found.unreadable) - len(checked)
+    return [checked[k] for k in divided.training], [checked[k] for k in divided.validation], refused
+
+
+def write_parts(target: Path, folder: Path, names: Iterable[str] = FILES) -> dict[str, dict[str, int]]:
+    """Write the parts of sets, of all unless named; returns their sizes."""
+    target.mkdir(parents=True, exist_ok=True)
+    sizes = {}
+    for name in names:
+        training, test, refused = parts(name, folder)
+        for part, structures in (("train", training), ("test", test)):
+            write_structures(target / f"{name}-{part}.extxyz", structures)
+        sizes[name] = {"train": len(training), "test": len(test), "set aside": refused}
+    return sizes
+
+
+def main() -> None:
+    """Write the parts and print their sizes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", type=Path)
+    for name, counts in write_parts(parser.parse_args().target, data_folder()).items():
+        print(name, ", ".join(f"{count} {part}" for part, count in counts.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Speed against peers, the machine, and the size of the problem."""

@@ -1,0 +1,163 @@
+"""What a user waits for: `python -m benchmarks.speed.end_to_end`.
+
+The first tensors in a new process, a thousand structures of mixed sizes beside the network alone on the same
+batches, and a giant crystal with its peak memory. Each runs in a process of its own, after a first one that
+leaves compiled programs in the cache. Weights are initial ones: time does not depend on them.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ase import Atoms
+
+from benchmarks.common.machine import describe_machine
+from benchmarks.common.shapes import fitted, one_batch, perovskites
+from benchmarks.common.timing import RESULTS, interleaved, write_result
+from equivar_jax import load
+from equivar_jax.config.schema import load_config
+from equivar_jax.datasets import demonstration_set
+from equivar_jax.graphs.batch import collate
+from equivar_jax.kernels import needs_slots
+from equivar_jax.network.model import count_parameters
+from equivar_jax.prediction.batches import prediction_batches
+from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
+
+STRUCTURES = 1000
+FIRST_CALLS = 5
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure BM1 and BM2; write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.end_to_end", description=__doc__)
+    parser.add_argument("--atoms", type=int, default=1_000_000, help="of the giant crystal")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=RESULTS / "end_to_end.json")
+    options = parser.parse_args(arguments)
+    results = []
+    for name in ("bm1.py", "bm2.py"):
+        with tempfile.TemporaryDirectory() as folder:
+            write_checkpoint(name, Path(folder) / "run")
+            results.append({"config": name, **measure(Path(folder), options.atoms, options.repeats)})
+            print(json.dumps(results[-1], indent=2))
+    write_result(options.output, {**describe_machine(), "results": results})
+
+
+def write_checkpoint(name: str, folder: Path) -> None:
+    """Initial weights of a config, as training would leave them."""
+    config = load_config(name)
+    structures = list(demonstration_set(4, 1, 1, progress=False))
+    model, params = fitted(config.model, one_batch(structures, config.model.cutoff, slots=True))
+    elements = sorted({int(number) for atoms in mixed_structures() for number in atoms.numbers})
+    writer = CheckpointWriter(folder, "best")
+    writer.save(
+        {"params": params},
+        Metadata(replace(config, model=model), tuple(elements)),
+    )
+    writer.close()
+
+
+def measure(folder: Path, atoms: int, repeats: int) -> dict[str, Any]:
+    """Everything about one checkpoint."""
+    (structure,) = perovskites(1)
+    structure.write(folder / "POSCAR")
+    run = str(folder / "run")
+    program = [sys.executable, "-m", "equivar_jax.predict", str(folder / "POSCAR")]
+    program += ["--checkpoint", run, "-o", str(folder / "first.csv")]
+    seconds = []
+    for _ in range(FIRST_CALLS + 1):
+        (folder / "first.csv").unlink(missing_ok=True)
+        started = time.perf_counter()
+        subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - started)
+    return {
+        "first_result_seconds": {"cache_filled": seconds[0], "median": statistics.median(seconds[1:])},
+        "mixed": _in_a_process("mixed", run, repeats),
+        "giant": _in_a_process("giant", run, atoms),
+    }
+
+
+def _in_a_process(task: str, run: str, number: int) -> dict[str, Any]:
+    """What one of the functions below prints, called in a process of its own."""
+    code = f"from benchmarks import end_to_end; end_to_end.{task}({run!r}, {number})"
+    finished = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def mixed_structures() -> list[Atoms]:
+    """Demonstration crystals, half of them repeated to supercells."""
+    rng, cells = np.random.default_rng(0), list(demonstration_set(300, 100, 100, progress=False))
+    chosen = [cells[k] for k in rng.integers(len(cells), size=STRUCTURES)]
+    return [atoms.repeat(tuple(rng.integers(1, 3, 3))) if rng.random() < 0.5 else atoms for atoms in chosen]
+
+
+def mixed(run: str, repeats: int) -> None:
+    """`predict` from Atoms to tensors beside the network alone on the same batches."""
+    predictor, structures = load(run), mixed_structures()
+    model, params = predictor.model, predictor.params
+    samples = [predictor.prepare(atoms)[0] for atoms in structures]
+    slots = needs_slots(model.config.kernel, model.config.channels)
+    batches = [
+        jax.device_put(collate([samples[k] for k in members], budget).graph)
+        for members, budget in prediction_batches(samples, slots)
+    ]
+    apply = jax.jit(model.apply)
+    seconds = interleaved(
+        {
+            "predict": lambda: predictor.predict(structures),
+            "network": lambda: [apply(params, graph).block_until_ready() for graph in batches],
+        },
+        repeats,
+    )
+    result = {
+        "structures": len(structures),
+        "atoms": sum(map(len, structures)),
+        "batches": len(batches),
+        "shapes": len({(graph.nodes["species"].shape, graph.senders.shape) for graph in batches}),
+        "seconds": seconds,
+        "ratio": seconds["predict"]["median"] / seconds["network"]["median"],
+    }
+    print(json.dumps(result))
+
+
+def giant(run: str, atoms: int) -> None:
+    """One perovskite crystal: time and the memory that prediction adds to the process."""
+    predictor = load(run)
+    (cell,) = perovskites(1)
+    predictor.predict(cell)
+    before = _peak_bytes()
+    repeat = max(1, round((atoms / len(cell)) ** (1 / 3)))
+    crystal = cell.repeat((repeat, repeat, max(1, round(atoms / len(cell) / repeat**2))))
+    started = time.perf_counter()
+    predictor.predictions([crystal], progress=True)
+    seconds = time.perf_counter() - started
+    result = {
+        "atoms": len(crystal),
+        "parameters": count_parameters(predictor.params),
+        "seconds": seconds,
+        "peak_GiB": _peak_bytes() / 2**30,
+        "peak_GiB_before": before / 2**30,
+        "added_kB_per_atom": (_peak_bytes() - before) / 1e3 / len(crystal),
+    }
+    print(json.dumps(result))
+
+
+def _peak_bytes() -> int:
+    """Largest resident size of the process so far; kernels of BSD count in bytes, Linux in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+if __name__ == "__main__":
+    main()

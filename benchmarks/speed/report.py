@@ -1,0 +1,146 @@
+"""The tables of `benchmarks/README.md`, from the JSON in `results/`: `python -m benchmarks.speed.report`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.tables import markdown, where
+from benchmarks.common.timing import RESULTS
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- made by benchmarks.speed.report: begin -->", "<!-- end -->"
+GPU_TARGETS = {"bm1.py": ("1.0 / 3.0", "0.3 / 1.0"), "bm2.py": ("0.5 / 1.5", "0.15 / 0.5")}
+"""Microseconds an atom, inference / training: what must be reached, and what is aimed at."""
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A result, or None where it was not measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def peers(name: str, title: str) -> str:
+    """Milliseconds an atom of everyone."""
+    found = read(name)
+    if found is None:
+        return f"### {title}\n\nNot measured."
+    table = peers_table(found["results"])
+    return f"### {title}\n\nms an atom, and how many times ours; {where(found)}.\n\n{table}"
+
+
+def peers_table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Everyone's median in ms an atom, and how many times ours it is."""
+    rows = []
+    for result in results:
+        for kind in ("inference", "training"):
+            best = result[kind]["equivar_jax"]["median"]
+            cells = [f"{row['median']:.4f} ({row['median'] / best:.1f}x)" for row in result[kind].values()]
+            rows.append([f"{result['shape']}, {result['atoms']} atoms", result["config"], kind, *cells])
+    return markdown(["shape", "config", "", *results[0]["inference"]], rows)
+
+
+def roofline() -> str:
+    """Distance from the machine's own rates."""
+    found = read("roofline")
+    if found is None:
+        return "### Roofline\n\nNot measured."
+    rows = [
+        [
+            result["config"],
+            f"{result['inference_us_per_atom']:.1f}",
+            f"{result['roofline_us_per_atom']:.1f}",
+            f"{result['times_the_roofline']:.2f}",
+            f"{result['matrix_rate_GFLOP_s']:.0f}",
+            f"{result['copy_rate_GB_s']:.1f}",
+        ]
+        for result in found["results"]
+    ]
+    header = ["config", "us an atom", "roofline", "times", "matrix GFLOP/s", "copy GB/s (one core)"]
+    return f"### Roofline of the factored form\n\n{where(found)}.\n\n{markdown(header, rows)}"
+
+
+def end_to_end() -> str:
+    """What a user waits for."""
+    found = read("end_to_end")
+    if found is None:
+        return "### End to end\n\nNot measured."
+    rows = [
+        [
+            result["config"],
+            f"{result['first_result_seconds']['median']:.2f}",
+            f"{result['mixed']['ratio']:.2f}",
+            f"{result['giant']['atoms']:,}",
+            f"{result['giant']['seconds']:.0f}",
+            f"{result['giant']['peak_GiB']:.1f}",
+            f"{result['giant']['added_kB_per_atom']:.1f}",
+        ]
+        for result in found["results"]
+    ]
+    header = ["config", "first result of a process, s", "1,000 mixed structures, times the network alone"]
+    header += ["giant crystal, atoms", "s", "peak GiB", "kB an atom"]
+    return f"### End to end\n\n{where(found)}.\n\n{markdown(header, rows)}"
+
+
+def scaling() -> str:
+    """Time an atom against size."""
+    found = read("scaling")
+    if found is None:
+        return "### Scaling\n\nNot measured."
+    inference, training = [], []
+    for config, result in found["results"].items():
+        for row in result["inference"]:
+            cells = [
+                f"{row['atoms']:,}",
+                f"{1e3 * row['median_ms_per_atom']:.1f}",
+                f"{row['host_share']:.0%}",
+            ]
+            inference.append([config, row["family"], *cells, f"{row['first_call_seconds']:.1f}"])
+        for row in result["training"]:
+            cells = [str(row["structures"]), f"{row['median_ms_per_atom_epoch']:.3f}"]
+            cells += [f"{row['padding_fill']:.0%}", f"{row['host_share']:.0%}"]
+            training.append([config, row["family"], *cells, f"{row['first_epoch_seconds']:.1f}"])
+    first = markdown(["config", "crystal", "atoms", "us an atom", "host share", "first call, s"], inference)
+    header = ["config", "set", "structures", "ms an atom and epoch", "fill", "host share", "first epoch, s"]
+    return f"### Scaling\n\n{where(found)}.\n\n{first}\n\n{markdown(header, training)}"
+
+
+def gpu() -> str:
+    """The network on a GPU beside its targets."""
+    found = read("gpu_peers")
+    header = ["config", "must, us an atom, inference / training", "aim", "atoms", "measured"]
+    if found is None:
+        rows = [
+            [config, *targets, "at least 4,000", "not measured"] for config, targets in GPU_TARGETS.items()
+        ]
+        return f"### H200\n\n{markdown(header, rows)}"
+    rows = [
+        [
+            network["config"],
+            *GPU_TARGETS[network["config"]],
+            f"{network['atoms']:,}",
+            f"{network['inference']['median']:.2f} / {network['training']['median']:.2f}",
+        ]
+        for network in found["networks"]
+    ]
+    return f"### On a GPU\n\nOne layer: `results/gpu_peers.json`. {where(found)}.\n\n{markdown(header, rows)}"
+
+
+def main() -> None:
+    """Write the tables between the marks."""
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    parts = [
+        peers("peers", "Against torch with e3nn"),
+        peers("peers_slow", "Against the slower forms, on few structures"),
+        roofline(),
+        end_to_end(),
+        scaling(),
+        gpu(),
+    ]
+    README.write_text(before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + after)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The derivative form: Born effective charges as derivatives of a polarisation (Allegro-pol, MACE-Field).
+
+`P_a = sum_i mu_i,a(u) + q_i u_i,a`, with atomic dipoles `mu` a mix of the 1o features and charges `q` by
+species, and `Z[i, a, b] = dP_a / du_i,b`. The sum rule holds since translations change no dipole.
+"""
+
+from collections.abc import Sequence
+
+import e3nn_jax as e3nn
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+from jaxtyping import Array, Float
+
+from equivar_jax.graphs.batch import Batch, Sample
+from equivar_jax.kernels import HIDDEN
+from equivar_jax.network.features import matmul, unit_normal, zeros
+from equivar_jax.network.initial_weights import from_labels, unit_variance
+from equivar_jax.network.model import Equivar, displace
+from equivar_jax.network.tensor import apply_sum_rule
+
+SCALAR, VECTOR = HIDDEN[0], e3nn.Irrep("1o")
+
+
+class Polarisation(Equivar):
+    """The core of `Equivar` with atomic dipoles and charges as its readout."""
+
+    unit: float = 1.0
+    """Of the dipoles in e Å, not learned: with it the tensors start with the spread of the labels."""
+
+    def setup(self) -> None:
+        """Weights and layers; the last interaction computes only what the readout reads."""
+        config, f = self.config, self.config.channels
+        # Scalars of the last messages multiply the vectors, or gate them.
+        self.make_core([HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)])
+        self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
+        self.charge = self.param("charge", zeros, (config.species,))
+
+    def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3"]:
+        """Atomic dipoles mu in e Å, which do not change when all atoms move together."""
+        features = self.last_features(graph).part(VECTOR)
+        return self.unit * matmul(features, self.dipole_weight) / self.config.channels**0.5
+
+    def charges(self, graph: jraph.GraphsTuple) -> Float[Array, " nodes"]:
+        """Charges q in e by species, not yet shifted to the net charge of the graph."""
+        return self.charge[jnp.asarray(graph.nodes["species"])]
+
+
+def derivative_tensors(
+    model: Polarisation, params: dict, graph: jraph.GraphsTuple
+) -> Float[Array, "nodes 3 3"]:
+    """`dP_a / du_i,b` [node, a = field, b = displacement] in e, by three reverse passes."""
+    graph = jax.tree.map(jnp.asarray, graph)
+    dtype = graph.edges["vectors"].dtype
+    still, identity = jnp.zeros((len(graph.nodes["species"]), 3), dtype), jnp.eye(3, dtype=dtype)
+    _, pullback = jax.vjp(lambda u: model.apply(params, displace(graph, u)).sum(axis=0), still)
+    (rows,) = jax.vmap(pullback)(identity)
+    charges = model.apply(params, graph, method="charges").astype(dtype)[:, None, None] * identity
+    # On the charges alone the sum rule is a shift to neutrality; the dipoles obey it by themselves.
+    return jnp.swapaxes(rows, 0, 1) + apply_sum_rule(charges, graph.n_node, graph.globals["charge"])
+
+
+def first_weights(model: Polarisation, seed: Array, typical: Batch, samples: Sequence[Sample]) -> dict:
+    """Drawn weights of unit variance, with charges that are the labels' means.
+
+    Args:
+        model: The network.
+        seed: May be a traced integer: a `vmap` over seeds draws a committee.
+        typical: One structure that measures variances.
+        samples: The training part.
+    """
+    params = {"params": jax.jit(model.init)(jax.random.key(seed), typical.graph)["params"]}
+    params = unit_variance(model, params, typical.graph)
+    nothing = params["params"]["charge"]
+    tables = {"params": {"element_shift": nothing, "element_scale": nothing}}
+    charges = from_labels(tables, samples)["params"]["element_shift"]
+    return {"params": {**params["params"], "charge": charges}}
+
+
+def unit_for(model: Polarisation, params: dict, typical: Batch) -> Float[Array, ""]:
+    """The `unit` with which the tensors of one structure have the spread of its labels."""
+    charges = params["params"]["charge"]
+    bare = {"params": {**params["params"], "charge": jnp.zeros_like(charges)}}
+    found = derivative_tensors(model, bare, typical.graph)
+    centred = typical.tensors - charges[typical.graph.nodes["species"], None, None] * np.eye(3)
+    spreads = [jnp.sqrt(jnp.mean(array[typical.node_mask] ** 2)) for array in (centred, found)]
+    return model.unit * spreads[0] / spreads[1]

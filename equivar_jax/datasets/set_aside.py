@@ -1,0 +1,94 @@
+"""Which labelled structures a run learns from: hygiene, remembered in the cache.
+
+The same file under the same tolerances is checked once; a changed file, tolerance or rule is checked again.
+"""
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from equivar_jax.cache import cache_directory, code_version
+from equivar_jax.config.schema import HygieneConfig
+from equivar_jax.errors import InputError
+from equivar_jax.graphs.graph_table import SHOW_PROGRESS_FROM
+from equivar_jax.hygiene import Finding, check_labels, cross_duplicates
+from equivar_jax.storage.structure_table import StructureTable
+
+_CODE = ("hygiene", "structures.py", "storage/structure_table.py")
+
+
+class Checked(NamedTuple):
+    """A data set without what the rules refuse."""
+
+    kept: StructureTable
+    findings: list[Finding]
+    """Of refused structures and of those that are only pointed at."""
+    warning: str
+    """What the whole data set is suspected of, such as transposed tensors; empty if nothing."""
+
+
+def without_refused(
+    structures: StructureTable, unreadable: list[InputError], config: HygieneConfig
+) -> Checked:
+    """Apply the rules of `equivar_jax.hygiene` to the labelled structures of a file.
+
+    Raises:
+        InputError: nothing is left; names the first reason.
+    """
+
+    def check() -> dict[str, Any]:
+        many = len(structures) >= SHOW_PROGRESS_FROM
+        report = check_labels(structures, config, progress=many, unreadable=unreadable)
+        return {
+            "kept": [int(index) for index in report.kept],
+            "findings": [dataclasses.asdict(finding) for finding in report.findings],
+            "warning": report.warning,
+        }
+
+    found = _remembered("hygiene", (*_identity(structures), *map(str, unreadable)), config, check)
+    findings = [Finding(**finding) for finding in found["findings"]]
+    if not found["kept"]:
+        first = next(finding for finding in findings if finding.refused)
+        raise InputError(
+            f"{first.source}: {first.reason}; nothing is left of {len(structures)} structures: "
+            "mend the labels, or take them as they are with --data.hygiene.enabled False"
+        )
+    return Checked(structures.subset(found["kept"]), findings, found["warning"])
+
+
+def apart_from(training: StructureTable, validation: StructureTable, config: HygieneConfig) -> list[Finding]:
+    """Structures to validate on that training has, too, or nearly; `index` is the place among the former."""
+
+    def check() -> list[dict[str, Any]]:
+        return [dataclasses.asdict(finding) for finding in cross_duplicates(training, validation, config)]
+
+    found = _remembered("overlap", (*_identity(training), *_identity(validation)), config, check)
+    return [Finding(**finding) for finding in found]
+
+
+def _identity(structures: StructureTable) -> tuple[str, str]:
+    """Content and choice."""
+    return structures.columns.key, hashlib.sha256(structures.chosen.tobytes()).hexdigest()
+
+
+def _remembered(kind: str, identity: tuple[str, ...], config: HygieneConfig, make: Callable[[], Any]) -> Any:
+    """What `make` gives (for JSON), from the cache where the same was asked before."""
+    parts = (*identity, json.dumps(dataclasses.asdict(config)), code_version(*_CODE))
+    name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    path = cache_directory() / f"{kind}-{name[:32]}.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):  # not there yet, or damaged
+        value = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(f"{path}.part")
+        partial.write_text(json.dumps(value))
+        partial.replace(path)
+    except OSError as error:
+        warnings.warn(f"{path}: not cached ({error.strerror or error})", RuntimeWarning, stacklevel=3)
+    return value

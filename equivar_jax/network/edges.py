@@ -1,0 +1,80 @@
+"""What the interactions read of the edges: radial basis, angular basis, and the species at both ends."""
+
+import e3nn_jax as e3nn
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import jraph
+from jaxtyping import Array, Float
+
+from equivar_jax.config.schema import ModelConfig
+from equivar_jax.kernels import EdgeFeatures, Neighbours
+from equivar_jax.network.features import matmul, unit_normal, zeros
+from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
+
+# Second moment of x / (1 + e^-x) for a unit normal variable x.
+SILU_SECOND_MOMENT = 0.3557755
+
+HARMONICS = ("recursive", "sparse", "custom_jvp")
+"""How e3nn-jax computes them: its default multiplies matrices, which a GPU may round to TF32 (10 bits)."""
+
+
+def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
+    """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge."""
+    vectors = graph.edges["vectors"]
+    # Two wheres keep the gradient finite even for an edge of length zero, should one slip in.
+    square = jnp.sum(vectors**2, axis=-1)
+    is_positive = square > 0
+    distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
+    harmonics = e3nn.spherical_harmonics(
+        "0e + 1o + 2e", vectors, normalize=True, normalization="component", algorithm=HARMONICS
+    )
+    nodes = graph.nodes
+    return EdgeFeatures(
+        basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
+        harmonics=harmonics.array,
+        # On the radial function, not the basis: its bias would otherwise survive at the cutoff.
+        envelope=cosine_envelope(distances, config.cutoff) if config.envelope else None,
+        neighbours=Neighbours(graph.senders, nodes["first_edge"], nodes["neighbours"], nodes["slots"]),
+    )
+
+
+class SpeciesBasis(nn.Module):
+    """Radial functions that depend on the species at both ends: a perceptron of two layers.
+
+    `silu(W2 silu(W1 G(r) + A[species of the receiver] + B[species of the sender]))`, once for all
+    interactions, each of which mixes these functions with weights of its own.
+    """
+
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        basis: Float[Array, "edges functions"],
+        embedding: Float[Array, "species embedding"],
+        graph: jraph.GraphsTuple,
+    ) -> Float[Array, "edges hidden"]:
+        """Radial functions with second moments about one.
+
+        Args:
+            basis: Gaussians of the edge lengths.
+            embedding: Vectors of the elements by atomic number.
+            graph: `nodes["species"]` of all nodes that `senders` and `receivers` point at.
+        """
+        width, depth = self.config.edge_hidden, embedding.shape[1]
+        radial = self.param("radial", unit_normal, (basis.shape[1], width))
+        ends = self.param("ends", unit_normal, (2, depth, width))
+        mix = self.param("mix", unit_normal, (width, width))
+        bias = self.param("bias", zeros, (width,))
+        species = graph.nodes["species"]
+        receiver, sender = (matmul(embedding.astype(basis.dtype), end) / depth**0.5 for end in ends)
+        hidden = matmul(basis, radial) / GAUSSIAN_SQUARE_SUM**0.5
+        hidden = hidden + receiver[species[graph.receivers]] + sender[species[graph.senders]]
+        hidden = silu(hidden / 3**0.5)
+        return silu(matmul(hidden, mix) / width**0.5 + bias.astype(basis.dtype))
+
+
+def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x / (1 + e^-x)`, scaled so that a unit normal variable gives a unit second moment."""
+    return jax.nn.silu(x) / SILU_SECOND_MOMENT**0.5

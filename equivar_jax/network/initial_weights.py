@@ -1,0 +1,90 @@
+"""Where training starts: weights under which messages have unit variance on typical structures."""
+
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+from jaxtyping import Array, Float
+
+from equivar_jax.graphs.batch import Sample
+from equivar_jax.kernels import HIDDEN
+from equivar_jax.network.model import Equivar
+
+SMALLEST_MESSAGE = 1e-2
+"""Root mean square below which a message is left as it is."""
+SMALLEST_SPREAD = 0.05
+"""Of an element's labels in e: one that occurs once, or in one kind of place only, has none."""
+
+
+def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict:
+    """Initial weights under which the messages of every interaction have unit variance on `graph`.
+
+    Neighbours at equal distances add up coherently, so the variance of a message depends on the structures.
+    Layer by layer, the linear weights of each irrep are divided by the measured root mean square
+    (layer-sequential unit variance; Mishkin and Matas, ICLR 2016).
+
+    Args:
+        model: The network.
+        params: Weights as drawn by `model.init`.
+        graph: Typical structures.
+
+    Returns:
+        The weights, with `linear_weight` rescaled.
+    """
+    is_atom = (jnp.asarray(graph.nodes["species"]) > 0)[:, None, None]
+
+    @jax.jit
+    def message_sizes(params):
+        messages = model.apply(params, graph, mutable="intermediates")[1]["intermediates"]
+        return jax.tree.map(
+            lambda m: jnp.sqrt(jnp.sum(m**2 * is_atom) / (is_atom.sum() * m[0].size)), messages
+        )
+
+    for layer in range(model.config.interactions):
+        name = f"interaction_{layer}"
+        sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
+        # What is tiny vanishes by the crystals' symmetry, and only rounding would be enlarged.
+        factors = jnp.array([_inverse(sizes.get(str(ir), 1.0)) for ir in HIDDEN])
+        weights = params["params"][name]
+        scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
+        params = {"params": {**params["params"], name: scaled}}
+    return params
+
+
+def from_labels(params: dict, samples: Iterable[Sample]) -> dict:
+    """Weights whose element table starts at the labels: mean charge and spread of each element.
+
+    Args:
+        params: Of a network with `element_shift`.
+        samples: The training part.
+
+    Returns:
+        The weights, with `element_shift` the mean of trace/3 and `element_scale` the root mean square
+        deviation of a component from that, in e; for elements that do not occur 0 and 1.
+    """
+    rows = len(params["params"]["element_shift"])
+    count, charges, squares = np.zeros((3, rows))
+    for sample in samples:
+        if sample.tensors is None:
+            continue
+        species = sample.graph.nodes["species"]
+        np.add.at(count, species, 1)
+        np.add.at(charges, species, np.trace(sample.tensors, axis1=1, axis2=2) / 3)
+        np.add.at(squares, species, np.square(sample.tensors).sum(axis=(1, 2)))
+    seen = count > 0
+    mean = np.divide(charges, count, where=seen, out=np.zeros(rows))
+    # sum over components of (Z - mean 1)^2 = sum Z^2 - 3 mean^2 on average
+    variance = np.divide(squares, count, where=seen, out=np.full(rows, 9.0)) - 3 * mean**2
+    scale = np.maximum(np.sqrt(np.maximum(variance, 0.0) / 9), SMALLEST_SPREAD)
+    old = params["params"]
+    tables = {
+        "element_shift": jnp.asarray(mean, old["element_shift"].dtype),
+        "element_scale": jnp.asarray(scale, old["element_scale"].dtype),
+    }
+    return {"params": {**old, **tables}}
+
+
+def _inverse(size: Float[Array, ""] | float) -> Float[Array, ""]:
+    return jnp.where(jnp.asarray(size) > SMALLEST_MESSAGE, 1.0 / jnp.maximum(size, SMALLEST_MESSAGE), 1.0)

@@ -1,0 +1,5 @@
+"""Moved to `equivar_jax.response.dynamics`; see `equivar_jax.forwarded`."""
+
+from equivar_jax.forwarded import forward
+
+__getattr__ = forward(__name__)

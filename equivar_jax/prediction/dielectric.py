@@ -1,0 +1,103 @@
+"""The electronic dielectric tensor of a crystal from a network with that readout.
+
+phonopy needs it beside the Born effective charges for the non-analytical correction. Where a DFPT value
+exists, take that: this one is for structures without.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.graphs.batch import Sample, collate
+from equivar_jax.graphs.graph import build_graph
+from equivar_jax.graphs.packing import Budget, GraphSizes, pack, plan_budgets
+from equivar_jax.kernels import needs_slots
+from equivar_jax.network.model import Equivar
+from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.structures import source
+
+STRUCTURES_AT_ONCE = 32
+
+
+def electronic_dielectric_tensor(predictor: Predictor, atoms: Atoms) -> Float[np.ndarray, "3 3"]:
+    """The high-frequency, ion-clamped dielectric tensor eps_inf of one crystal.
+
+    Args:
+        predictor: A loaded model that was trained with `--model.dielectric True`.
+        atoms: A crystal, periodic in all three directions.
+
+    Returns:
+        Dimensionless, symmetric, float64; no eigenvalue is below 1.
+
+    Raises:
+        InputError: the model has no such readout or has never seen an element, or this is no crystal.
+    """
+    unseen = sorted(set(atoms.get_chemical_symbols()) - set(_known(predictor)))
+    if unseen:
+        raise InputError(
+            f"{source(atoms)}: the model has never seen {', '.join(unseen)}; it knows "
+            f"{' '.join(_known(predictor))}; train on such data"
+        )
+    return dielectric_tensors(predictor, [atoms])[0]
+
+
+def dielectric_tensors(
+    predictor: Predictor, structures: Sequence[Atoms]
+) -> Float[np.ndarray, "structures 3 3"]:
+    """As `electronic_dielectric_tensor`, many crystals in batches, whether their elements are known or not.
+
+    Raises:
+        InputError: the model has no such readout, or a structure is no crystal.
+    """
+    config = predictor.model.config
+    if not config.dielectric:
+        raise InputError(
+            "the model has no readout for the electronic dielectric tensor; train one with "
+            "--model.dielectric True on structures with info['epsilon_inf']"
+        )
+    for atoms in structures:
+        if not atoms.pbc.all():
+            raise InputError(
+                f"{source(atoms)}: a dielectric tensor needs a crystal, periodic in three directions; "
+                "set its cell and pbc"
+            )
+    dtype = predictor.dtype
+    samples = [Sample(build_graph(atoms, config.cutoff), None) for atoms in structures]
+    sizes = GraphSizes.of(sample.graph for sample in samples)
+    dense = needs_slots(config.kernel, config.channels, dtype)
+    budgets = [_with_few_shapes(budget) for budget in plan_budgets(sizes, STRUCTURES_AT_ONCE, dense)]
+    found = np.zeros((len(samples), 3, 3))
+    for bucket, members in pack(sizes, budgets, range(len(samples))):
+        graph = collate([samples[k] for k in members], budgets[bucket], dtype).graph
+        found[members] = np.asarray(_apply(predictor.model, predictor.weights, graph, predictor.members))[
+            : len(members)
+        ]
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply(model: Equivar, weights: dict, graph, members: int):
+    """Of a committee the mean; its eigenvalues are not below 1 either."""
+
+    def one(params):
+        return model.apply(params, graph, method="with_dielectric")[1]
+
+    return one(weights) if members == 1 else jax.vmap(one)(weights).mean(axis=0)
+
+
+def _with_few_shapes(budget: Budget) -> Budget:
+    """Every size rounded up to a power of two, so that one structure after the other compiles little."""
+    sizes = dataclasses.asdict(budget)
+    return Budget(**{name: 1 << (size - 1).bit_length() if size else 0 for name, size in sizes.items()})
+
+
+def _known(predictor: Predictor) -> list[str]:
+    """Symbols of the elements that the model was trained on."""
+    return [chemical_symbols[number] for number in predictor.metadata.elements]

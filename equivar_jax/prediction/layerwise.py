@@ -1,0 +1,143 @@
+"""Prediction of structures of any size: layer by layer, a few thousand atoms at a time.
+
+All atoms need the features of the layer before, 12 f numbers each, so two tables of features are held (6 kB
+an atom for BM1); everything that belongs to edges exists for one piece at a time.
+"""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+from jaxtyping import Array, Float, Int
+from tqdm import tqdm
+
+from equivar_jax.graphs.graph import neighbour_counts
+from equivar_jax.kernels import needs_slots
+from equivar_jax.network.features import Features
+from equivar_jax.network.model import Equivar, live_irreps
+
+NODES_AT_ONCE = 8192
+_GROWTH = 1.05  # room for edges follows a geometric series: what is compiled serves along a trajectory
+
+
+def tensors_layer_by_layer(
+    model: Equivar,
+    params: dict,
+    graph: jraph.GraphsTuple,
+    nodes_at_once: int = NODES_AT_ONCE,
+    progress: bool = False,
+) -> Float[np.ndarray, "atoms 3 3"]:
+    """Born effective charges before the sum rule, the numbers that `model.apply` gives.
+
+    Args:
+        model: The network.
+        params: Its weights.
+        graph: One structure, as `equivar_jax.graphs.graph.build_graph` makes it.
+        nodes_at_once: Atoms of a piece.
+        progress: Show a bar.
+
+    Returns:
+        float64 [atom, field direction, displacement direction] in e.
+    """
+    dtype = jax.tree.leaves(params)[0].dtype
+    pieces = _pieces(graph, nodes_at_once, needs_slots(model.config.kernel, model.config.channels, dtype))
+    atoms, layers = len(graph.nodes["species"]), model.config.interactions
+    species = np.pad(graph.nodes["species"], (0, pieces[-1]["start"] + nodes_at_once - atoms))
+    all_species = jnp.asarray(species)
+    table = _embed(model, params, all_species, dtype)
+    result = np.zeros((len(species), 3, 3))
+    with tqdm(total=layers * atoms, unit="atom", unit_scale=True, disable=not progress) as bar:
+        for layer in range(layers):
+            following = None
+            for piece in pieces:
+                start, piece_graph = piece["start"], _graph_of_piece(graph, piece, all_species, dtype)
+                new = _interact(model, layer, params, table, start, piece_graph)
+                if layer == layers - 1:
+                    own = jnp.asarray(species[start : start + nodes_at_once])
+                    result[start : start + nodes_at_once] = _read_out(model, params, new, own)
+                else:
+                    following = _placed(following, new, start, len(species))
+                bar.update(min(nodes_at_once, atoms - start))
+            table = following
+    return result[:atoms]
+
+
+def _pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
+    """Runs of nodes and where their edges lie; all of one shape."""
+    counts = neighbour_counts(graph)
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    starts = range(0, len(counts), nodes)
+    cuts = [(int(ends[start]), int(ends[min(start + nodes, len(counts))])) for start in starts]
+    edges = max(1, *(last - first for first, last in cuts))
+    edges = math.ceil(_GROWTH ** math.ceil(math.log(edges) / math.log(_GROWTH)))
+    width = int(counts.max(initial=0)) if slots else 0
+    return [
+        {
+            "start": start,
+            "edges": slice(first, last),
+            "counts": np.pad(counts[start : start + nodes], (0, max(0, start + nodes - len(counts)))),
+            "capacity": edges,
+            "width": width,
+        }
+        for start, (first, last) in zip(starts, cuts, strict=True)
+    ]
+
+
+def _graph_of_piece(
+    graph: jraph.GraphsTuple, piece: dict, species: Int[Array, " table"], dtype: np.dtype
+) -> jraph.GraphsTuple:
+    """The edges that the nodes of a piece receive, padded; both their ends are rows of the table."""
+    missing = piece["capacity"] - (piece["edges"].stop - piece["edges"].start)
+    vectors = np.zeros((piece["capacity"], 3), dtype)
+    vectors[:, 0] = 1.0
+    vectors[: piece["capacity"] - missing] = graph.edges["vectors"][piece["edges"]]
+    counts = piece["counts"].astype(np.int32)
+    first = (np.cumsum(counts) - counts).astype(np.int32)
+    place = np.arange(piece["width"], dtype=np.int32)
+    slots = np.where(place < counts[:, None], first[:, None] + place, piece["capacity"]).astype(np.int32)
+    return jraph.GraphsTuple(
+        nodes={"species": species, "neighbours": counts, "first_edge": first, "slots": slots},
+        edges={"vectors": vectors},
+        senders=np.pad(graph.senders[piece["edges"]], (0, missing)).astype(np.int32),
+        receivers=np.pad(graph.receivers[piece["edges"]], (0, missing)).astype(np.int32),
+        globals=None,
+        n_node=None,
+        n_edge=None,
+    )
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _embed(model: Equivar, params: dict, species, dtype):
+    return model.apply(params, species, dtype, method="embed_species").array
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _interact(model: Equivar, layer: int, params: dict, table, start, graph):
+    """One interaction of one piece; the irreps of a table follow from its layer."""
+    irreps = live_irreps(model.config, layer)
+    own = jax.lax.dynamic_slice_in_dim(table, start, len(graph.nodes["neighbours"]))
+    species = jax.lax.dynamic_slice_in_dim(graph.nodes["species"], start, len(own))
+    features = Features(irreps, table), Features(irreps, own)
+    edges = model.apply(params, graph, method="embed_edges")
+    return model.apply(params, layer, *features, edges, species, method="interact").array
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read_out(model: Equivar, params: dict, array, species):
+    features = Features(live_irreps(model.config, model.config.interactions), array)
+    return model.apply(params, features, species, method="read_out")
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(table, rows, start):
+    return jax.lax.dynamic_update_slice_in_dim(table, rows, start, 0)
+
+
+def _placed(table, rows, start: int, nodes: int):
+    """Rows in their place of the next table, which is made for the first of them."""
+    if table is None:
+        table = jnp.zeros((nodes, *rows.shape[1:]), rows.dtype)
+    return _put(table, rows, start)

@@ -1,0 +1,103 @@
+"""From a checkpoint to a `Predictor`, and the function that needs none: `predict(atoms)`."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, overload
+
+import jax
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.graphs.batch import Sample, collate
+from equivar_jax.graphs.graph import build_graph
+from equivar_jax.graphs.packing import Budget
+from equivar_jax.network.model import Equivar
+from equivar_jax.prediction.predictor import Predictor, Uncertain
+from equivar_jax.weights import NAME
+from equivar_jax.weights.checkpoint import check_parameters, read_checkpoint
+
+
+def load(
+    location: str | Path | None = None, dtype: str = "float32", *, member: int | None = None
+) -> Predictor:
+    """The best model of a run directory (or of one checkpoint folder).
+
+    Args:
+        location: What `equivar_jax.train` or `equivar_jax.committee` wrote; None or "shipped" are the weights
+            that come with the package (read once in a process).
+        dtype: Precision of the computation; "float64" needs `jax.config.update("jax_enable_x64", True)`.
+        member: One network of a committee, by its number from 0: faster, without uncertainty.
+
+    Raises:
+        InputError: no readable checkpoint of this architecture there, no such member, or float64 without 64
+            bits in JAX.
+    """
+    if jax.dtypes.canonicalize_dtype(dtype) != np.dtype(dtype):
+        raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
+    if location is None or str(location) == NAME:
+        predictor = _shipped(np.dtype(dtype).name)
+    else:
+        predictor = _loaded(location, dtype)
+    return predictor if member is None else predictor.member(member)
+
+
+@functools.cache
+def _shipped(dtype: str) -> Predictor:
+    """One for a process."""
+    return _loaded(NAME, dtype)
+
+
+def _loaded(location: str | Path, dtype: str) -> Predictor:
+    state, metadata = read_checkpoint(location)
+    model = Equivar(metadata.config.model)
+    tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 8, 1, 2))
+    expected = jax.eval_shape(model.init, jax.random.key(0), tiny.graph)
+    if (members := metadata.members) > 1:
+        expected = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), expected
+        )
+    check_parameters(state["params"], expected, str(location))
+    weights = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, dtype), state["params"])
+    return Predictor(model, weights, metadata)
+
+
+@overload
+def predict(
+    structures: Atoms, *, allow_unseen: bool = False, uncertainty: Literal[False] = False
+) -> Float[np.ndarray, "atoms 3 3"]: ...
+
+
+@overload
+def predict(
+    structures: Sequence[Atoms], *, allow_unseen: bool = False, uncertainty: Literal[False] = False
+) -> list[Float[np.ndarray, "atoms 3 3"]]: ...
+
+
+@overload
+def predict(structures: Atoms, *, allow_unseen: bool = False, uncertainty: Literal[True]) -> Uncertain: ...
+
+
+@overload
+def predict(
+    structures: Sequence[Atoms], *, allow_unseen: bool = False, uncertainty: Literal[True]
+) -> list[Uncertain]: ...
+
+
+def predict(structures, *, allow_unseen=False, uncertainty=False):
+    """Born effective charges by the weights that come with the package: `load().predict(...)`.
+
+    Args:
+        structures: `ase.Atoms`, or a sequence of them; `info["charge"]` is the net charge of a cell in e.
+        allow_unseen: Only warn about elements that the training data did not have.
+        uncertainty: Return pairs (Z, sigma), sigma the standard deviation of each component in e.
+
+    Returns:
+        float64 (N, 3, 3) in e, [atom, field direction, displacement direction]; a list for a list.
+
+    Raises:
+        InputError: a structure that cannot be used, or an element the model has never seen.
+    """
+    return load().predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)

@@ -1,0 +1,110 @@
+"""The networks of a checkpoint: one, or a committee whose weights have a leading axis, one entry a member.
+
+The members of a committee differ in the seed they were trained from. Their mean is predicted, and how far
+they are apart says how sure they are (see `equivar_jax.uncertainty.calibration`).
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jraph
+import numpy as np
+from jaxtyping import Float
+
+from equivar_jax.network.model import Equivar
+from equivar_jax.prediction.layerwise import tensors_layer_by_layer
+from equivar_jax.uncertainty.calibration import BY_SYMMETRY, Residuals, pooled
+from equivar_jax.weights.stacking import member_of
+
+Moments = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"] | None]
+"""Mean of the members before the sum rule and, of more than one, their spread after it."""
+Uncertain = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"]]
+"""Tensors and the standard deviation of each component, in e."""
+
+
+class Prediction(NamedTuple):
+    """Tensors of one structure."""
+
+    tensors: Float[np.ndarray, "atoms 3 3"]
+    """[atom, field, displacement] in e; the sum rule holds to 1e-8 e."""
+    raw: Float[np.ndarray, "atoms 3 3"]
+    """The same before the sum rule was applied."""
+    spread: Float[np.ndarray, "atoms 3 3"] | None = None
+    """Over the members of a committee in e, pooled (see `calibration`), not calibrated; of one, None."""
+
+    @classmethod
+    def of(cls, moments: Moments, charge: float) -> "Prediction":
+        """From mean and spread of the members for a cell with this net charge."""
+        mean, spread = moments
+        tensors = with_sum_rule(mean, charge)
+        return cls(tensors, mean, None if spread is None else pooled(spread, tensors))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def apply(model: Equivar, weights, graph, members: int):
+    """Tensors [member, node, 3, 3] before the sum rule.
+
+    One compilation for a network, batch shape and number of members, whoever holds the network.
+    """
+    if members == 1:
+        return model.apply(weights, graph)[None]
+    return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+
+
+def mean_and_spread(raw: Float[np.ndarray, "members atoms 3 3"]) -> Moments:
+    """Of the tensors that the members give for one structure, in float64.
+
+    The spread is the standard deviation (n - 1 in the denominator) of each component after the sum rule.
+    """
+    mean = raw.mean(axis=0)
+    if len(raw) == 1:
+        return mean, None
+    return mean, _under_sum_rule(raw).std(axis=0, ddof=1)
+
+
+def moments_layer_by_layer(
+    model: Equivar, weights: dict, members: int, graph: jraph.GraphsTuple, progress: bool = False
+) -> Moments:
+    """`mean_and_spread` of a structure of any size, one member after the other (see `layerwise`).
+
+    Mean and spread are kept running (Welford), so a committee needs the memory of one network and three
+    tables of tensors.
+    """
+    if members == 1:
+        return tensors_layer_by_layer(model, weights, graph, progress=progress), None
+    mean = np.zeros((len(graph.nodes["species"]), 3, 3))
+    centre, squares = np.zeros_like(mean), np.zeros_like(mean)
+    for number in range(members):
+        one = tensors_layer_by_layer(model, member_of(weights, number), graph, progress=progress)
+        mean += (one - mean) / (number + 1)
+        one = _under_sum_rule(one)
+        step = one - centre
+        centre += step / (number + 1)
+        squares += step * (one - centre)
+    return mean, np.sqrt(squares / (members - 1))
+
+
+def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray, "_atoms 3 3"]]) -> Residuals:
+    """From what a committee predicts for structures, and their labels."""
+    tensors = np.concatenate([prediction.tensors for prediction in found])
+    spread = np.concatenate([prediction.spread for prediction in found if prediction.spread is not None])
+    return Residuals(
+        errors=tensors - np.concatenate(labels),
+        spread=spread,
+        counted=(spread > BY_SYMMETRY) | (np.abs(tensors) > BY_SYMMETRY),
+        structure=np.repeat(np.arange(len(found)), [len(prediction.tensors) for prediction in found]),
+    )
+
+
+def with_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:
+    """`tensor.apply_sum_rule` for one structure in float64, whatever the precision of the model."""
+    return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
+
+
+def _under_sum_rule(
+    tensors: Float[np.ndarray, "*members atoms 3 3"],
+) -> Float[np.ndarray, "*members atoms 3 3"]:
+    """As if the cell were neutral: its charge is the same for all members."""
+    return tensors - tensors.mean(axis=-3, keepdims=True)

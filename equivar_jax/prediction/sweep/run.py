@@ -1,0 +1,266 @@
+"""Prediction for any number of structures: read, computed and written window by window.
+
+While a window is computed, a thread reads the next one and builds its graphs and another writes the one
+before, so memory holds three windows however long the input is. After each window the output is on the disk
+and the journal says so: whatever ends the process, the same command goes on from there, and because windows
+and batches follow from the input alone, the output is that of an uninterrupted run.
+"""
+
+import re
+import signal
+import sqlite3
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from ase import Atoms
+from tqdm import tqdm
+
+from equivar_jax.errors import InputError
+from equivar_jax.io.appending import AppendingOutput, TextOutput, csv_row, open_output
+from equivar_jax.prediction.predictor import Prediction, Predictor
+from equivar_jax.prediction.sweep.inputs import Window, expected_structures, windows_of
+from equivar_jax.prediction.sweep.journal import Journal, Progress, identity_of
+from equivar_jax.runtime import Interruption
+from equivar_jax.structures import BEC_STD, with_born_effective_charges
+from equivar_jax.uncertainty.calibration import Calibration
+
+SKIPPED_COLUMNS = ("file", "frame", "reason")
+_REMARKS = {
+    "IsolatedAtomWarning": "isolated atoms",
+    "UnseenElementWarning": "elements the model has never seen",
+    "RareElementWarning": "elements the model has hardly seen",
+    "CloseAtomsWarning": "atoms closer than in the training data",
+    "UncertainWarning": "atoms less certain than 99 % of the validation data",
+}
+
+
+def sweep(
+    predictor: Predictor,
+    files: Sequence[Path],
+    output: Path,
+    *,
+    allow_unseen: bool = False,
+    uncertainty: bool = False,
+    restart: bool = False,
+) -> signal.Signals | None:
+    """Predict the tensors of every structure of many files, and write them in the order of the input.
+
+    What cannot be used is skipped and listed, with file, frame and reason, in `<output>.skipped.csv`. Until
+    it is complete, the output is `<output>.part`, and `<output>.progress` the journal.
+
+    Args:
+        predictor: The network.
+        files: See `input_files`.
+        output: A name that `check_output` accepts; an older file is replaced when the new one is complete.
+        allow_unseen: Predict for elements that the training data did not have, too.
+        uncertainty: Write standard deviations, too, as `check_output` allows.
+        restart: Drop what an unfinished sweep has left.
+
+    Returns:
+        The signal (Ctrl-C or SIGTERM) that stopped it after a window, or None if it came to the end.
+
+    Raises:
+        InputError: nothing could be predicted; the output cannot be written, is in use, or belongs to an
+            unfinished sweep of other inputs; there is no calibrated committee for the uncertainty.
+    """
+    calibration = predictor.calibration if uncertainty else None
+    partial, journal_path = (output.with_name(f"{output.name}.{end}") for end in ("part", "progress"))
+    skipped_path = output.with_name(f"{output.name}.skipped.csv")
+    identity = identity_of(predictor, files, allow_unseen, uncertainty)
+    with Journal(journal_path, identity, restart or not partial.is_file()) as journal:
+        try:
+            writer = _Writer(output, partial, skipped_path, journal, calibration)
+            stopped = _in_windows(predictor, files, writer, allow_unseen)
+            if stopped is not None:
+                return stopped
+            if not journal.progress.structures:
+                raise _nothing(journal.progress)
+        except InputError:
+            if not journal.progress.structures:
+                for path in (partial, skipped_path, journal_path):
+                    path.unlink(missing_ok=True)
+            raise
+        partial.replace(output)
+        journal.remove()
+    print(_summary(output, skipped_path, journal.progress), file=sys.stderr)
+    return None
+
+
+def _in_windows(
+    predictor: Predictor, files: Sequence[Path], writer: "_Writer", allow_unseen: bool
+) -> signal.Signals | None:
+    """Go through what is left to do; the signal that stopped it, if any."""
+    start = writer.journal.progress
+    windows = windows_of(predictor, files, (start.file, start.frame), allow_unseen)
+    expected = expected_structures(files)
+    done = start.structures + start.skipped
+    written: Future[None] | None = None
+    with ExitStack() as stack:
+        reading, writing = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
+        stack.callback(lambda: writing.submit(writer.close).result())
+        interruption = stack.enter_context(Interruption())
+        bar = stack.enter_context(
+            tqdm(total=max(expected, done), initial=done, unit="structure", delay=1, disable=expected == 1)
+        )
+        ahead = reading.submit(next, windows, None)
+        while (window := ahead.result()) is not None and interruption.signal is None:
+            ahead = reading.submit(next, windows, None)
+            writer.warn(window.remarks)
+            end = bar.n + len(window.found)
+            advance = _shown_on(bar, window)
+            predictions = predictor.predictions_of(window.samples, progress=True, advance=advance)
+            bar.update(end - bar.n)
+            doubts = _doubts(predictor, window, predictions)
+            writer.warn(doubts)
+            window.remarks += doubts
+            if written is not None:
+                written.result()
+            written = writing.submit(writer.write, window, predictions)
+        if written is not None:
+            written.result()
+    if window is None:
+        return None
+    assert interruption.signal is not None  # what else leaves a window undone
+    end = writer.journal.progress
+    print(
+        f"{interruption.signal.name}: {end.structures} structures are in {writer.partial}; the same command "
+        "goes on from there",
+        file=sys.stderr,
+    )
+    return interruption.signal
+
+
+def _doubts(predictor: Predictor, window: Window, predictions: Sequence[Prediction]) -> list[UserWarning]:
+    """What there is to warn of once a window is computed."""
+    good = [found[0] for found in window.found if not isinstance(found, InputError)]
+    pairs = zip(good, predictions, strict=True)
+    return [doubt for atoms, prediction in pairs for doubt in predictor.doubts(atoms, prediction)]
+
+
+def _shown_on(bar: tqdm, window: Window) -> Callable[[int], None]:
+    """Makes structures on the bar of atoms done: the largest are computed first, which would mislead."""
+    begin, done, atoms = bar.n, 0, sum(len(sample.graph.nodes["species"]) for sample in window.samples)
+
+    def advance(number: int) -> None:
+        nonlocal done
+        done += number
+        bar.update(begin + len(window.found) * done // atoms - bar.n)
+
+    return advance
+
+
+class _Writer:
+    """Writes windows, the list of what was skipped, and the journal, in this order."""
+
+    def __init__(
+        self, output: Path, partial: Path, skipped: Path, journal: Journal, calibration: Calibration | None
+    ):
+        self.output, self.partial, self.journal = output, partial, journal
+        self._skipped_path, self._calibration = skipped, calibration
+        self._outputs: tuple[AppendingOutput, TextOutput] | None = None
+        self._warned: set[type[UserWarning]] = set()
+
+    def warn(self, remarks: Sequence[UserWarning]) -> None:
+        """Show the first of each kind; the summary counts them."""
+        for remark in remarks:
+            if type(remark) not in self._warned:
+                warnings.warn(remark, stacklevel=2)
+            self._warned.add(type(remark))
+
+    def write(self, window: Window, predictions: Sequence[Prediction]) -> None:
+        """Add a window to the output and bring it to the disk.
+
+        Raises:
+            InputError: the output cannot be written to.
+        """
+        before, remaining = self.journal.progress, iter(predictions)
+        structures, atoms, reasons = before.structures, before.atoms, []
+        try:
+            output, skipped = self._open()
+            for file, found in zip(window.files, window.found, strict=True):
+                try:
+                    if isinstance(found, InputError):
+                        raise found
+                    output.add(self._labelled(found[0], next(remaining)))
+                    structures, atoms = structures + 1, atoms + len(found[0])
+                except InputError as error:
+                    reasons.append(str(error))
+                    skipped.add(_place_and_reason(file, str(error)))
+            remarks = Counter(before.remarks) + Counter(type(remark).__name__ for remark in window.remarks)
+            progress = Progress(
+                *window.end,
+                structures,
+                atoms,
+                before.skipped + len(reasons),
+                before.first_reason or next(iter(reasons), ""),
+                dict(remarks),
+                output.commit(),
+                skipped.commit(),
+            )
+            self.journal.commit(progress)
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(
+                f"{self.output}: cannot be written on ({error}); make room or mend the folder, and give the "
+                "same command again to go on"
+            ) from None
+
+    def _labelled(self, atoms: Atoms, prediction: Prediction) -> Atoms:
+        """A structure with what was predicted."""
+        labelled = with_born_effective_charges(atoms, prediction.tensors)
+        if self._calibration is not None and prediction.spread is not None:
+            labelled.arrays[BEC_STD] = self._calibration.sigma(prediction.spread).reshape(-1, 9)
+        return labelled
+
+    def close(self) -> None:
+        """Release the files."""
+        for output in self._outputs or ():
+            output.close()
+
+    def _open(self) -> tuple[AppendingOutput, TextOutput]:
+        """Output and list of what was skipped, as they were at the last commit."""
+        if self._outputs is None:
+            done = self.journal.progress
+            self._outputs = (
+                open_output(
+                    self.output,
+                    self.partial,
+                    done.output_mark,
+                    done.structures,
+                    uncertainty=self._calibration is not None,
+                ),
+                TextOutput(
+                    self._skipped_path,
+                    self._skipped_path,
+                    done.skipped_mark,
+                    done.skipped,
+                    lambda values, _: csv_row(values),
+                    header=csv_row(SKIPPED_COLUMNS),
+                ),
+            )
+        return self._outputs
+
+
+def _place_and_reason(file: Path, message: str) -> tuple[str, str, str]:
+    """File, frame and reason of "<file>, frame 3: <reason>"; a reason may be about the file as a whole."""
+    match = re.fullmatch(rf"{re.escape(str(file))}(?:, frame (\d+))?: (.*)", message, re.DOTALL)
+    return (str(file), match[1] or "", match[2]) if match else (str(file), "", message)
+
+
+def _summary(output: Path, skipped: Path, done: Progress) -> str:
+    """What the program says at the end."""
+    parts = [f"{output}: {done.atoms} tensors of {done.structures} structures"]
+    parts += [f"{count} with {_REMARKS[name]}" for name, count in done.remarks.items()]
+    if done.skipped:
+        parts.append(f"{done.skipped} skipped, listed in {skipped}, the first: {done.first_reason}")
+    return "; ".join(parts)
+
+
+def _nothing(done: Progress) -> InputError:
+    """Why there is no output."""
+    several = f" (and none of the {done.skipped} structures can be predicted)" if done.skipped > 1 else ""
+    return InputError(done.first_reason + several)

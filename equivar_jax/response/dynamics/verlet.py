@@ -1,0 +1,262 @@
+"""Molecular dynamics in an electric field as one compiled program: velocity Verlet inside `jax.lax.scan`.
+
+    m_i dv_i/dt = F_i(x) + e E(t) Z_i(x)
+
+The base potential gives F, a network or fixed tensors give Z. The cell is fixed. The field does the work
+`W = sum_i integral E Z_i dx_i` and changes the polarisation by `dP = (1/V) sum_i integral Z_i dx_i`; both are
+taken with the trapezoidal rule, so that in a constant field, with new charges at every step, `W = V E dP`.
+Conserved is kinetic + potential energy - W. In a harmonic crystal velocity Verlet changes it by no more than
+`dt^2/8 sum_i F_i^2 / m_i` changes, F with the field's forces (derived: the difference of both is constant).
+
+Inside, all quantities have ASE's units (Å, eV, u); times at the surface are in fs and fields in V/Å.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ase import Atoms, units
+from jaxtyping import Array, Bool, Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.response.dynamics.system import System
+from equivar_jax.response.dynamics.verlet_list import PairList, build_list, renewed
+
+
+class State(NamedTuple):
+    """Everything that changes from step to step."""
+
+    time: Float[Array, ""]
+    """In fs."""
+    positions: Float[Array, "atoms 3"]
+    """In Å; atoms that leave the cell are not put back."""
+    velocities: Float[Array, "atoms 3"]
+    """In ASE's unit, sqrt(eV/u)."""
+    energy: Float[Array, ""]
+    """Of the base potential, in eV."""
+    forces: Float[Array, "atoms 3"]
+    """Of the base potential, in eV/Å."""
+    field: Float[Array, "3"]
+    """In V/Å."""
+    charges: Float[Array, "atoms 3 3"]
+    """[atom, field, displacement] in e, as they were at `charged_at`."""
+    charged_at: Float[Array, "atoms 3"]
+    """Positions in Å for which the charges were last computed."""
+    polarisation: Float[Array, "3"]
+    """Change since the start in e/Å², up to `charged_at`."""
+    work: Float[Array, ""]
+    """Of the field since the start, in eV."""
+    pairs: PairList | None
+    overflow: Bool[Array, ""]
+    """Whether pairs or edges ever had too little room: then the trajectory is worthless."""
+
+
+class Observables(NamedTuple):
+    """What is recorded by default."""
+
+    time: Float[Array, "..."]
+    """In fs."""
+    field: Float[Array, "... 3"]
+    """In V/Å."""
+    polarisation: Float[Array, "... 3"]
+    """Change since the start in e/Å²."""
+    potential: Float[Array, "..."]
+    """Energy of the base potential in eV."""
+    kinetic: Float[Array, "..."]
+    """Kinetic energy in eV."""
+    work: Float[Array, "..."]
+    """Of the field since the start, in eV."""
+    temperature: Float[Array, "..."]
+    """In K: 2/3 of the kinetic energy an atom, as ASE has it."""
+
+
+@jax.jit
+def initial_state(
+    system: System, positions: Float[Array, "atoms 3"], velocities: Float[Array, "atoms 3"]
+) -> State:
+    """The state at time zero.
+
+    Args:
+        system: See `make_system`.
+        positions: In Å; their precision is that of the trajectory.
+        velocities: In ASE's unit, as `ase.Atoms.get_velocities` returns them.
+    """
+    dtype = positions.dtype
+    pairs = None if system.plan is None else build_list(system.plan, positions)
+    energy, forces = system.potential(positions, pairs)
+    charges, overflow = system.charges(positions, pairs)
+    zero = jnp.zeros((), dtype)
+    return State(
+        time=zero,
+        positions=positions,
+        velocities=velocities.astype(dtype),
+        energy=energy.astype(dtype),
+        forces=forces.astype(dtype),
+        field=system.field(zero).astype(dtype),
+        charges=charges,
+        charged_at=positions,
+        polarisation=jnp.zeros(3, dtype),
+        work=zero,
+        pairs=pairs,
+        overflow=overflow if pairs is None else overflow | pairs.overflow,
+    )
+
+
+def observables(system: System, state: State) -> Observables:
+    """Energies, temperature, field and polarisation of a state."""
+    kinetic = 0.5 * jnp.sum(system.masses[:, None] * state.velocities**2)
+    return Observables(
+        time=state.time,
+        field=state.field,
+        polarisation=state.polarisation,
+        potential=state.energy,
+        kinetic=kinetic,
+        work=state.work,
+        temperature=2 * kinetic / (3 * len(system.masses) * units.kB),
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "charges_every", "record_every", "observe"))
+def evolve(
+    system: System,
+    state: State,
+    timestep: float | Float[Array, ""],
+    steps: int,
+    charges_every: int = 1,
+    record_every: int = 10,
+    observe: Callable[[System, State], Any] = observables,
+) -> tuple[State, Any]:
+    """A trajectory in one dispatch: pure, for `jit` and `vmap`; `simulate` also checks how it ended.
+
+    Args:
+        system: What does not change.
+        state: Where to begin.
+        timestep: In fs.
+        steps: How many; a multiple of `record_every`.
+        charges_every: Steps from one computation of the charges to the next; between them they are held.
+        record_every: Steps from one record to the next; a multiple of `charges_every`.
+        observe: What to record, (system, state) to a tree of arrays.
+
+    Returns:
+        The last state, and the records, [steps / record_every, ...], the first after `record_every` steps.
+    """
+
+    def step(state: State, number: Array) -> tuple[State, None]:
+        return _step(system, state, timestep, number % charges_every == 0), None
+
+    def recorded(state: State, _: None) -> tuple[State, Any]:
+        state, _ = jax.lax.scan(step, state, jnp.arange(1, record_every + 1))
+        return state, observe(system, state)
+
+    return jax.lax.scan(recorded, state, length=steps // record_every)
+
+
+def _step(
+    system: System, state: State, timestep: float | Float[Array, ""], with_charges: Bool[Array, ""]
+) -> State:
+    """One step of velocity Verlet: half a kick, drift, new forces, half a kick."""
+    dtype = state.positions.dtype
+    dt = jnp.asarray(timestep * units.fs, dtype)
+    half_kick = 0.5 * dt / jnp.asarray(system.masses, dtype)[:, None]
+    push = _field_forces(state)
+    velocities = state.velocities + half_kick * (state.forces + push)
+    moved = dt * velocities
+    positions = state.positions + moved
+
+    pairs = state.pairs
+    if pairs is not None and system.plan is not None:
+        pairs = renewed(system.plan, pairs, positions)
+    energy, forces = system.potential(positions, pairs)
+    time = state.time + timestep
+    state = state._replace(
+        time=time.astype(dtype),
+        positions=positions,
+        energy=energy.astype(dtype),
+        forces=forces.astype(dtype),
+        field=system.field(time).astype(dtype),
+        pairs=pairs,
+        overflow=state.overflow if pairs is None else state.overflow | pairs.overflow,
+    )
+    state = jax.lax.cond(with_charges, functools.partial(_with_new_charges, system), lambda held: held, state)
+    new_push = _field_forces(state)
+    return state._replace(
+        velocities=velocities + half_kick * (state.forces + new_push),
+        work=state.work + jnp.sum((push + new_push) / 2 * moved),
+    )
+
+
+def _with_new_charges(system: System, state: State) -> State:
+    """Charges at the present positions, and the polarisation up to here."""
+    charges, overflow = system.charges(state.positions, state.pairs)
+    moved = state.positions - state.charged_at
+    dipole = jnp.einsum("iab,ib->a", (charges + state.charges) / 2, moved)
+    return state._replace(
+        charges=charges,
+        charged_at=state.positions,
+        polarisation=state.polarisation + dipole / system.volume,
+        overflow=state.overflow | overflow,
+    )
+
+
+def _field_forces(state: State) -> Float[Array, "atoms 3"]:
+    """`F_ib = e sum_a E_a Z_iab` in eV/Å."""
+    return jnp.einsum("a,iab->ib", state.field, state.charges)
+
+
+def start(system: System, atoms: Atoms) -> State:
+    """The state at time zero with the positions and velocities of `atoms`.
+
+    Its precision is JAX's. Energy is conserved in double precision, which `jax_enable_x64` switches on.
+    """
+    return initial_state(system, jnp.asarray(atoms.positions), jnp.asarray(atoms.get_velocities()))
+
+
+def simulate(
+    system: System,
+    state: State,
+    timestep: float,
+    steps: int,
+    charges_every: int = 1,
+    record_every: int = 10,
+    observe: Callable[[System, State], Any] = observables,
+) -> tuple[State, Any]:
+    """`evolve`, with the settings checked before and the outcome after.
+
+    Args:
+        system: What does not change.
+        state: Where to begin.
+        timestep: In fs.
+        steps: How many; a multiple of `record_every`.
+        charges_every: Steps from one computation of the charges to the next; between them they are held.
+        record_every: Steps from one record to the next; a multiple of `charges_every`.
+        observe: What to record, (system, state) to a tree of arrays.
+
+    Returns:
+        The last state, and the records, [steps / record_every, ...].
+
+    Raises:
+        InputError: settings that do not go together, too little room for pairs, or a crystal that exploded.
+    """
+    if not 0 < timestep < math.inf:
+        raise InputError(f"time step of {timestep} fs: give a positive time")
+    if min(steps, charges_every, record_every) < 1 or steps % record_every or record_every % charges_every:
+        raise InputError(
+            f"{steps} steps, a record every {record_every}, charges every {charges_every}: give positive "
+            "numbers, each a multiple of the next"
+        )
+    settings = {"charges_every": charges_every, "record_every": record_every, "observe": observe}
+    state, records = evolve(system, state, timestep, steps=steps, **settings)
+    if bool(state.overflow):
+        raise InputError(
+            "more neighbours than there was room for, so the trajectory is worthless; make the system and "
+            "the network's charges with a larger room, or shorten the time step if the crystal flew apart"
+        )
+    if not all(bool(jnp.isfinite(x).all()) for x in (state.positions, state.velocities, state.polarisation)):
+        raise InputError(
+            f"positions or velocities are no longer finite after {steps} steps of {timestep} fs; shorten the "
+            "time step, or check potential, charges and field"
+        )
+    return state, records

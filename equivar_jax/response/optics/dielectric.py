@@ -1,0 +1,146 @@
+"""Dielectric tensor of a crystal with its ions free to move, from Born charges and phonons at Gamma.
+
+Prints the contribution of each mode, the static tensor, and the longitudinal modes; writes all of it as JSON,
+and draws the dielectric function and the reflectivity.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import check_picture
+from equivar_jax.io.files import open_for_writing
+from equivar_jax.prediction.loading import load
+from equivar_jax.response.optics.dielectric_picture import AXES, plot_dielectric_function
+from equivar_jax.response.optics.permittivity import (
+    active_lines,
+    ionic_contributions,
+    longitudinal_modes,
+    permittivity,
+)
+from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, chosen_epsilon_inf
+from equivar_jax.response.phonons.gamma import (
+    GammaModes,
+    gamma_modes,
+    infrared_intensities,
+    mode_effective_charges,
+)
+from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, phonons_of
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import source
+
+# Of the picture: how far beyond the highest line it reaches, and how finely it is drawn.
+_MARGIN, _POINTS_ACROSS_LINE = 1.2, 20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table, write the numbers, draw the function."""
+    parser = _parser()
+    with exit_on_input_error():
+        options = parser.parse_args(arguments)
+        if not (options.example or options.phonons):
+            raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
+        check_picture(options.output)
+        enable_compilation_cache()
+        predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
+        phonons = phonons_of(options, predictor)
+        epsilon_inf = chosen_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
+        modes = gamma_modes(phonons.atoms, phonons.force_constants)
+        modes.require_stable(source(phonons.atoms))
+        report = _report(phonons, modes, epsilon_inf)
+        print(_table(report))
+        numbers = options.output.with_suffix(".json")
+        _draw(phonons, modes, epsilon_inf, options)
+        with open_for_writing(numbers) as handle:
+            handle.write(json.dumps(report, indent=1) + "\n")
+        print(f"written: {numbers}, {options.output}")
+
+
+def _draw(
+    phonons: Phonons, modes: GammaModes, epsilon_inf: Float[np.ndarray, "3 3"], options: argparse.Namespace
+) -> None:
+    """The dielectric function along the axes, with its poles and zeros."""
+    if not (math.isfinite(options.linewidth) and options.linewidth > 0):
+        raise InputError(f"--linewidth {options.linewidth}: give a positive number of cm^-1")
+    charges, volume = phonons.charges, float(phonons.atoms.get_volume())
+    transverse, longitudinal = [], []
+    for direction in np.eye(3):
+        transverse.append(active_lines(modes, charges, direction))
+        with_field = longitudinal_modes(modes, charges, volume, epsilon_inf, direction)
+        longitudinal.append(active_lines(with_field, charges, direction))
+    end = _MARGIN * max([modes.wavenumbers[-1], *np.concatenate(longitudinal)])
+    wavenumbers = np.arange(0.0, end, options.linewidth / _POINTS_ACROSS_LINE)
+    function = permittivity(modes, charges, volume, epsilon_inf, wavenumbers, options.linewidth)
+    plot_dielectric_function(wavenumbers, function, transverse, longitudinal, options.output)
+
+
+def _report(phonons: Phonons, modes: GammaModes, epsilon_inf: Float[np.ndarray, "3 3"]) -> dict[str, Any]:
+    """All numbers, each under a name with its unit."""
+    volume = float(phonons.atoms.get_volume())
+    dipoles = mode_effective_charges(modes, phonons.charges)
+    ionic = ionic_contributions(modes, phonons.charges, volume)
+    return {
+        "structure": source(phonons.atoms),
+        "volume_A3": volume,
+        "modes": [
+            {
+                "wavenumber_per_cm": float(modes.wavenumbers[m]),
+                "mode_effective_charge_e_per_sqrt_u": dipoles[m].tolist(),
+                "intensity_km_per_mol": float(infrared_intensities(modes, phonons.charges)[m]),
+                "contribution": ionic[m].tolist(),
+            }
+            for m in range(len(ionic))
+        ],
+        "acoustic_left_out_per_cm": modes.rigid_wavenumbers.tolist(),
+        "longitudinal_per_cm": {
+            axis: active_lines(
+                longitudinal_modes(modes, phonons.charges, volume, epsilon_inf, direction),
+                phonons.charges,
+                direction,
+            ).tolist()
+            for axis, direction in zip(AXES, np.eye(3), strict=True)
+        },
+        "epsilon_inf": epsilon_inf.tolist(),
+        "epsilon_ionic": ionic.sum(axis=0).tolist(),
+        "epsilon_0": (epsilon_inf + ionic.sum(axis=0)).tolist(),
+    }
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The numbers for reading."""
+    lines = ["mode    TO (cm^-1)   IR (km/mol)   contribution to eps_0: xx       yy       zz"]
+    for number, mode in enumerate(report["modes"], start=1):
+        diagonal = "".join(f"{value:z9.3f}" for value in np.diagonal(mode["contribution"]))
+        intensity = mode["intensity_km_per_mol"]
+        lines.append(f"{number:4d} {mode['wavenumber_per_cm']:13.2f} {intensity:13.2f} {'':19}{diagonal}")
+    left_out = ", ".join(f"{value:z.2f}" for value in report["acoustic_left_out_per_cm"])
+    lines.append(f"acoustic modes left out: {left_out} cm^-1")
+    for axis, values in report["longitudinal_per_cm"].items():
+        lines.append(f"LO along {axis}: {', '.join(f'{value:.2f}' for value in values) or 'none'} cm^-1")
+    for name in ("epsilon_inf", "epsilon_ionic", "epsilon_0"):
+        rows = "   ".join(" ".join(f"{value:z8.4f}" for value in row) for row in report[name])
+        lines.append(f"{name:13s} {rows}")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """What to read and where to write."""
+    parser = OptionParser(prog="python -m equivar_jax.response dielectric", description=__doc__)
+    parser.add_argument("phonons", nargs="?", type=Path, help="phonopy_params.yaml, or as phonopy writes it")
+    add_phonon_options(parser)
+    add_epsilon_option(parser)
+    parser.add_argument(
+        "--linewidth", type=float, default=10.0, help="of all lines in the picture, cm^-1; default: 10"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("dielectric.png"), help="picture; default: %(default)s"
+    )
+    return parser

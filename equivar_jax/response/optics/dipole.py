@@ -1,0 +1,111 @@
+"""The rate of change of the dipole along a trajectory, and the temperature of its motion."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms, units
+from ase.geometry import find_mic
+from jaxtyping import Float
+
+from equivar_jax.calculators.charges import Charges, function_of
+from equivar_jax.errors import InputError
+from equivar_jax.response.optics.spectra import DipoleRates
+from equivar_jax.structures import labels_of, source
+
+
+def dipole_rates(
+    frames: Sequence[Atoms], timestep: float, charges: Charges = labels_of, every: int = 1
+) -> DipoleRates:
+    """Rate of change of the dipole along a trajectory, `J(t) = sum_i Z_i(t) v_i(t)`.
+
+    Velocities are the frames' own. If none has any, rates are means over the steps between frames, `Z` in the
+    middle of a step times the displacement by it; an atom that crosses the boundary of the cell moves on.
+
+    Args:
+        frames: The same atoms in the same order, at even times.
+        timestep: Between frames, in fs.
+        charges: Born effective charges of a frame; by default its label.
+        every: They are found for every so many frames, and interpolated linearly between these.
+
+    Returns:
+        One value a frame, or, from positions, one a step.
+
+    Raises:
+        InputError: fewer than two frames, frames that do not belong together or of which only some have
+            velocities, a time step that is not positive, or tensors of a wrong shape.
+    """
+    _check_frames(frames, timestep, every)
+    last = len(frames) - 1
+    moving = [bool(atoms.get_momenta().any()) for atoms in frames]
+    if any(moving) and not all(moving):
+        raise InputError(
+            f"{source(frames[moving.index(False)])}: no velocities, as other frames have; repair the file"
+        )
+    averaged, tensors_of = not any(moving), function_of(charges)
+    rates = np.zeros((last if averaged else last + 1, 3))
+    following = tensors_of(frames[0])
+    for start, stop in itertools.pairwise([*range(0, last, every), last]):
+        previous, following = following, tensors_of(frames[stop])
+        for step in range(start, stop):
+            share = (step + 0.5 * averaged - start) / (stop - start)
+            motion = _displacements(*frames[step : step + 2]) if averaged else frames[step].get_velocities()
+            rates[step] = _contract((1 - share) * previous + share * following, motion)
+    interval = timestep * units.fs
+    if averaged:
+        return DipoleRates(rates / interval, interval, averaged=True)
+    rates[last] = _contract(following, frames[last].get_velocities())
+    return DipoleRates(rates, interval)
+
+
+def mean_temperature(frames: Sequence[Atoms]) -> float:
+    """Temperature of the motion about the centre of mass, whose mean kinetic energy is `3 (N - 1) k T / 2`.
+
+    Args:
+        frames: Of a trajectory, with velocities.
+
+    Returns:
+        In K.
+
+    Raises:
+        InputError: frames without velocities, or of a single atom.
+    """
+    masses = frames[0].get_masses()
+    twice_kinetic = 0.0
+    for atoms in frames:
+        velocities = atoms.get_velocities()
+        relative = velocities - masses @ velocities / masses.sum()
+        twice_kinetic += float(np.sum(masses[:, None] * relative**2)) / len(frames)
+    if not twice_kinetic > 0:
+        raise InputError(
+            f"{source(frames[0])}: no velocities to take the temperature from; give --temperature"
+        )
+    return twice_kinetic / (3 * (len(masses) - 1) * units.kB)
+
+
+def _check_frames(frames: Sequence[Atoms], timestep: float, every: int) -> None:
+    """Refuse what is no trajectory."""
+    if len(frames) < 2:
+        where = source(frames[0]) if frames else "the trajectory"
+        raise InputError(
+            f"{where}: {len(frames)} frames, a spectrum needs a trajectory; give one of thousands"
+        )
+    if not (np.isfinite(timestep) and timestep > 0) or every < 1:
+        raise InputError(
+            f"a time step of {timestep} fs and charges every {every} frames; both must be positive"
+        )
+    for atoms in frames:
+        if not np.array_equal(atoms.numbers, frames[0].numbers) or (atoms.pbc != frames[0].pbc).any():
+            raise InputError(f"{source(atoms)}: other atoms than in the first frame; give one trajectory")
+
+
+def _displacements(first: Atoms, second: Atoms) -> Float[np.ndarray, "atoms 3"]:
+    """From one frame to the next in Å, through the boundary of the cell rather than across it."""
+    return find_mic(second.positions - first.positions, second.cell, second.pbc)[0]
+
+
+def _contract(
+    tensors: Float[np.ndarray, "atoms 3 3"], motion: Float[np.ndarray, "atoms 3"]
+) -> Float[np.ndarray, "3"]:
+    """The dipole that a motion of the atoms makes."""
+    return np.einsum("iab,ib->a", tensors, motion)

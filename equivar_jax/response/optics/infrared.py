@@ -1,0 +1,252 @@
+"""Infrared spectrum of a crystal or molecule: from molecular dynamics, from phonons at Gamma, or both.
+
+A trajectory has the anharmonicity of the dynamics in it. Phonons are lines, drawn with the resolution of the
+trajectory's spectrum. For a crystal this is the absorption coefficient times the refractive index; without a
+volume (not periodic in all directions), the molar absorption of the cell.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import matplotlib as mpl
+import numpy as np
+from ase import Atoms, units
+from ase.md.verlet import VelocityVerlet
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from equivar_jax.calculators.born import EquivarCalculator
+from equivar_jax.calculators.charges import Charges
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import COLOURS, STYLE, check_picture, save_figure
+from equivar_jax.io import read_structures
+from equivar_jax.io.files import open_for_writing
+from equivar_jax.prediction.loading import load
+from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
+from equivar_jax.response.optics.spectra import (
+    Correction,
+    Window,
+    absorption,
+    line_absorption,
+    molar_absorption,
+    power_spectrum,
+)
+from equivar_jax.response.phonons.gamma import (
+    gamma_modes,
+    infrared_intensities,
+    oscillator_strengths,
+    principal_modes,
+)
+from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, example_phonons, phonons_of
+from equivar_jax.response.phonons.harmonic import HarmonicCrystal
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import labels_of, source, with_born_effective_charges
+
+# Of the model crystal: K, fs between frames, steps between frames, frames.
+_EXAMPLE_TEMPERATURE, _EXAMPLE_TIMESTEP, _EXAMPLE_STEPS, _EXAMPLE_FRAMES = 300.0, 4.0, 4, 5000
+# Of the highest line: where a picture ends.
+_MARGIN = 1.3
+_POINTS_ACROSS_LINE = 10
+# The second curve is drawn over the first.
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"linewidth": 2.4, "alpha": 0.6},
+    {"linewidth": 1.2, "linestyle": "--"},
+)
+# Of the strongest line; weaker ones are not marked.
+_VISIBLE = 1e-3
+
+
+class Curve(NamedTuple):
+    """A spectrum."""
+
+    name: str
+    wavenumbers: Float[np.ndarray, " frequencies"]
+    """In cm⁻¹."""
+    values: Float[np.ndarray, " frequencies"]
+    """In cm⁻¹ (crystal), or km/mol per cm⁻¹."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print lines, write the spectra as CSV, draw them."""
+    parser = _parser()
+    with exit_on_input_error():
+        options = parser.parse_args(arguments)
+        if not (options.example or options.trajectory or options.phonons):
+            raise InputError("no trajectory and no --phonons; name one of them, or try --example")
+        check_picture(options.output)
+        enable_compilation_cache()
+        predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
+        phonons = phonons_of(options, predictor) if options.example or options.phonons else None
+        curves, lines, periodic = [], np.zeros(0), True
+        if options.example:
+            options.timestep = _EXAMPLE_TIMESTEP
+            curves.append(_from_trajectory(example_trajectory(example_phonons()), labels_of, options))
+        elif options.trajectory:
+            frames = _read_trajectory(options)
+            periodic = bool(frames[0].pbc.all())
+            charges = labels_of if predictor is None else EquivarCalculator(predictor)
+            curves.append(_from_trajectory(frames, charges, options))
+        if phonons is not None:
+            if not periodic:
+                raise InputError(
+                    f"{options.trajectory}: not a crystal, unlike {options.phonons}; give one of them"
+                )
+            curve, lines = _from_phonons(phonons, options.resolution)
+            curves.append(curve)
+        table = options.output.with_suffix(".csv")
+        plot_spectra(curves, lines, options.output, periodic)
+        _write(table, curves, periodic)
+        print(f"written: {table}, {options.output}")
+
+
+def example_trajectory(phonons: Phonons) -> list[Atoms]:
+    """Molecular dynamics of the crystal of springs at 300 K.
+
+    A harmonic crystal does not exchange energy between its modes, so each is given its classical thermal
+    energy k T at the outset, with a random phase. Degenerate modes are the principal ones: their dipoles are
+    orthogonal, so that they do not interfere in the spectrum, whatever vectors the eigensolver chose.
+    """
+    atoms = phonons.atoms.copy()
+    modes = principal_modes(gamma_modes(atoms, phonons.force_constants), phonons.charges)
+    amplitudes = np.sqrt(2 * units.kB * _EXAMPLE_TEMPERATURE) / modes.frequencies
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, len(amplitudes))
+    patterns = modes.eigenvectors / np.sqrt(modes.masses)[:, None]
+    atoms.positions += np.tensordot(amplitudes * np.cos(phases), patterns, 1)
+    atoms.set_velocities(np.tensordot(-modes.frequencies * amplitudes * np.sin(phases), patterns, 1))
+    atoms.calc = HarmonicCrystal(phonons.atoms, phonons.force_constants, phonons.charges)
+    dynamics = VelocityVerlet(atoms, _EXAMPLE_TIMESTEP / _EXAMPLE_STEPS * units.fs)
+    frames = []
+    for _ in range(_EXAMPLE_FRAMES):
+        frames.append(with_born_effective_charges(atoms, phonons.charges))
+        dynamics.run(_EXAMPLE_STEPS)
+    return frames
+
+
+def plot_spectra(
+    curves: Sequence[Curve], lines: Float[np.ndarray, " modes"], path: Path, periodic: bool = True
+) -> None:
+    """Draw spectra over each other, with a mark at each line.
+
+    Args:
+        curves: The spectra.
+        lines: Of the phonons that absorb, in cm⁻¹.
+        path: The picture; the suffix names the format.
+        periodic: Whether the spectra are of a crystal, in cm⁻¹.
+
+    Raises:
+        InputError: the picture cannot be written.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        top = max(float(curve.values.max()) for curve in curves)
+        exponent = math.floor(math.log10(top)) if top > 0 else 0
+        top *= 10.0**-exponent
+        for curve, colour, style in zip(curves, COLOURS, _STYLES, strict=False):
+            values = curve.values * 10.0**-exponent
+            axes.plot(curve.wavenumbers, values, color=colour, label=curve.name, **style)
+        if len(lines):
+            low = np.full_like(lines, -0.06 * top)
+            axes.vlines(lines, low, 0.5 * low, color=COLOURS[-1], linewidth=1.0, label="phonon frequencies")
+        axes.set_xlim(0, min(_end(curves, lines), max(float(curve.wavenumbers[-1]) for curve in curves)))
+        axes.set_ylim(-0.08 * top, 1.08 * top)
+        axes.set_xlabel("Wavenumber (cm$^{-1}$)")
+        axes.set_ylabel(
+            rf"Absorption $\alpha n$ (10$^{{{exponent}}}$ cm$^{{-1}}$)"
+            if periodic
+            else rf"Molar absorption (10$^{{{exponent}}}$ km mol$^{{-1}}$ cm)"
+        )
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
+        save_figure(figure, path)
+
+
+def _end(curves: Sequence[Curve], lines: Float[np.ndarray, " modes"]) -> float:
+    """Where everything that can be seen has ended, in cm⁻¹."""
+    visible = [float(c.wavenumbers[np.abs(c.values) > 0.01 * np.abs(c.values).max()][-1]) for c in curves]
+    return _MARGIN * max([*visible, *lines])
+
+
+def _read_trajectory(options: argparse.Namespace) -> list[Atoms]:
+    """The frames of the file that was named."""
+    if options.timestep is None:
+        raise InputError("--timestep is missing; give the time between frames in fs")
+    return read_structures(options.trajectory)
+
+
+def _from_trajectory(frames: Sequence[Atoms], charges: Charges, options: argparse.Namespace) -> Curve:
+    """Spectrum of a trajectory."""
+    rates = dipole_rates(frames, options.timestep, charges, options.every)
+    temperature = mean_temperature(frames) if options.temperature is None else options.temperature
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise InputError(f"a temperature of {temperature} K; give a positive one")
+    spectrum = power_spectrum(rates, options.resolution, options.window)
+    if frames[0].pbc.all():
+        volume = float(np.mean([atoms.get_volume() for atoms in frames]))
+        values = absorption(spectrum, volume, temperature, options.correction)
+    else:
+        values = molar_absorption(spectrum, temperature, options.correction)
+    print(
+        f"{len(frames)} frames, {options.timestep:g} fs apart, at {temperature:.1f} K: a spectrum to "
+        f"{spectrum.wavenumbers[-1]:.0f} cm^-1"
+    )
+    return Curve("molecular dynamics", spectrum.wavenumbers, values)
+
+
+def _from_phonons(phonons: Phonons, resolution: float) -> tuple[Curve, Float[np.ndarray, " modes"]]:
+    """Spectrum of the phonons, and the wavenumbers of those that absorb; prints the table of modes."""
+    modes = gamma_modes(phonons.atoms, phonons.force_constants)
+    modes.require_stable(source(phonons.atoms))
+    intensities = infrared_intensities(modes, phonons.charges)
+    print("mode     cm^-1    km/mol of cells")
+    for number, (line, intensity) in enumerate(zip(modes.wavenumbers, intensities, strict=True), start=1):
+        print(f"{number:4d} {line:9.2f} {intensity:11.2f}")
+    wavenumbers = np.arange(
+        0.0, modes.wavenumbers[-1] * _MARGIN + resolution, resolution / _POINTS_ACROSS_LINE
+    )
+    strengths = oscillator_strengths(modes, phonons.charges)
+    values = line_absorption(
+        wavenumbers, modes.wavenumbers, strengths, phonons.atoms.get_volume(), resolution
+    )
+    return Curve("phonons", wavenumbers, values), modes.wavenumbers[
+        intensities > _VISIBLE * intensities.max()
+    ]
+
+
+def _write(path: Path, curves: Sequence[Curve], periodic: bool) -> None:
+    """Both spectra as lines of CSV."""
+    unit = "cm^-1" if periodic else "km/mol cm"
+    with open_for_writing(path) as handle:
+        handle.write(f"source,wavenumber (cm^-1),absorption ({unit})\n")
+        for curve in curves:
+            for wavenumber, value in zip(curve.wavenumbers, curve.values, strict=True):
+                handle.write(f"{curve.name},{wavenumber:.4f},{value:.8g}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    """What to read, how to take the spectrum, where to write."""
+    parser = OptionParser(prog="python -m equivar_jax.response infrared", description=__doc__)
+    parser.add_argument("trajectory", nargs="?", help="frames with velocities, or with positions only")
+    parser.add_argument("--timestep", type=float, help="time between frames in fs")
+    parser.add_argument("--temperature", type=float, help="in K; by default that of the velocities")
+    parser.add_argument(
+        "--phonons", type=Path, metavar="YAML", help="phonopy_params.yaml, or as phonopy writes it"
+    )
+    add_phonon_options(parser)
+    parser.add_argument(
+        "--every", type=int, default=1, help="Born effective charges for every so many frames, linear between"
+    )
+    parser.add_argument(
+        "--resolution", type=float, default=10.0, help="width of a sharp line in cm^-1; default: %(default)s"
+    )
+    parser.add_argument("--window", choices=get_args(Window), default="gaussian", help="default: %(default)s")
+    parser.add_argument(
+        "--correction", choices=get_args(Correction), default="harmonic", help="for quantum mechanics"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("infrared.png"), help="default: %(default)s"
+    )
+    return parser

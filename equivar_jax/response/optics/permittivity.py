@@ -1,0 +1,151 @@
+"""Dielectric function of a crystal in the infrared, from its phonons at Gamma."""
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from equivar_jax.response.phonons.gamma import (
+    GammaModes,
+    mode_effective_charges,
+    oscillator_strengths,
+    principal_modes,
+)
+from equivar_jax.response.phonons.levels import find_levels
+from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
+
+# Of the sum over all modes; one with less strength does not take part in the response.
+_SILENT = 1e-9
+
+
+def permittivity(
+    modes: GammaModes,
+    charges: Float[np.ndarray, "atoms 3 3"],
+    volume: float,
+    epsilon_inf: Float[np.ndarray, "3 3"],
+    wavenumbers: Float[np.ndarray, " frequencies"],
+    linewidth: float = 10.0,
+) -> Complex[np.ndarray, "frequencies 3 3"]:
+    """Dielectric function of the lattice, with electrons that follow at once.
+
+    `eps(omega) = eps_inf + sum_m S_m / (V epsilon_0 (omega_m² - omega² - i gamma omega))`: Gonze and Lee,
+    PRB 55, 10355 (1997), Eq. 54, there without damping. At frequency zero it is the static tensor.
+
+    Args:
+        modes: Transverse, all stable.
+        charges: Born effective charges in e, [atom, field, displacement].
+        volume: Of the cell, in Å³.
+        epsilon_inf: Dielectric tensor of clamped ions.
+        wavenumbers: In cm⁻¹.
+        linewidth: Gamma, the full width at half maximum of a line, the same for all, in cm⁻¹.
+
+    Returns:
+        [frequency, field, field], with positive imaginary part where light is absorbed.
+    """
+    omega, gamma = wavenumbers / INVERSE_CM, linewidth / INVERSE_CM
+    resonances = 1 / (modes.squares - (omega**2 + 1j * gamma * omega)[:, None])
+    strengths = oscillator_strengths(modes, charges) / (volume * VACUUM_PERMITTIVITY)
+    return epsilon_inf + np.einsum("fm,mab->fab", resonances, strengths)
+
+
+def ionic_contributions(
+    modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"], volume: float
+) -> Float[np.ndarray, "modes 3 3"]:
+    """What each mode adds to the static dielectric tensor, `S_m / (V epsilon_0 omega_m²)`.
+
+    The sum over modes is `Z Phi^+ Z^T / (V epsilon_0)`, Phi^+ the pseudo-inverse of the force constants, in
+    which no mass is left.
+
+    Args:
+        modes: Transverse, all stable.
+        charges: Born effective charges in e, [atom, field, displacement].
+        volume: Of the cell, in Å³.
+
+    Returns:
+        [mode, field, field], dimensionless.
+
+    Raises:
+        InputError: an unstable mode.
+    """
+    modes.require_stable("the crystal")
+    return oscillator_strengths(modes, charges) / (
+        volume * VACUUM_PERMITTIVITY * modes.squares[:, None, None]
+    )
+
+
+def static_permittivity(
+    modes: GammaModes,
+    charges: Float[np.ndarray, "atoms 3 3"],
+    volume: float,
+    epsilon_inf: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, "3 3"]:
+    """Static dielectric tensor at a fixed cell: `eps_inf` and all ionic contributions.
+
+    Args:
+        modes: Transverse, all stable.
+        charges: Born effective charges in e, [atom, field, displacement].
+        volume: Of the cell, in Å³.
+        epsilon_inf: Dielectric tensor of clamped ions.
+
+    Raises:
+        InputError: an unstable mode.
+    """
+    return epsilon_inf + ionic_contributions(modes, charges, volume).sum(axis=0)
+
+
+def longitudinal_modes(
+    modes: GammaModes,
+    charges: Float[np.ndarray, "atoms 3 3"],
+    volume: float,
+    epsilon_inf: Float[np.ndarray, "3 3"],
+    direction: Float[np.ndarray, "3"],
+) -> GammaModes:
+    """Modes in the limit of a wave vector q -> 0 along a direction, with their macroscopic field.
+
+    The non-analytical term `(q.Z_m)(q.Z_n) / (V epsilon_0 q.eps_inf.q)` is added to the squares (Gonze and
+    Lee, PRB 55, 10355 (1997)). Modes with a dipole along q are the zeros of `q.eps(omega).q`. All together
+    fulfil the Lyddane-Sachs-Teller relation, `q.eps_0.q / q.eps_inf.q = product of (omega_LO / omega_TO)²`.
+
+    Args:
+        modes: Transverse.
+        charges: Born effective charges in e, [atom, field, displacement].
+        volume: Of the cell, in Å³.
+        epsilon_inf: Dielectric tensor of clamped ions.
+        direction: Of q, of any length.
+    """
+    modes = principal_modes(modes, charges)
+    along = mode_effective_charges(modes, charges) @ direction
+    screening = volume * VACUUM_PERMITTIVITY * (direction @ epsilon_inf @ direction)
+    squares, mixing = np.linalg.eigh(np.diag(modes.squares) + np.outer(along, along) / screening)
+    return GammaModes(squares, np.tensordot(mixing.T, modes.eigenvectors, 1), modes.masses, modes.rigid)
+
+
+def reflectivity(component: Complex[np.ndarray, " frequencies"]) -> Float[np.ndarray, " frequencies"]:
+    """At normal incidence, `|(sqrt(eps) - 1) / (sqrt(eps) + 1)|²`.
+
+    Args:
+        component: Of the dielectric function along the polarisation of the light, a principal axis.
+    """
+    index = np.sqrt(component)
+    return np.abs((index - 1) / (index + 1)) ** 2
+
+
+def active_lines(
+    modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"], direction: Float[np.ndarray, "3"]
+) -> Float[np.ndarray, " lines"]:
+    """Wavenumbers in cm⁻¹ of the levels with a dipole along a direction, each once.
+
+    Of a degenerate level, one mode can be chosen to have all of the dipole along the direction.
+
+    Args:
+        modes: Transverse, or longitudinal for that direction.
+        charges: Born effective charges in e, [atom, field, displacement].
+        direction: Of any length.
+    """
+    dipoles = mode_effective_charges(modes, charges)
+    along = (dipoles @ direction) ** 2 / (direction @ direction)
+    threshold = _SILENT * np.sum(dipoles**2)
+    lines = [
+        modes.wavenumbers[level].mean()
+        for level in find_levels(modes.squares)
+        if along[level].sum() > threshold
+    ]
+    return np.array(lines)

@@ -1,0 +1,240 @@
+"""Spectra of autocorrelations, and what linear response theory makes of that of a dipole's rate."""
+
+import dataclasses
+import math
+from typing import Literal
+
+import numpy as np
+import scipy.fft
+from ase import units
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.response.phonons.gamma import SPEED_OF_LIGHT
+from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
+
+Window = Literal["gaussian", "hann"]
+Correction = Literal["harmonic", "none"]
+
+PER_CM = 1e-2 * units.m
+"""Of an inverse length in 1/Å."""
+
+# Standard deviations after which a Gaussian is taken for zero, and its full width at half maximum in them.
+_CUT, _FULL_WIDTH = 4.0, 2 * math.sqrt(2 * math.log(2))
+_POINTS_ACROSS_LINE = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class DipoleRates:
+    """The rate of change of the dipole of a cell at even times."""
+
+    values: Float[np.ndarray, "steps 3"]
+    """`J(t) = sum_i Z_i(t) v_i(t)` in e Å per ASE's unit of time, Å sqrt(u/eV)."""
+    timestep: float
+    """In ASE's unit of time."""
+    averaged: bool = False
+    """Whether a value is the mean over its time step (from positions), not the rate at an instant."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerSpectrum:
+    """`C[a, b](omega) = int dt exp(i omega t) w(t) <J_a(0) J_b(t)>`, the even part, over both signs of t."""
+
+    wavenumbers: Float[np.ndarray, " frequencies"]
+    """From zero to the highest that the time step resolves, evenly spaced, in cm⁻¹."""
+    values: Float[np.ndarray, "frequencies 3 3"]
+    """In (e Å)² per ASE's unit of time."""
+
+
+def autocorrelation(signal: Float[np.ndarray, "steps 3"], lags: int) -> Float[np.ndarray, "lags 3 3"]:
+    """`<J_a(0) J_b(t)>` at the times 0, 1, ..., `lags` - 1 steps, each the mean over all its pairs of steps.
+
+    By fast Fourier transform, with zeros behind the signal that keep its end from meeting its beginning.
+    """
+    steps = len(signal)
+    size = scipy.fft.next_fast_len(steps + lags, real=True)
+    transform = scipy.fft.rfft(signal, size, axis=0)
+    products = transform.conj()[:, :, None] * transform[:, None, :]
+    pairs = steps - np.arange(lags)
+    return scipy.fft.irfft(products, size, axis=0)[:lags] / pairs[:, None, None]
+
+
+def lag_window(window: Window, resolution: float, timestep: float) -> Float[np.ndarray, " lags"]:
+    """The weights of an autocorrelation at the times 0, 1, ... steps, 1 at first.
+
+    Args:
+        window: "gaussian" makes a Gaussian of every line, everywhere positive; "hann" needs two thirds of the
+            time, and lets a line ring by -2.7 % of its height.
+        resolution: Full width at half maximum, in cm⁻¹, of the line that becomes of a sharp one.
+        timestep: In ASE's unit of time.
+    """
+    width = resolution / INVERSE_CM
+    if window == "hann":
+        # cos²(pi t / 2T) transforms into a line of width 2 pi / T.
+        length = 2 * math.pi / width
+        times = np.arange(0.0, length, timestep)
+        return np.cos(math.pi * times / (2 * length)) ** 2
+    deviation = _FULL_WIDTH / width
+    times = np.arange(0.0, _CUT * deviation, timestep)
+    return np.exp(-((times / deviation) ** 2) / 2)
+
+
+def power_spectrum(
+    rates: DipoleRates, resolution: float = 10.0, window: Window = "gaussian"
+) -> PowerSpectrum:
+    """Spectrum of the rate of the dipole by the Wiener-Khinchin theorem.
+
+    Its trapezoidal sum over frequencies is `pi <J_a J_b>`, exactly, where rates are those of an instant. A
+    mean over a time step t is the instant's value times `sin(omega t / 2) / (omega t / 2)`, which is divided
+    out again.
+
+    Args:
+        rates: At least as many as the window has weights.
+        resolution: Full width at half maximum of a sharp line in cm⁻¹.
+        window: See `lag_window`.
+
+    Raises:
+        InputError: a resolution that is not positive, or too fine for the length of the trajectory.
+    """
+    if not (math.isfinite(resolution) and resolution > 0):
+        raise InputError(f"a resolution of {resolution} cm^-1; give a positive one")
+    weights = lag_window(window, resolution, rates.timestep)
+    if len(weights) > len(rates.values):
+        possible = resolution * len(weights) / max(len(rates.values), 1)
+        length = len(weights) * rates.timestep / units.fs
+        raise InputError(
+            f"a resolution of {resolution:g} cm^-1 needs a trajectory of {length:.0f} fs, this one has "
+            f"{len(rates.values) * rates.timestep / units.fs:.0f} fs; run longer, or ask for "
+            f"{math.ceil(possible)} cm^-1"
+        )
+    correlation = autocorrelation(rates.values, len(weights)) * weights[:, None, None]
+    even = (correlation + correlation.transpose(0, 2, 1)) / 2
+    fine = 2 * math.pi * _POINTS_ACROSS_LINE / (resolution / INVERSE_CM * rates.timestep)
+    size = scipy.fft.next_fast_len(math.ceil(max(2 * len(weights), fine) / 2), real=True) * 2
+    padded = np.zeros((size, 3, 3))
+    padded[: len(even)] = even
+    padded[size - len(even) + 1 :] += even[:0:-1]
+    values = scipy.fft.rfft(padded, axis=0).real * rates.timestep
+    frequencies = 2 * math.pi * scipy.fft.rfftfreq(size, rates.timestep)
+    if rates.averaged:
+        values /= np.sinc(frequencies * rates.timestep / (2 * math.pi))[:, None, None] ** 2
+    return PowerSpectrum(frequencies * INVERSE_CM, values)
+
+
+def ionic_susceptibility(
+    spectrum: PowerSpectrum, volume: float, temperature: float
+) -> Float[np.ndarray, "frequencies 3 3"]:
+    """Imaginary part of the ionic susceptibility, which is that of the dielectric tensor.
+
+    `chi''[a, b](omega) = C[a, b](omega) / (2 k T V epsilon_0 omega)`: the classical fluctuation-dissipation
+    theorem, `omega² <M M>(omega) = <J J>(omega)`, M the dipole of the cell. Derived; see McQuarrie,
+    Statistical Mechanics, ch. 21. For any motion the f-sum rule holds,
+    `int_0^inf d omega omega chi'' = pi <J_a J_b> / (2 k T V epsilon_0)`.
+
+    Args:
+        spectrum: Of the rate of the dipole of a cell.
+        volume: Of that cell, in Å³.
+        temperature: In K.
+
+    Returns:
+        Dimensionless; at frequency zero, where a steady current would make it infinite, 0.
+    """
+    factor = 1 / (2 * units.kB * temperature * volume * VACUUM_PERMITTIVITY)
+    frequencies = (spectrum.wavenumbers / INVERSE_CM)[:, None, None]
+    return factor * np.divide(
+        spectrum.values, frequencies, where=frequencies > 0, out=np.zeros_like(spectrum.values)
+    )
+
+
+def absorption(
+    spectrum: PowerSpectrum, volume: float, temperature: float, correction: Correction = "harmonic"
+) -> Float[np.ndarray, " frequencies"]:
+    """Absorption coefficient times refractive index, the mean over directions, to the natural logarithm.
+
+    `alpha n = omega Im eps(omega) / c = int dt exp(i omega t) <J(0) J(t)> / (6 k T V epsilon_0 c)` in SI,
+    the integral over both signs of t. Derived; Thomas et al., PCCP 15, 6608 (2013) review such spectra from
+    molecular dynamics.
+
+    Quantum mechanics has `alpha n = omega (1 - exp(-x)) C_M(omega) / (6 hbar V epsilon_0 c)` with
+    x = hbar omega / (k T) and the quantum autocorrelation C_M of the dipole. The harmonic correction takes
+    the classical one times `x / (1 - exp(-x))` for it. The factor cancels: the equation above is the
+    classical and the corrected one at once, and exact for harmonic modes (Ramírez et al., J. Chem. Phys. 121,
+    3973 (2004)).
+    "none" takes the classical autocorrelation as it is; at 300 K a line at 200 cm⁻¹ is then too weak by a
+    third.
+
+    Args:
+        spectrum: Of the rate of the dipole of a cell.
+        volume: Of that cell, in Å³.
+        temperature: In K.
+        correction: "harmonic" or "none", as explained.
+
+    Returns:
+        In cm⁻¹.
+    """
+    mean = np.einsum("faa->f", spectrum.values) / 3
+    factor = PER_CM / (2 * units.kB * temperature * volume * VACUUM_PERMITTIVITY * SPEED_OF_LIGHT)
+    if correction == "none":
+        return factor * mean / quantum_correction(spectrum.wavenumbers, temperature)
+    return factor * mean
+
+
+def molar_absorption(
+    spectrum: PowerSpectrum, temperature: float, correction: Correction = "harmonic"
+) -> Float[np.ndarray, " frequencies"]:
+    """The same for a gas of cells (molecules), `N_A V alpha`; n is 1, and the volume cancels.
+
+    Args:
+        spectrum: Of the rate of the dipole of the molecule.
+        temperature: In K.
+        correction: As for `absorption`.
+
+    Returns:
+        In km/mol per cm⁻¹; its integral over wavenumbers is the intensity in km/mol.
+    """
+    cross_section = absorption(spectrum, 1.0, temperature, correction) / PER_CM
+    return cross_section * units.mol / (1e3 * units.m) / PER_CM
+
+
+def quantum_correction(
+    wavenumbers: Float[np.ndarray, " frequencies"], temperature: float
+) -> Float[np.ndarray, " frequencies"]:
+    """Quantum over classical autocorrelation of a harmonic oscillator: `x / (1 - exp(-x))`.
+
+    Here x = hbar omega / (k T).
+
+    Args:
+        wavenumbers: In cm⁻¹, not negative.
+        temperature: In K.
+    """
+    x = wavenumbers * units.invcm / (units.kB * temperature)
+    return np.divide(x, -np.expm1(-x), where=x > 0, out=np.ones_like(x))
+
+
+def line_absorption(
+    wavenumbers: Float[np.ndarray, " frequencies"],
+    lines: Float[np.ndarray, " modes"],
+    strengths: Float[np.ndarray, "modes 3 3"],
+    volume: float,
+    resolution: float,
+) -> Float[np.ndarray, " frequencies"]:
+    """Absorption coefficient times refractive index of harmonic modes, each a Gaussian.
+
+    `alpha(omega) n(omega) = pi / (6 V epsilon_0 c) sum_m tr(S_m) g(omega - omega_m)`, g of unit area: what
+    `absorption` becomes for a long trajectory of a harmonic crystal.
+
+    Args:
+        wavenumbers: Where, in cm⁻¹.
+        lines: Of the modes, in cm⁻¹.
+        strengths: Of the oscillators, in e²/u.
+        volume: Of their cell, in Å³.
+        resolution: Full width at half maximum in cm⁻¹.
+
+    Returns:
+        In cm⁻¹.
+    """
+    deviation = resolution / _FULL_WIDTH
+    offsets = (wavenumbers[:, None] - lines) / deviation
+    shapes = np.exp(-(offsets**2) / 2) / (math.sqrt(2 * math.pi) * deviation) * INVERSE_CM
+    factor = PER_CM * math.pi / (6 * volume * VACUUM_PERMITTIVITY * SPEED_OF_LIGHT)
+    return factor * shapes @ np.einsum("maa->m", strengths)

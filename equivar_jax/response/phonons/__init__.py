@@ -1,0 +1,29 @@
+"""Phonons at Gamma: modes, their charges, and where force constants and eps_inf come from."""
+
+from equivar_jax.response.phonons.epsilon_inf import chosen_epsilon_inf
+from equivar_jax.response.phonons.gamma import (
+    GammaModes,
+    force_constants_by_differences,
+    gamma_modes,
+    infrared_intensities,
+    mode_effective_charges,
+    oscillator_strengths,
+    principal_modes,
+)
+from equivar_jax.response.phonons.gamma_input import Phonons, example_phonons, read_phonons
+from equivar_jax.response.phonons.harmonic import HarmonicCrystal
+
+__all__ = [
+    "GammaModes",
+    "HarmonicCrystal",
+    "Phonons",
+    "chosen_epsilon_inf",
+    "example_phonons",
+    "force_constants_by_differences",
+    "gamma_modes",
+    "infrared_intensities",
+    "mode_effective_charges",
+    "oscillator_strengths",
+    "principal_modes",
+    "read_phonons",
+]

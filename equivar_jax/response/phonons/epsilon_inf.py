@@ -1,0 +1,75 @@
+"""Which electronic dielectric tensor a command takes: the given one, the structure's, or the network's."""
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
+from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.structures import EPSILON, SOURCE, epsilon_inf, source
+
+
+def add_epsilon_option(parser: argparse.ArgumentParser) -> None:
+    """The option whose numbers `chosen_epsilon_inf` takes."""
+    parser.add_argument(
+        "--epsilon-inf",
+        type=float,
+        nargs="+",
+        metavar="NUMBER",
+        help="electronic dielectric tensor: 1, 3 (diagonal), 6 (xx yy zz yz xz xy) or 9 numbers; by default "
+        "info['epsilon_inf'] of the structure or that of the phonopy file, else that of the network, if it "
+        "was trained to give one",
+    )
+
+
+def chosen_epsilon_inf(
+    atoms: Atoms, given: float | Sequence[float | int] | np.ndarray | None, predictor: Predictor | None = None
+) -> Float[np.ndarray, "3 3"]:
+    """The electronic (ion-clamped) dielectric tensor that goes with a structure.
+
+    Args:
+        atoms: The structure; its `info["epsilon_inf"]` counts where nothing is given.
+        given: One number (isotropic), three (the diagonal), six (Voigt: xx yy zz yz xz xy) or nine
+            (row-major), dimensionless, in the Cartesian axes of the structure; or None.
+        predictor: Counts last, if it has this readout (`--model.dielectric True`); a line is printed then.
+
+    Returns:
+        Dimensionless and symmetric.
+
+    Raises:
+        InputError: none is there, another count of numbers, or no dielectric tensor of an insulator.
+    """
+    if given is not None:
+        return _tensor_of(np.asarray(given, dtype=np.float64).ravel(), atoms)
+    tensor = epsilon_inf(atoms)
+    if tensor is not None:
+        return tensor
+    if predictor is not None and predictor.model.config.dielectric:
+        tensor = electronic_dielectric_tensor(predictor, atoms)
+        numbers = " ".join(f"{value:z.3f}" for value in full_3x3_to_voigt_6_stress(tensor))
+        print(f"{source(atoms)}: electronic dielectric tensor of the network (xx yy zz yz xz xy): {numbers}")
+        return tensor
+    raise InputError(
+        f"{source(atoms)}: no electronic dielectric tensor, which screens the field of the ions and so sets "
+        f"the LO-TO splitting; give --epsilon-inf, info[{EPSILON!r}] of the structure, or a network trained "
+        "with --model.dielectric True"
+    )
+
+
+def _tensor_of(numbers: Float[np.ndarray, " numbers"], atoms: Atoms) -> Float[np.ndarray, "3 3"]:
+    """The tensor that the numbers mean, if it can be that of an insulator."""
+    if len(numbers) not in (1, 3, 6, 9):
+        raise InputError(
+            f"epsilon-inf has {len(numbers)} numbers; give 1, 3 (diagonal), 6 (xx yy zz yz xz xy) or 9"
+        )
+    if len(numbers) == 6:
+        tensor = voigt_6_to_full_3x3_stress(numbers)
+    else:
+        tensor = numbers.reshape(3, 3) if len(numbers) == 9 else np.diag(np.broadcast_to(numbers, 3))
+    carrier = Atoms(info={EPSILON: tensor, SOURCE: f"{source(atoms)}, with the given epsilon-inf"})
+    return np.asarray(epsilon_inf(carrier))

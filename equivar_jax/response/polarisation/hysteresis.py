@@ -1,0 +1,244 @@
+"""P-E loop of a crystal in an alternating field.
+
+    python -m equivar_jax.response hysteresis --example -o loop.png
+
+The atoms feel `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`, and the polarisation is the sum of Z du / V
+along their path. The cell is fixed, and a small one switches homogeneously, without domain walls: such
+coercive fields exceed the measured ones by orders of magnitude.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import BaseCalculator
+from ase.md.langevin import Langevin
+from ase.optimize import FIRE
+from jaxtyping import Float
+
+from equivar_jax.calculators.born import EquivarCalculator
+from equivar_jax.calculators.charges import Charges
+from equivar_jax.calculators.field import FieldCalculator
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import check_picture
+from equivar_jax.prediction.loading import load
+from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
+from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop, measure, write_loop
+from equivar_jax.response.polarisation.path import PolarisationTracker
+from equivar_jax.response.polarisation.protocols import Protocol, triangle
+from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import BEC, source
+
+MAX_STEP = 0.02
+"""Å an atom moves at most in one step of a relaxation; wells are farther apart, so that none is skipped."""
+
+
+class Loop(NamedTuple):
+    """What a field did, point by point."""
+
+    field: Float[np.ndarray, "points 3"]
+    """E in V/Å, Cartesian components."""
+    polarisation: Float[np.ndarray, "points 3"]
+    """P - P(structure at the start) in e/Å². Start from a centrosymmetric structure to have P itself."""
+
+
+def quasi_static_loop(
+    atoms: Atoms,
+    potential: BaseCalculator,
+    charges: Charges,
+    fields: Float[np.ndarray, "points 3"],
+    fmax: float = 1e-4,
+    max_steps: int = 2000,
+) -> Loop:
+    """Relax the atoms in one field after the other: the loop at zero temperature and frequency.
+
+    Each relaxation (FIRE) starts from the end of the one before, so that the crystal stays in its well until
+    that vanishes.
+
+    Args:
+        atoms: The crystal; a copy is moved. Its cell stays as it is.
+        potential: Calculator of energy and forces without the field.
+        charges: Born effective charges of the moving atoms.
+        fields: E in V/Å, in the order in which they act.
+        fmax: Relaxed when no force is larger, in eV/Å.
+        max_steps: Of each relaxation.
+
+    Raises:
+        InputError: a relaxation does not end, or the atoms or charges cannot be used.
+    """
+    atoms = atoms.copy()
+    atoms.calc = calculator = FieldCalculator(potential, charges, np.zeros(3))
+    tracker = PolarisationTracker(atoms, atoms.calc.get_property(BEC, atoms))
+    polarisation = []
+    for field in fields:
+        calculator.field = field
+        relaxation = FIRE(atoms, logfile=None, maxstep=MAX_STEP)
+        relaxation.attach(lambda: tracker.advance(atoms, calculator.results[BEC]))
+        if not relaxation.run(fmax=fmax, steps=max_steps):
+            raise InputError(
+                f"{source(atoms)}: not relaxed after {max_steps} steps in the field "
+                f"{np.round(field, 6).tolist()} V/Å; raise fmax or max_steps, and use charges that are "
+                "continuous in the positions (--model.envelope True in training)"
+            )
+        polarisation.append(tracker.change)
+    return Loop(np.array(fields), np.array(polarisation))
+
+
+def thermal_loop(
+    atoms: Atoms,
+    potential: BaseCalculator,
+    charges: Charges,
+    protocol: Protocol,
+    duration: float,
+    temperature: float,
+    *,
+    timestep: float = 1.0,
+    friction: float = 0.005,
+    points: int = 600,
+    seed: int = 0,
+) -> Loop:
+    """Langevin dynamics in a field that changes with time.
+
+    Args:
+        atoms: The crystal; a copy is moved. Velocities are drawn anew.
+        potential: Calculator of energy and forces without the field.
+        charges: As for `quasi_static_loop`.
+        protocol: E in V/Å of the time in fs.
+        duration: In fs.
+        temperature: In K.
+        timestep: In fs.
+        friction: Of the thermostat in 1/fs.
+        points: Of the loop; each is the mean over its share of the duration.
+        seed: Of velocities and thermostat.
+
+    Raises:
+        InputError: numbers that are not positive, or fewer time steps than points.
+    """
+    if min(duration, temperature, timestep, friction, points) <= 0:
+        raise InputError("a dynamics needs positive duration, temperature, time step, friction and points")
+    stride = round(duration / timestep / points)
+    if stride < 1:
+        raise InputError(f"{points} points in {duration} fs of {timestep} fs steps; give a longer duration")
+    atoms, random = atoms.copy(), np.random.default_rng(seed)
+    atoms.calc = calculator = FieldCalculator(potential, charges, protocol)
+    spread = np.sqrt(atoms.get_masses() * units.kB * temperature)
+    atoms.set_momenta(spread[:, None] * random.normal(size=(len(atoms), 3)))
+    dynamics = Langevin(
+        atoms,
+        timestep * units.fs,
+        temperature_K=temperature,
+        friction=friction / units.fs,
+        rng=random,
+        fixcm=False,  # a drift of the whole crystal is no polarisation
+    )
+    calculator.follow(dynamics)
+    tracker = PolarisationTracker(atoms, calculator.get_property(BEC, atoms))
+    field, polarisation = [], []
+
+    def record() -> None:
+        polarisation.append(tracker.advance(atoms, calculator.results[BEC]))
+        field.append(protocol(dynamics.get_time() / units.fs))
+
+    dynamics.attach(record)
+    dynamics.run(stride * points)
+    # The first record is the start.
+    means = [np.reshape(values[1:], (points, stride, 3)).mean(axis=1) for values in (field, polarisation)]
+    return Loop(*means)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Drive the model crystal through a loop; write the picture and the numbers."""
+    parser = _parser()
+    with exit_on_input_error():
+        options = parser.parse_args(arguments)
+        if not (options.example or options.checkpoint):
+            raise InputError(
+                "give --example (fixed charges) or --checkpoint RUN (those of a model), on model BaTiO3; for "
+                "a potential of your own call quasi_static_loop or thermal_loop of this module"
+            )
+        if options.repeat < 1 or options.points < 4 or not options.temperature >= 0:
+            raise InputError(
+                "give --repeat of 1 or more, --points of 4 or more and no negative --temperature"
+            )
+        output = Path(options.output)
+        check_picture(output)
+        reference = barium_titanate([options.repeat] * 3)
+        crystal = SoftModeCrystal(reference)
+        charges: BaseCalculator = crystal
+        if options.checkpoint:
+            enable_compilation_cache()
+            charges = EquivarCalculator(load(options.checkpoint), allow_unseen=options.allow_unseen)
+        if options.amplitude is None:
+            amplitude = 1.5 * crystal.coercive_field(charges.get_property(BEC, reference))
+        else:
+            amplitude = options.amplitude / KILOVOLT_PER_CM
+        protocol = triangle(amplitude, 1000 * options.period)
+        duration, points = 1.25 * 1000 * options.period, 5 * options.points
+        if options.temperature:
+            loop = thermal_loop(
+                reference,
+                crystal,
+                charges,
+                protocol,
+                duration,
+                options.temperature,
+                points=points,
+                seed=options.seed,
+            )
+        else:
+            fields = np.array([protocol(time) for time in np.linspace(0.0, duration, points + 1)])
+            loop = quasi_static_loop(reference, crystal, charges, fields)
+        field, polarisation = loop.field[:, 2], loop.polarisation[:, 2]
+        # The first quarter leads from the cubic crystal to the largest field; the cycle follows.
+        found = measure(field[options.points :], polarisation[options.points :])
+        landau = None if options.checkpoint or options.temperature else crystal.landau_field
+        draw_loop(output, field, polarisation, found, options.points, landau)
+        numbers = write_loop(output.with_suffix(".json"), field, polarisation, found)
+        _tell(found, crystal)
+        print(f"{output} and {numbers}: {len(field)} points")
+
+
+def _parser() -> OptionParser:
+    parser = OptionParser(
+        prog="python -m equivar_jax.response hysteresis",
+        description="P-E loop of model BaTiO3 in a field along z that rises and falls linearly.",
+    )
+    parser.add_argument("--example", action="store_true", help="with fixed Born charges")
+    parser.add_argument("--checkpoint", help="run directory of a trained model, whose charges act instead")
+    parser.add_argument(
+        "-o", "--output", default="hysteresis.png", help="picture; the numbers are .json beside it"
+    )
+    parser.add_argument(
+        "--amplitude", type=float, help="largest field in kV/cm (1.5 times the coercive field)"
+    )
+    parser.add_argument("--points", type=int, default=150, help="of each quarter of the cycle (%(default)s)")
+    parser.add_argument("--repeat", type=int, default=1, help="cells along each axis (%(default)s)")
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="in K; 0 relaxes in every field (%(default)s)"
+    )
+    parser.add_argument(
+        "--period", type=float, default=20.0, help="of the field in ps, if not relaxed (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat (%(default)s)")
+    parser.add_argument(
+        "--allow-unseen", action="store_true", help="only warn about elements never trained on"
+    )
+    return parser
+
+
+def _tell(found: LoopFigures, crystal: SoftModeCrystal) -> None:
+    """The numbers of the loop, with what Landau's theory has for the fixed charges."""
+    low, high = (value * KILOVOLT_PER_CM for value in found.coercive_field)
+    down, up = (value * MICROCOULOMB_PER_CM2 for value in found.remanent_polarisation)
+    print(f"coercive field (kV/cm): {low:.0f} and {high:.0f}")
+    print(f"remanent polarisation (µC/cm²): {down:.2f} and {up:.2f}")
+    print(
+        "homogeneous switching at zero temperature with the fixed charges: "
+        f"{crystal.coercive_field() * KILOVOLT_PER_CM:.0f} kV/cm, "
+        f"{crystal.spontaneous_polarisation * MICROCOULOMB_PER_CM2:.2f} µC/cm²"
+    )
+    print("real crystals switch by domain walls, in fields orders of magnitude lower")

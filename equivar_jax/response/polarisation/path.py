@@ -1,0 +1,244 @@
+"""Change of polarisation along a path of structures, from Born effective charges.
+
+    python -m equivar_jax.response polarisation --checkpoint RUN path.traj -o polarisation.csv
+
+Between two frames `dP = (e/V) sum_i Z_i du_i`, the integral of `dP_a/du_ib = e Z[i, a, b] / V` by the
+trapezoid rule. Only such changes are defined, the polarisation itself only up to the quanta e R / V
+(King-Smith and Vanderbilt, Phys. Rev. B 47, 1651 (1993)).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import find_mic
+from jaxtyping import Float
+
+from equivar_jax.calculators.charges import Charges, function_of
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.io import check_output, read_structures
+from equivar_jax.prediction.loading import load
+from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate, switching_path
+from equivar_jax.response.polarisation.path_report import describe, draw_polarisation, write_polarisation
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import check_structure, checked_tensors, labels_of, source
+
+PathCharges = Charges | Predictor | Sequence[np.ndarray] | np.ndarray
+"""Z of every frame: `Charges`, a network that gets all frames at once, or tensors in e, [atom, field,
+displacement], of each frame (frames, N, 3, 3) or of all of them (N, 3, 3)."""
+
+LARGEST_STEP = 0.25
+"""Fraction of a cell vector; below it the nearest image of every atom is the one it has moved to."""
+
+
+class PolarisationPath(NamedTuple):
+    """Polarisation along a path, relative to its first frame."""
+
+    change: Float[np.ndarray, "frames 3"]
+    """P(frame) - P(first frame) in e/Å², Cartesian components."""
+    quanta: Float[np.ndarray, "frames 3 3"]
+    """`e R / V` of each frame in e/Å², [frame, lattice vector, component]."""
+
+
+def polarisation_along(
+    frames: Sequence[Atoms], charges: PathCharges = labels_of, largest_step: float = LARGEST_STEP
+) -> PolarisationPath:
+    """Integrate the Born effective charges along a trajectory.
+
+    `P_k+1 - P_k = (e / V) sum_i (Z_i,k + Z_i,k+1) / 2 du_i`. See `polarisation_step` for du, wrapped atoms,
+    rigid translations, and cells that change. The error is of second order in the length of the steps.
+
+    Args:
+        frames: The path: the same atoms in the same order, periodic in three directions, neutral.
+        charges: See `PathCharges`; by default those that the frames carry.
+        largest_step: How far an atom may move between frames, as a fraction of each cell vector.
+
+    Raises:
+        InputError: no frames, frames that do not belong together, no or misshapen charges, or a step that is
+            too long to be followed.
+    """
+    if not len(frames):
+        raise InputError("a path without frames has no polarisation; give at least one")
+    for atoms in frames:
+        _check_frame(atoms, frames[0])
+    tensors = _tensors(frames, charges)
+    tracker = PolarisationTracker(frames[0], tensors[0], largest_step)
+    change = [tracker.advance(atoms, tensor) for atoms, tensor in zip(frames, tensors, strict=True)]
+    return PolarisationPath(np.array(change), np.array([polarisation_quanta(atoms) for atoms in frames]))
+
+
+class PolarisationTracker:
+    """The sum over a path whose frames come one by one, as from an optimiser or a dynamics.
+
+    Args:
+        atoms: The first frame.
+        charges: Its Z in e, [atom, field, displacement].
+        largest_step: As for `polarisation_step`.
+    """
+
+    def __init__(
+        self, atoms: Atoms, charges: Float[np.ndarray, "atoms 3 3"], largest_step: float = LARGEST_STEP
+    ):
+        self.change = np.zeros(3)
+        """P - P(first frame) in e/Å², Cartesian components."""
+        self._last, self._charges, self._largest_step = atoms.copy(), charges.copy(), largest_step
+
+    def advance(self, atoms: Atoms, charges: Float[np.ndarray, "atoms 3 3"]) -> Float[np.ndarray, "3"]:
+        """Go on to the next frame with its Z, and return `change` there.
+
+        Raises:
+            InputError: an atom has moved too far since the frame before.
+        """
+        mean = (self._charges + charges) / 2
+        self.change = self.change + polarisation_step(self._last, atoms, mean, self._largest_step)
+        self._last, self._charges = atoms.copy(), charges.copy()
+        return self.change
+
+
+def polarisation_step(
+    before: Atoms,
+    after: Atoms,
+    charges: Float[np.ndarray, "atoms 3 3"],
+    largest_step: float = LARGEST_STEP,
+) -> Float[np.ndarray, "3"]:
+    """`dP = (e/V) sum_i Z_i du_i` of one short step, in e/Å².
+
+    Displacements are those of the nearest images, so atoms may be wrapped into the cell in between. They are
+    taken relative to the mean of all atoms: a rigid translation counts for nothing, which is the acoustic sum
+    rule, also where the given charges break it a little.
+
+    If the cell changes, du is the change of the fractional coordinates times the mean of both cells, and V
+    the mean volume. This is the *proper* change of polarisation (Vanderbilt, J. Phys. Chem. Solids 61, 147
+    (2000)) less its clamped-ion part: what electrons do in a strain at fixed fractional coordinates is a
+    piezoelectric constant, which does not follow from Z.
+
+    Args:
+        before: Start of the step.
+        after: Its end.
+        charges: Mean Z of both ends in e, [atom, field, displacement].
+        largest_step: How far an atom may move, as a fraction of each cell vector.
+
+    Raises:
+        InputError: an atom moves farther.
+    """
+    fractional = _fractional(after) - _fractional(before)
+    # Relative to one atom first, so that even a rigid translation by half a cell leaves the images alone.
+    fractional -= fractional[0]
+    fractional -= np.round(fractional)
+    fractional -= fractional.mean(axis=0)
+    farthest = np.abs(fractional).max(axis=1)
+    if farthest.max() > largest_step:
+        atom = int(np.argmax(farthest))
+        raise InputError(
+            f"{source(after)}: atom {atom} moves by {farthest[atom]:.2f} of a cell vector since the frame "
+            f"before, more than {largest_step}; give a path with more frames"
+        )
+    cell = (before.cell.array + after.cell.array) / 2
+    volume = (before.get_volume() + after.get_volume()) / 2
+    return np.einsum("iab,ib->a", charges, fractional @ cell) / volume
+
+
+def polarisation_quanta(atoms: Atoms) -> Float[np.ndarray, "3 3"]:
+    """`e R / V` for the three lattice vectors R, in e/Å², [lattice vector, component].
+
+    Polarisations that differ by whole multiples of them belong to the same crystal. (Where electrons are
+    paired in spin, King-Smith and Vanderbilt count twice these.)
+    """
+    return atoms.cell.array / atoms.get_volume()
+
+
+def nearest_branch(
+    polarisation: Float[np.ndarray, "*frames 3"],
+    reference: Float[np.ndarray, "3"],
+    quanta: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, "*frames 3"]:
+    """The equivalent polarisations, up to quanta, that are nearest to a reference.
+
+    Args:
+        polarisation: In any unit.
+        reference: In the same unit.
+        quanta: [lattice vector, component] in the same unit; see `polarisation_quanta`.
+    """
+    offsets = np.reshape(polarisation - reference, (-1, 3))
+    nearest, _ = find_mic(offsets, quanta, pbc=True)
+    return reference + nearest.reshape(np.shape(polarisation))
+
+
+def _fractional(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
+    return np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T
+
+
+def _check_frame(atoms: Atoms, first: Atoms) -> None:
+    """Refuse what has no polarisation, or does not follow the first frame."""
+    check_structure(atoms)
+    if not atoms.pbc.all():
+        raise InputError(
+            f"{source(atoms)}: periodic along {atoms.pbc.sum()} directions; polarisation is that of a "
+            "crystal, give a cell that is periodic along three"
+        )
+    if atoms.info.get("charge", 0.0):
+        raise InputError(
+            f"{source(atoms)}: a net charge of {atoms.info['charge']} e; the polarisation of a charged cell "
+            "depends on the origin, give a neutral one"
+        )
+    if not np.array_equal(atoms.numbers, first.numbers):
+        raise InputError(f"{source(atoms)}: other atoms than in {source(first)}; give frames of one path")
+
+
+def _tensors(frames: Sequence[Atoms], charges: PathCharges) -> list[Float[np.ndarray, "atoms 3 3"]]:
+    """Z of every frame."""
+    given: Sequence[Any] | np.ndarray
+    if isinstance(charges, Predictor):
+        given = charges.predict(frames)
+    elif not isinstance(charges, np.ndarray | Sequence):
+        return list(map(function_of(charges), frames))
+    else:
+        fixed = len(charges) > 0 and np.ndim(charges[0]) == 2
+        given = [charges] * len(frames) if fixed else charges
+    if len(given) != len(frames):
+        raise InputError(f"charges of {len(given)} frames for a path of {len(frames)}; give those of each")
+    return [checked_tensors(tensors, atoms) for tensors, atoms in zip(given, frames, strict=True)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read a path, integrate, write CSV and picture."""
+    parser = OptionParser(
+        prog="python -m equivar_jax.response polarisation",
+        description="Change of polarisation along a trajectory, from Born effective charges.",
+    )
+    parser.add_argument("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")
+    parser.add_argument("--checkpoint", help="run directory of a trained model")
+    parser.add_argument("--example", action="store_true", help="reversal of the polarisation of model BaTiO3")
+    parser.add_argument("-o", "--output", default="polarisation.csv", help=".csv; a .png beside it")
+    parser.add_argument("--allow-unseen", action="store_true", help="only warn about unknown elements")
+    with exit_on_input_error():
+        options = parser.parse_args(arguments)
+        output = Path(options.output)
+        if output.suffix.lower() != ".csv":
+            raise InputError(f"{output}: the table is written as .csv; name it so")
+        check_output(output)
+        frames, charges = _frames(options.path, options.example)
+        if options.checkpoint:
+            enable_compilation_cache()
+            charges = load(options.checkpoint).predict(frames, allow_unseen=options.allow_unseen)
+        found = polarisation_along(frames, charges)
+        write_polarisation(output, found.change, found.quanta)
+        picture = output.with_suffix(".png")
+        draw_polarisation(picture, found.change, found.quanta[0])
+        print(describe(found.change[-1], found.quanta[-1]))
+        print(f"{output} and {picture}: polarisation of {len(frames)} frames")
+
+
+def _frames(path: str | None, example: bool) -> tuple[list[Atoms], PathCharges]:
+    """The path and its charges: the labels, or those of the example."""
+    if example == (path is not None):
+        raise InputError("give either a trajectory or --example; --help explains the options")
+    if path is not None:
+        return read_structures(path), labels_of
+    reference = barium_titanate()
+    crystal = SoftModeCrystal(reference)
+    return switching_path(crystal, reference), crystal.charges

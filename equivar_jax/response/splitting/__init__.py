@@ -1,0 +1,12 @@
+"""LO-TO splitting: phonopy's BORN and YAML files, bands."""
+
+from equivar_jax.response.splitting.bands import band_path, band_structure, plot_bands
+from equivar_jax.response.splitting.born_gamma import mode_splitting, strongest_polar
+
+__all__ = [
+    "band_path",
+    "band_structure",
+    "mode_splitting",
+    "plot_bands",
+    "strongest_polar",
+]

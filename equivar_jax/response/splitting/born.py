@@ -1,0 +1,133 @@
+"""LO-TO splitting from predicted tensors: phonopy's BORN and YAML files, and the bands.
+
+The non-analytical term of the dynamical matrix near Gamma (Gonze and Lee, Phys. Rev. B 55, 10355 (1997)),
+
+    D_{ia,jb} = e² (q.Z_i)_a (q.Z_j)_b / (eps0 V sqrt(m_i m_j) q.eps_inf.q),
+
+needs the Born effective charges Z, whose first index, the field, is contracted with q, and the electronic
+dielectric tensor eps_inf. phonopy makes both symmetric, writes them, and adds the term.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from phonopy import Phonopy
+
+from equivar_jax.config.command_line import OptionParser
+from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.figures import is_picture
+from equivar_jax.io import read_structures
+from equivar_jax.io.files import base_name, complete_file, format_suffix
+from equivar_jax.io.phonopy_born_writer import write_born
+from equivar_jax.prediction.loading import load
+from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, chosen_epsilon_inf
+from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
+from equivar_jax.response.splitting.bands import describe_gamma, plot_bands
+from equivar_jax.response.splitting.born_example import sodium_chloride
+from equivar_jax.response.splitting.born_nac import nac_params, symmetry_change
+from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.structures import with_born_effective_charges
+
+_YAML = (".yaml", ".yml")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Predict, symmetrise, write."""
+    with exit_on_input_error():
+        options = _parser().parse_args(arguments)
+        default = "bands.png" if options.example else "BORN"
+        kinds = {path: _kind(path) for path in map(Path, options.output or [default])}
+        if options.example:
+            if options.structure or options.checkpoint or options.epsilon_inf:
+                raise InputError("--example is a crystal of its own; leave out structure and checkpoint")
+            phonon = sodium_chloride()
+        else:
+            phonon = _with_predicted_charges(options, needs_forces="bands" in kinds.values())
+        for path, kind in kinds.items():
+            _write(path, kind, phonon)
+
+
+def _parser() -> OptionParser:
+    """The options of the task."""
+    parser = OptionParser(prog="python -m equivar_jax.response born", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("structure", nargs="?", help="one crystal: any structure file, or a phonopy YAML file")
+    add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
+    add_epsilon_option(parser)
+    add(
+        "-o",
+        "--output",
+        nargs="+",
+        metavar="FILE",
+        help="what to write, told by name: BORN (default), a phonopy .yaml with everything, a picture of the "
+        "bands such as bands.png (default of --example), for which the structure is a phonopy YAML file with "
+        "forces",
+    )
+    add("--allow-unseen", action="store_true", help="only warn about elements never trained on")
+    add("--example", action="store_true", help="a model of NaCl: no structure, no checkpoint")
+    return parser
+
+
+def _with_predicted_charges(options, needs_forces: bool) -> Phonopy:
+    """The crystal of the command line with the parameters of the non-analytical term."""
+    if options.structure is None:
+        raise InputError("give a structure, or --example; --help explains the options")
+    path = Path(options.structure)
+    if format_suffix(path) in _YAML:
+        phonon = load_phonon(path)
+        atoms = structure_of(phonon, phonon.unitcell, str(path))
+    else:
+        several = read_structures(path)
+        if len(several) != 1:
+            raise InputError(f"{path}: {len(several)} structures; give a file of exactly one")
+        (atoms,) = several
+        phonon = phonon_of(atoms)
+    if needs_forces and phonon.force_constants is None:
+        raise InputError(
+            f"{path}: no forces to draw bands from; give a phonopy YAML file with forces, or one with "
+            "FORCE_SETS or FORCE_CONSTANTS beside it"
+        )
+    enable_compilation_cache()
+    predictor = load(options.checkpoint)
+    epsilon = chosen_epsilon_inf(atoms, options.epsilon_inf, predictor)
+    tensors = predictor.predict(atoms, allow_unseen=options.allow_unseen)
+    phonon.nac_params = nac_params(phonon, tensors, epsilon)
+    moved = symmetry_change(phonon, tensors)
+    print(f"{phonon.unitcell.formula}: symmetrisation moved the tensors by at most {moved:.2g} e")
+    return phonon
+
+
+def _kind(path: Path) -> str:
+    """What a file of this name is to hold.
+
+    Raises:
+        InputError: no format of this name, or no folder to write to.
+    """
+    if base_name(path) == "BORN" or format_suffix(path) == ".born":
+        kind = "born"
+    elif path.suffix in _YAML:
+        kind = "yaml"
+    elif is_picture(path):
+        kind = "bands"
+    else:
+        raise InputError(
+            f"{path}: no format of this name; write BORN, a .yaml file, or a picture such as .png"
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written; name a file in a folder that is there")
+    return kind
+
+
+def _write(path: Path, kind: str, phonon: Phonopy) -> None:
+    """Write one file."""
+    if kind == "bands":
+        plot_bands(phonon, path)
+        print("\n".join(describe_gamma(phonon)))
+    elif kind == "yaml":
+        with complete_file(path) as partial:
+            phonon.save(partial)
+    elif (nac := phonon.nac_params) is not None:
+        labelled = with_born_effective_charges(atoms_of(phonon.primitive), nac["born"])
+        write_born(path, [labelled], nac["dielectric"])
+    print(f"{path}: written", file=sys.stderr)

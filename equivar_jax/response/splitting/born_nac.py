@@ -1,0 +1,81 @@
+"""The two tensors behind LO-TO splitting, in phonopy's order of atoms and with the crystal's symmetry."""
+
+import warnings
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+from phonopy import Phonopy
+from phonopy.harmonic.dynamical_matrix import NacParams
+from phonopy.physical_units import get_calculator_physical_units
+from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
+
+from equivar_jax.io.phonopy_born import SYMMETRY_TOLERANCE
+from equivar_jax.response.phonons.phonopy_crystal import atoms_of, phonon_of
+from equivar_jax.structures import LARGEST_ASYMMETRY, checked_tensors
+
+
+class BrokenSymmetryWarning(UserWarning):
+    """Tensors are far from the symmetry of their crystal, or from the sum rule."""
+
+
+def nac_params(
+    crystal: Atoms | Phonopy,
+    born_effective_charges: Float[np.ndarray, "atoms 3 3"],
+    epsilon_inf: Float[np.ndarray, "3 3"],
+) -> NacParams:
+    """Phonopy's parameters of the non-analytical term, as the crystal's symmetry wants them.
+
+    Args:
+        crystal: A structure, whose primitive cell is then phonopy's "auto", or phonopy's object.
+        born_effective_charges: Z of the atoms of the structure, or of phonopy's unit cell, in their order;
+            [atom, field, displacement] in e.
+        epsilon_inf: Electronic dielectric tensor, dimensionless.
+
+    Returns:
+        What `Phonopy.nac_params` takes: `born`, the tensors of the atoms of phonopy's primitive cell in its
+        order, float64 [atom, field, displacement] in e; `dielectric`; `factor`, e²/(4 pi eps0) in the units
+        of phonopy's calculator. phonopy has made them symmetric, and imposed the sum rule; where that changed
+        much, a `BrokenSymmetryWarning` says so.
+
+    Raises:
+        InputError: tensors of another shape or not finite, or a structure that is no crystal.
+    """
+    phonon = phonon_of(crystal) if isinstance(crystal, Atoms) else crystal
+    tensors = checked_tensors(born_effective_charges, atoms_of(phonon.unitcell))
+    born, dielectric = _symmetrised(phonon, tensors, epsilon_inf, primitive=phonon.primitive)
+    moved, moved_epsilon = symmetry_change(phonon, tensors), float(np.abs(dielectric - epsilon_inf).max())
+    where = f"{phonon.unitcell.formula}: symmetry"
+    if moved > SYMMETRY_TOLERANCE:
+        message = (
+            f"{where} and sum rule change the Born effective charges by up to {moved:.3f} e (more than "
+            f"{SYMMETRY_TOLERANCE} e); structure and tensors may not belong together"
+        )
+        warnings.warn(message, BrokenSymmetryWarning, stacklevel=2)
+    if moved_epsilon > LARGEST_ASYMMETRY * np.abs(epsilon_inf).max():
+        message = (
+            f"{where} changes the dielectric tensor by up to {moved_epsilon:.3f}; structure and tensor may "
+            "not belong together"
+        )
+        warnings.warn(message, BrokenSymmetryWarning, stacklevel=2)
+    factor = get_calculator_physical_units(phonon.calculator).nac_factor
+    return {"born": born, "dielectric": dielectric, "factor": factor}
+
+
+def symmetry_change(phonon: Phonopy, born_effective_charges: Float[np.ndarray, "atoms 3 3"]) -> float:
+    """The largest change of a component, in e, when phonopy imposes symmetry and the sum rule.
+
+    Args:
+        phonon: phonopy's object.
+        born_effective_charges: Of the atoms of its unit cell, [atom, field, displacement] in e.
+    """
+    tensors = checked_tensors(born_effective_charges, atoms_of(phonon.unitcell))
+    symmetric, _ = _symmetrised(phonon, tensors, np.eye(3))
+    return float(np.abs(symmetric - tensors).max())
+
+
+def _symmetrised(phonon: Phonopy, tensors: np.ndarray, epsilon: np.ndarray, **choice) -> tuple:
+    """Phonopy's symmetrisation without its warning; the change is measured here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return symmetrize_borns_and_epsilon(tensors, epsilon, phonon.unitcell, **choice)

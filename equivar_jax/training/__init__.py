@@ -1,0 +1,31 @@
+"""A run: loss, compiled steps, epochs, checkpoints, the folder that explains itself."""
+
+from equivar_jax.training.loop import Run, last_checkpoint, start_run, train
+from equivar_jax.training.losses import (
+    DielectricErrors,
+    ErrorSums,
+    Loss,
+    Output,
+    absolute_errors,
+    dielectric_errors,
+    l1_loss,
+)
+from equivar_jax.training.steps import Steps, TrainState, make_optimizer, make_steps
+
+__all__ = [
+    "DielectricErrors",
+    "ErrorSums",
+    "Loss",
+    "Output",
+    "Run",
+    "Steps",
+    "TrainState",
+    "absolute_errors",
+    "dielectric_errors",
+    "l1_loss",
+    "last_checkpoint",
+    "make_optimizer",
+    "make_steps",
+    "start_run",
+    "train",
+]

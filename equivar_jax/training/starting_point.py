@@ -1,0 +1,218 @@
+"""Where a run starts: with weights drawn anew, those of another run (fine-tuning), or its own last state."""
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ase.data import chemical_symbols
+from flax import serialization
+
+from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.datasets.load import Dataset
+from equivar_jax.errors import InputError
+from equivar_jax.graphs.batch import Batch
+from equivar_jax.network.initial_weights import from_labels, unit_variance
+from equivar_jax.network.model import Equivar
+from equivar_jax.network.periodic_table import period_and_group
+from equivar_jax.training.steps import TrainState, drawn_weights, weight_shapes
+from equivar_jax.weights.checkpoint import Metadata, check_parameters, read_checkpoint
+from equivar_jax.weights.stacking import member_of
+
+OWN_SETTINGS = ("kernel", "dielectric")
+"""Of the network: those that a fine-tuning chooses itself, whatever weights it starts from."""
+_ROWS_OF_RELATIVES = ("embedding", "self_factors")
+_ROWS_OF_LABELS = ("element_shift", "element_scale")
+
+
+class StartingPoint(NamedTuple):
+    """Weights of another run."""
+
+    location: str
+    """As `train.start_from` names it."""
+    params: dict
+    metadata: Metadata
+
+    @property
+    def network(self) -> ModelConfig:
+        """What the weights are weights of."""
+        return self.metadata.config.model
+
+    def new_elements(self, dataset: Dataset) -> tuple[int, ...]:
+        """Atomic numbers of the training part that the weights were not trained on, rising."""
+        return tuple(sorted({*dataset.elements} - {*self.metadata.elements}))
+
+    def remarks(self, dataset: Dataset, config: Config) -> tuple[str, ...]:
+        """What the user should know of these weights and those data."""
+        structures = self.metadata.statistics.get("structures", 0)
+        trained = f"{structures:,} structures, {len(self.metadata.elements)} elements"
+        found = [f"starts from the weights in {self.location} ({trained})"]
+        if new := self.new_elements(dataset):
+            symbols = " ".join(chemical_symbols[number] for number in new)
+            stay = ", and stay so (--train.freeze)" if config.train.freeze != "nothing" else ""
+            found.append(
+                f"the weights have never seen {symbols}: their rows of the tables start as the mean of their "
+                f"known relatives{stay}"
+            )
+        if self.network.dielectric != config.model.dielectric:
+            what = (
+                "starts anew" if config.model.dielectric else "is left out (--model.dielectric True keeps it)"
+            )
+            found.append(f"the readout of the electronic dielectric tensor {what}")
+        return tuple(found)
+
+
+def read_starting_point(train: TrainConfig) -> StartingPoint | None:
+    """The weights that `train.start_from` names, or None; of a committee the member `seed % members`.
+
+    Raises:
+        InputError: no readable checkpoint there.
+    """
+    if train.start_from is None:
+        return None
+    try:
+        state, metadata = read_checkpoint(train.start_from)
+    except InputError as error:
+        raise InputError(f"--train.start_from {error}") from None
+    params = state["params"] if state.get("ema") is None else state["ema"]
+    if metadata.members > 1:
+        params = member_of(params, train.seed % metadata.members)
+    return StartingPoint(train.start_from, jax.tree.map(jnp.asarray, params), metadata)
+
+
+def with_network_of(
+    config: Config, network: ModelConfig, location: str, named: Collection[str] = ()
+) -> Config:
+    """The config with the network of weights that exist; `OWN_SETTINGS` remain.
+
+    Args:
+        config: Of the new run.
+        network: Of the weights.
+        location: Of the weights, for the message.
+        named: Settings such as "model.channels" that the user has set, even if to their defaults.
+
+    Raises:
+        InputError: a setting of the network was set, here or in the config file, to another value.
+    """
+    default = ModelConfig()
+    for name in (field.name for field in dataclasses.fields(ModelConfig) if field.name not in OWN_SETTINGS):
+        ours, theirs = getattr(config.model, name), getattr(network, name)
+        chosen = f"model.{name}" in named or ours != getattr(default, name)
+        if chosen and ours != theirs:
+            raise InputError(
+                f"--model.{name} is {ours}, but the network of the weights in {location} has {theirs}; leave "
+                "it out (also of the config file), or train anew without --train.start_from"
+            )
+    own = {name: getattr(config.model, name) for name in OWN_SETTINGS}
+    return dataclasses.replace(config, model=dataclasses.replace(network, **own))
+
+
+def with_network_of_start(config: Config, named: Collection[str] = ()) -> Config:
+    """The config as it is, or `with_network_of` the weights that `train.start_from` names."""
+    start = read_starting_point(config.train)
+    return config if start is None else with_network_of(config, start.network, start.location, named)
+
+
+def first_weights(config: Config, dataset: Dataset, typical: Batch, start: StartingPoint | None) -> dict:
+    """Weights before the first step.
+
+    Args:
+        config: With the network of `start`.
+        dataset: Its training part sets the tables of elements that are new to the weights.
+        typical: A batch of the training part.
+        start: Weights to start from, or None for fresh ones, with unit variance on `typical`.
+
+    Raises:
+        InputError: the stored weights are not those of the network of their config.
+    """
+    if start is None:
+        params = drawn_weights(config.model, config.train.seed, typical)
+        params = unit_variance(Equivar(config.model), params, typical.graph)
+        return from_labels(params, dataset.training) if config.model.element_shift else params
+    params = start.params
+    if config.model.dielectric != start.network.dielectric:
+        other = (
+            params if start.network.dielectric else drawn_weights(config.model, config.train.seed, typical)
+        )
+        second = {name: leaf for name, leaf in other["params"].items() if name.startswith("dielectric_")}
+        rest = {name: leaf for name, leaf in params["params"].items() if name not in second}
+        params = {"params": rest | (second if config.model.dielectric else {})}
+    check_parameters(params, weight_shapes(config.model, typical), start.location)
+    return _with_rows_of(start.new_elements(dataset), params, start.metadata.elements, dataset)
+
+
+def _with_rows_of(new: tuple[int, ...], params: dict, known: tuple[int, ...], dataset: Dataset) -> dict:
+    """Weights whose tables have rows for new elements.
+
+    Those inside the network become the mean of the known elements of their group, or of all where there are
+    none (weight decay has shrunk what was drawn for them); those of the readout come from the labels.
+    """
+    if not new:
+        return params
+    shifted = "element_shift" in params["params"]
+    labelled = from_labels(params, dataset.training)["params"] if shifted else {}
+    relatives = [_relatives(number, known) for number in new]
+
+    def with_rows(path: jax.tree_util.KeyPath, table: jax.Array) -> jax.Array:
+        name = path[-1].key
+        if name in _ROWS_OF_RELATIVES:
+            return table.at[np.array(new)].set(jnp.stack([table[rows].mean(axis=0) for rows in relatives]))
+        if name in _ROWS_OF_LABELS:
+            return table.at[np.array(new)].set(labelled[name][np.array(new)])
+        return table
+
+    return jax.tree.map_with_path(with_rows, params)
+
+
+def _relatives(number: int, known: tuple[int, ...]) -> np.ndarray:
+    """The known elements of the group of an element, or all of them."""
+    group = period_and_group(number)[1]
+    return np.array([other for other in known if period_and_group(other)[1] == group] or known)
+
+
+def first_progress(config: Config, dataset: Dataset, start: StartingPoint | None) -> Metadata:
+    """What the checkpoints of a new run say; their elements are all that the weights were ever trained on."""
+    before = () if start is None else start.metadata.elements
+    return Metadata(config, tuple(sorted({*dataset.elements, *before})), dataset.statistics)
+
+
+def last_state(
+    empty: TrainState,
+    saved: dict[str, Any],
+    progress: Metadata,
+    config: Config,
+    dataset: Dataset,
+    folder: Path,
+) -> TrainState:
+    """The state that a run has saved.
+
+    Args:
+        empty: State of the same form.
+        saved: Arrays of the checkpoint.
+        progress: Metadata of the checkpoint.
+        config: With which the run goes on.
+        dataset: With which the run goes on.
+        folder: The run, for messages.
+
+    Raises:
+        InputError: they do not belong together.
+    """
+    check_parameters(saved["params"], empty.params, str(folder))
+    elements = {*progress.elements}
+    same_elements = elements == {*dataset.elements}
+    if config.train.start_from is not None:
+        same_elements = elements >= {*dataset.elements}
+    if not same_elements or progress.statistics != dataset.statistics:
+        raise InputError(f"{folder}: was trained on other data or another split; start a new run")
+    if (saved["ema"] is None) != (empty.ema is None):
+        raise InputError(
+            f"{folder}: a run begins and ends with --train.ema_decay or without; start a new run"
+        )
+    for name in ("start_from", "freeze"):
+        began, goes_on = (getattr(each.train, name) for each in (progress.config, config))
+        if began != goes_on:
+            raise InputError(f"{folder}: began with --train.{name} {began}, not {goes_on}; start a new run")
+    return serialization.from_state_dict(empty, jax.tree.map(jnp.asarray, saved))

@@ -1,0 +1,192 @@
+"""What is compiled: one optimisation step, one validation step. Losses are sums and counts, never means."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from equivar_jax.config.schema import Freeze, ModelConfig, TrainConfig
+from equivar_jax.graphs.batch import Batch
+from equivar_jax.network.model import Equivar
+from equivar_jax.network.tensor import apply_sum_rule
+from equivar_jax.training.losses import (
+    DielectricErrors,
+    ErrorSums,
+    Loss,
+    Output,
+    absolute_errors,
+    dielectric_errors,
+    l1_loss,
+)
+
+_KNOW_ELEMENTS = {"embedding", "lin0_weight", "lin0_bias", "species_basis", "self_factors"}
+_READOUT = ("lin1_", "element_", "dielectric_")
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that an optimisation step changes."""
+
+    params: dict
+    ema: dict | None
+    """Moving average of the weights, if one is kept."""
+    optimizer: optax.OptState
+    sums: ErrorSums
+    """Training errors of the epoch so far."""
+
+    @property
+    def evaluated(self) -> dict:
+        """The weights to validate and keep."""
+        return self.params if self.ema is None else self.ema
+
+
+class Steps(NamedTuple):
+    """The compiled functions of a run, and how often each was compiled."""
+
+    train: Callable[[TrainState, Batch], TrainState]
+    validate: Callable[[dict, ErrorSums, Batch], ErrorSums]
+    validate_dielectric: Callable[[dict, DielectricErrors, Batch], DielectricErrors]
+    """For a network with that readout only."""
+    compiles: Counter
+
+
+def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax.Schedule:
+    """Linear warm-up, then cosine, exponential or no decay down to `final_learning_rate`."""
+    total = config.epochs * batches_per_epoch
+    warmup = min(round(config.warmup_epochs * batches_per_epoch), total // 2)
+    start, end = config.learning_rate, config.final_learning_rate
+    decay = max(total - warmup, 1)
+    if config.schedule == "cosine":
+        main = optax.cosine_decay_schedule(start, decay, alpha=end / start)
+    elif config.schedule == "exponential":
+        main = optax.exponential_decay(start, decay, end / start, end_value=end)
+    else:
+        main = optax.constant_schedule(start)
+    if warmup == 0:
+        return main
+    return optax.join_schedules([optax.linear_schedule(start / warmup, start, warmup), main], [warmup])
+
+
+def is_frozen(path: jax.tree_util.KeyPath, freeze: Freeze) -> bool:
+    """Whether a weight stays as it is, by its place in the tree of parameters."""
+    names = [str(getattr(key, "key", key)) for key in path if getattr(key, "key", None) != "params"]
+    if freeze == "interactions":
+        return not names[0].startswith(_READOUT)
+    return freeze == "elements" and not _KNOW_ELEMENTS.isdisjoint(names)
+
+
+def count_trained(params: dict, freeze: Freeze) -> int:
+    """Number of weights that are not frozen."""
+    leaves = jax.tree.leaves_with_path(params)
+    return sum(leaf.size for path, leaf in leaves if not is_frozen(path, freeze))
+
+
+def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW, after clipping of the global gradient norm if asked for; nothing for what is frozen."""
+    clip = (
+        optax.identity() if config.gradient_clip is None else optax.clip_by_global_norm(config.gradient_clip)
+    )
+    optimizer = optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
+    if config.freeze == "nothing":
+        return optimizer
+    return optax.multi_transform(
+        {"trained": optimizer, "frozen": optax.set_to_zero()},
+        lambda params: jax.tree.map_with_path(
+            lambda path, _: "frozen" if is_frozen(path, config.freeze) else "trained", params
+        ),
+    )
+
+
+def drawn_weights(model: ModelConfig, seed: int, batch: Batch) -> dict:
+    """Weights as the network draws them."""
+    params = jax.jit(Equivar(model).init)(jax.random.key(seed), batch.graph)
+    return {"params": params["params"]}
+
+
+def weight_shapes(model: ModelConfig, batch: Batch) -> dict:
+    """Their shapes and types only."""
+    return {"params": jax.eval_shape(Equivar(model).init, jax.random.key(0), batch.graph)["params"]}
+
+
+def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step."""
+    ema = None if train.ema_decay is None else jax.tree.map(jnp.copy, params)
+    return TrainState(params, ema, optimizer.init(params), ErrorSums.zero())
+
+
+def updated(
+    state: TrainState,
+    gradient: dict,
+    errors: ErrorSums,
+    optimizer: optax.GradientTransformation,
+    train: TrainConfig,
+) -> TrainState:
+    """The state after one step of the optimiser, and of the average of the weights."""
+    updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    ema = state.ema
+    if train.ema_decay is not None:
+        share = 1.0 - train.ema_decay  # in this form the average of what stays is exactly that
+        ema = jax.tree.map(lambda average, new: average + share * (new - average), ema, params)
+    return TrainState(params, ema, optimizer_state, state.sums + errors)
+
+
+def make_steps(
+    model: ModelConfig,
+    train: TrainConfig,
+    optimizer: optax.GradientTransformation,
+    loss: Loss = l1_loss,
+) -> Steps:
+    """Make the compiled functions for a network, an optimiser and a loss; each batch shape compiles once.
+
+    Sums stay on the device: nothing waits for it until somebody reads a number.
+
+    Args:
+        model: Settings of the network.
+        train: Settings of the optimisation, also for the loss.
+        optimizer: Such as `make_optimizer` gives.
+        loss: What to make small; see `losses.Loss`.
+    """
+    network = Equivar(model)
+    compiles: Counter = Counter()
+
+    def apply(params: dict, batch: Batch) -> Output:
+        if model.dielectric:
+            return Output(*network.apply(params, batch.graph, method="with_dielectric"))
+        return Output(network.apply(params, batch.graph), None)
+
+    def train_step(state: TrainState, batch: Batch) -> TrainState:
+        compiles["train"] += 1  # runs while tracing, that is once per compilation
+
+        def loss_fn(params):
+            # Nothing is differentiated for the sake of weights that stay.
+            params = jax.tree.map_with_path(
+                lambda path, leaf: jax.lax.stop_gradient(leaf) if is_frozen(path, train.freeze) else leaf,
+                params,
+            )
+            return loss(apply(params, batch), batch, train)
+
+        gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
+        return updated(state, gradient, errors, optimizer, train)
+
+    def validate_step(params: dict, sums: ErrorSums, batch: Batch) -> ErrorSums:
+        compiles["validate"] += 1
+        raw = network.apply(params, batch.graph)
+        corrected = apply_sum_rule(raw, batch.graph.n_node, batch.graph.globals["charge"])
+        return sums + absolute_errors(corrected, batch)
+
+    def validate_dielectric_step(params: dict, sums: DielectricErrors, batch: Batch) -> DielectricErrors:
+        compiles["validate dielectric"] += 1
+        _, dielectric = network.apply(params, batch.graph, method="with_dielectric")
+        return sums + dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
+
+    return Steps(
+        jax.jit(train_step, donate_argnums=0),
+        jax.jit(validate_step),
+        jax.jit(validate_dielectric_step),
+        compiles,
+    )

@@ -1,0 +1,1 @@
+"""What tests share: networks, crystals, files of other programs, and their damage."""

@@ -1,0 +1,35 @@
+"""Committees of tiny networks that nobody trained."""
+
+import dataclasses
+
+import jax
+import numpy as np
+
+from equivar_jax.config import Config, ModelConfig
+from equivar_jax.network import Equivar
+from equivar_jax.prediction import Predictor, join_members
+from equivar_jax.uncertainty import Calibration
+from equivar_jax.weights.checkpoint import Metadata
+from helpers.networks import random_params
+
+CONFIG = ModelConfig(channels=8, interactions=2, mean_neighbours=9.0)
+MEMBERS = 3
+CALIBRATION = Calibration(0.5, 0.01, 0.68, 0.95, 0.5, 900)
+
+
+def drawn(seed, config=CONFIG):
+    """Weights that nobody trained; those of all seeds resemble each other."""
+    rng = np.random.default_rng(seed)
+    shape = {name: getattr(config, name) for name in ("channels", "interactions", "dielectric")}
+    one = random_params(ModelConfig(mean_neighbours=9.0, **shape))
+    return jax.tree.map(lambda leaf: leaf * (1 + 0.2 * rng.normal(size=leaf.shape)).astype(np.float32), one)
+
+
+def network(seed, config=CONFIG, elements=(8, 20, 22)):
+    """A predictor with these weights."""
+    return Predictor(Equivar(config), drawn(seed, config), Metadata(Config(model=config), elements))
+
+
+def joined(config=CONFIG, calibration=CALIBRATION):
+    found = join_members([network(k, config) for k in range(MEMBERS)], ["a", "b", "c"])
+    return dataclasses.replace(found, metadata=dataclasses.replace(found.metadata, calibration=calibration))

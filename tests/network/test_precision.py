@@ -1,0 +1,68 @@
+"""A GPU rounds factors of a matrix product to TF32 (10 bits) unless the highest precision is asked for."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.crystals import labelled_crystal
+from helpers.networks import dense_batch
+from jax.extend import core
+
+from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors
+from equivar_jax.config.schema import load_config
+from equivar_jax.network.model import Equivar, born_effective_charges, displace
+
+SMALL = {"channels": 2, "interactions": 2, "embedding": 4, "radial_functions": 4, "mean_neighbours": 9.0}
+
+
+def products(jaxpr):
+    """Precision of every matrix product in a program and in the programs that it calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation.params["precision"]
+        for inner in jax.tree.leaves(equation.params, is_leaf=is_program):
+            if is_program(inner):
+                yield from products(getattr(inner, "jaxpr", inner))
+
+
+def is_program(value):
+    return isinstance(value, core.Jaxpr | core.ClosedJaxpr)
+
+
+HIGHEST = (jax.lax.Precision.HIGHEST,) * 2
+
+
+def small(name, kernel, **changed):
+    """A config's network with few weights, and a graph for it."""
+    config = load_config(name).model
+    config = dataclasses.replace(config, **SMALL, kernel=kernel, edge_hidden=2 if config.edge_hidden else 0)
+    return dataclasses.replace(config, **changed), dense_batch([labelled_crystal()], 4.0, np.float32).graph
+
+
+@pytest.mark.parametrize("kernel", ["chunked", "dense", "reference"])
+@pytest.mark.parametrize("name", ["bm1", "bm3", "bm3_deep"])
+def test_no_matrix_product_may_be_rounded(name, kernel):
+    config, graph = small(name, kernel)
+    model = Equivar(config)
+    params = {"params": jax.eval_shape(model.init, jax.random.key(0), graph)["params"]}
+    still = jax.ShapeDtypeStruct((len(graph.nodes["species"]), 3), jnp.float32)
+
+    def total(params, u):
+        return jnp.sum(born_effective_charges(model, params, displace(graph, u)) ** 2)
+
+    found = list(products(jax.make_jaxpr(jax.grad(total, (0, 1)))(params, still).jaxpr))
+    assert len(found) > 10
+    assert set(found) == {HIGHEST}
+
+
+def test_nor_with_the_dielectric_readout_nor_in_derivatives_of_a_polarisation():
+    config, graph = small("bm3_deep", "dense", dielectric=True)
+    model, polarisation = Equivar(config), Polarisation(config)
+    params = jax.eval_shape(model.init, jax.random.key(0), graph)
+    both = jax.make_jaxpr(lambda p: model.apply(p, graph, method="with_dielectric"))(params)
+    params = {"params": jax.eval_shape(polarisation.init, jax.random.key(0), graph)["params"]}
+    slope = jax.grad(lambda p: jnp.sum(derivative_tensors(polarisation, p, graph) ** 2))
+    for program in (both, jax.make_jaxpr(slope)(params)):
+        assert set(products(program.jaxpr)) == {HIGHEST}

@@ -1,0 +1,103 @@
+"""Tensors in phonopy's order of atoms: symmetry, sum rule, order of atoms and of indices."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.spacegroup import crystal
+from helpers.crystals import labelled_crystal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from equivar_jax.errors import InputError
+from equivar_jax.response.phonons.phonopy_crystal import phonon_of
+from equivar_jax.response.splitting.born_nac import (
+    BrokenSymmetryWarning,
+    nac_params,
+    symmetry_change,
+)
+from equivar_jax.structures import born_effective_charges
+
+EPSILON = np.array([[5.1, 0.2, -0.3], [0.2, 6.2, 0.4], [-0.3, 0.4, 7.3]])
+
+
+def perovskite():
+    """Cubic CaTiO3."""
+    places = [(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)]
+    return Atoms("CaTiO3", cell=[3.9] * 3, pbc=True, scaled_positions=places)
+
+
+def orthorhombic():
+    """CaTiO3 in Pnma: four inequivalent atoms among twenty."""
+    atoms = crystal(
+        ["Ca", "Ti", "O", "O"],
+        [(0.036, 0.25, 0.993), (0, 0, 0.5), (0.484, 0.25, 0.071), (0.289, 0.037, 0.711)],
+        spacegroup=62,
+        cellpar=[5.44, 7.64, 5.38, 90, 90, 90],
+    )
+    return Atoms(atoms.numbers, cell=atoms.cell, scaled_positions=atoms.get_scaled_positions(), pbc=True)
+
+
+def test_atoms_and_indices_keep_their_order_in_a_low_symmetry_crystal():
+    """Of a doubled cell in a shuffled order, phonopy takes half of the atoms, in an order of its own."""
+    one = labelled_crystal()
+    double, tensors = one.repeat((1, 2, 1)), np.tile(born_effective_charges(one), (2, 1, 1))
+    shuffled = np.random.default_rng(1).permutation(6)
+    phonon = phonon_of(double[shuffled])
+    nac = nac_params(phonon, tensors[shuffled], EPSILON)
+    assert nac["born"].shape == (3, 3, 3)
+    np.testing.assert_allclose(nac["dielectric"], EPSILON, atol=1e-12)
+    assert nac["factor"] == pytest.approx(14.39965, rel=1e-6)  # e²/(4 pi eps0) in eV Å
+    for symbol, found in zip(phonon.primitive.symbols, nac["born"], strict=True):
+        expected = born_effective_charges(one)[one.symbols.indices()[symbol][0]]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        assert np.abs(found - expected.T).max() > 0.05
+    same = nac_params(double[shuffled], tensors[shuffled], EPSILON)
+    np.testing.assert_array_equal(same["born"], nac["born"])
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_symmetric_tensors_turn_with_the_crystal(seed):
+    """What symmetrisation leaves does not depend on the axes, obeys the sum rule, and is left alone again."""
+    rng = np.random.default_rng(seed)
+    rotation = Rotation.random(rng=rng).as_matrix()
+    atoms, tensors = orthorhombic(), rng.normal(scale=0.003, size=(20, 3, 3))
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell.array @ rotation.T, scale_atoms=True)
+    epsilon = np.diag([5.0, 6.0, 7.0])
+    one = nac_params(atoms, tensors, epsilon)
+    other = nac_params(turned, rotation @ tensors @ rotation.T, rotation @ epsilon @ rotation.T)
+    np.testing.assert_allclose(other["born"], rotation @ one["born"] @ rotation.T, atol=1e-7)
+    np.testing.assert_allclose(other["dielectric"], rotation @ epsilon @ rotation.T, atol=1e-9)
+    np.testing.assert_allclose(one["born"].sum(axis=0), 0.0, atol=1e-12)
+    assert symmetry_change(phonon_of(atoms), one["born"]) < 1e-12
+
+
+def test_a_large_change_by_symmetry_is_warned_of():
+    phonon = phonon_of(perovskite())
+    tensors = np.array([2.0, 4.0, -2.0, -2.0, -2.0])[:, None, None] * np.eye(3)
+    assert symmetry_change(phonon, tensors) < 1e-12
+    tensors[0, 0, 1] += 0.3
+    # The site's symmetry removes the component; the mean of what is left, nothing, is taken off.
+    assert symmetry_change(phonon, tensors) == pytest.approx(0.3)
+    with pytest.warns(BrokenSymmetryWarning, match=r"by up to 0\.300 e"):
+        nac_params(phonon, tensors, 6 * np.eye(3))
+    # A cubic crystal has one dielectric constant, the mean of 2, 3 and 7.
+    with pytest.warns(BrokenSymmetryWarning, match=r"dielectric tensor by up to 3\.000"):
+        found = nac_params(phonon, np.zeros((5, 3, 3)), np.diag([2.0, 3.0, 7.0]))
+    np.testing.assert_allclose(found["dielectric"], 4 * np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("spoil", ["shape", "nan", "molecule"])
+def test_what_gives_no_parameters(spoil):
+    atoms, tensors = perovskite(), np.zeros((5, 3, 3))
+    if spoil == "shape":
+        tensors = tensors[:4]
+    elif spoil == "nan":
+        tensors[2, 1, 0] = np.nan
+    else:
+        atoms.pbc = False
+    complaint = {"shape": "expected", "nan": "not finite", "molecule": "not periodic"}[spoil]
+    with pytest.raises(InputError, match=complaint):
+        nac_params(atoms, tensors, EPSILON)

@@ -1,0 +1,210 @@
+"""Uncertainties: what is fitted to errors that are known, and what is said of it."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from equivar_jax.errors import InputError
+from equivar_jax.reports import calibration_picture
+from equivar_jax.uncertainty.calibration import (
+    BY_SYMMETRY,
+    WITHIN_ONE,
+    WITHIN_TWO,
+    Calibration,
+    Residuals,
+    calibrate,
+    coverage,
+    covered,
+    fit,
+    in_sigmas,
+    pooled,
+    two_fold,
+)
+
+ATOMS, STRUCTURES = 4000, 200
+
+
+def residuals(errors, spread, counted=None):
+    counted = np.ones(errors.shape, bool) if counted is None else counted
+    return Residuals(errors, spread, counted, np.repeat(np.arange(STRUCTURES), ATOMS // STRUCTURES))
+
+
+def true_sigma(rng):
+    """Of very different size from atom to atom, in e."""
+    return np.repeat(10 ** rng.uniform(-3, -1, (ATOMS, 1, 1)), 9, axis=1).reshape(ATOMS, 3, 3)
+
+
+def normal(factor=2.0, floor=0.0, seed=0):
+    """Errors whose standard deviation is `factor * (spread + floor)`."""
+    rng = np.random.default_rng(seed)
+    spread = true_sigma(rng)
+    return residuals(rng.normal(size=spread.shape) * factor * (spread + floor), spread)
+
+
+def test_the_fractions_are_those_of_a_normal_distribution():
+    assert pytest.approx((0.6827, 0.9545), abs=5e-5) == (WITHIN_ONE, WITHIN_TWO)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_spread_that_is_right_but_for_a_factor_gets_that_factor(factor):
+    found = calibrate(normal(factor))
+    assert found.scale == pytest.approx(factor, rel=0.03)
+    assert found.floor < 2e-3
+    assert found.within_one == pytest.approx(WITHIN_ONE, abs=1e-4)
+    for fraction in (found.within_two, found.two_fold_two):
+        assert fraction == pytest.approx(WITHIN_TWO, abs=0.01)
+    assert found.two_fold_one == pytest.approx(WITHIN_ONE, abs=0.01)
+    assert found.spearman > 0.9
+    assert found.components == 9 * ATOMS
+
+
+def test_errors_that_all_members_share_are_found_as_a_floor():
+    found = calibrate(normal(1.5, floor=0.02))
+    assert found.floor == pytest.approx(0.02, rel=0.3)
+    assert found.scale == pytest.approx(1.5, rel=0.1)
+    assert found.within_two == pytest.approx(WITHIN_TWO, abs=0.01)
+
+
+def test_a_few_members_alone_say_too_little_and_the_floor_mends_it():
+    rng = np.random.default_rng(1)
+    sigma = 0.01
+    spread = (sigma * rng.normal(size=(3, ATOMS, 3, 3))).std(axis=0, ddof=1)
+    errors = sigma * rng.normal(size=spread.shape)
+    ratios = in_sigmas(errors.ravel(), spread.ravel())
+    alone = coverage(ratios, 2 * np.quantile(ratios, WITHIN_ONE))
+    assert alone < WITHIN_TWO - 0.04
+    assert calibrate(residuals(errors, spread)).within_two == pytest.approx(WITHIN_TWO, abs=0.01)
+
+
+def test_heavy_tails_keep_one_sigma_and_show_at_two():
+    rng = np.random.default_rng(2)
+    spread = true_sigma(rng)
+    found = calibrate(residuals(spread * rng.standard_t(2, size=spread.shape), spread))
+    assert found.within_one == pytest.approx(WITHIN_ONE, abs=1e-4)
+    assert 0.85 < found.within_two < WITHIN_TWO - 0.01
+    assert found.two_fold_one == pytest.approx(WITHIN_ONE, abs=0.02)
+
+
+def test_members_that_all_agree_leave_one_sigma_for_all():
+    rng = np.random.default_rng(3)
+    errors = 0.05 * rng.normal(size=(ATOMS, 3, 3))
+    found = calibrate(residuals(errors, np.zeros_like(errors)))
+    assert found.floor > 0
+    assert found.sigma(np.zeros(1))[0] == pytest.approx(0.05, rel=0.02)
+    assert (found.within_one, found.within_two) == pytest.approx((WITHIN_ONE, WITHIN_TWO), abs=0.01)
+    assert found.spearman == 0.0
+
+
+def test_some_spreads_of_zero_are_no_certainty():
+    known = normal()
+    known.spread[::2] = 0.0
+    assert calibrate(known).floor > 0
+
+
+def test_no_errors_at_all_are_no_trouble():
+    assert calibrate(residuals(np.zeros((ATOMS, 3, 3)), np.zeros((ATOMS, 3, 3)))).scale == 0.0
+
+
+def few(members, seed=4):
+    """Standard deviations of a few members that are all wrong by as much in every component of an atom."""
+    rng = np.random.default_rng(seed)
+    sigma = true_sigma(rng)
+    return sigma, (sigma * rng.normal(size=(members, ATOMS, 3, 3))).std(axis=0, ddof=1)
+
+
+def test_pooling_steadies_what_few_members_say():
+    sigma, spread = few(3)
+    before, after = (np.std(np.log(x / sigma)) for x in (spread, pooled(spread, 0 * spread)))
+    assert after < 0.6 * before
+    np.testing.assert_allclose(np.mean((pooled(spread, 0 * spread) / sigma) ** 2), 1.0, atol=0.02)
+
+
+def test_pooling_leaves_what_is_zero_by_symmetry_and_is_continuous_there():
+    spread = np.diag([0.1, 0.2, 0.3])[None]
+    found = pooled(spread, spread)
+    assert not found[0][~np.eye(3, dtype=bool)].any()
+    rounding = pooled(spread + 1e-7 * (spread == 0), spread)
+    assert rounding.max(where=spread == 0, initial=0) < BY_SYMMETRY
+    assert (pooled(np.zeros((2, 3, 3)), np.zeros((2, 3, 3))) == 0).all()
+
+
+def test_pooling_changes_nothing_where_all_components_have_one_spread():
+    spread = np.full((2, 3, 3), 0.2)
+    np.testing.assert_allclose(pooled(spread, 0 * spread), 0.2)
+
+
+def test_large_charges_are_less_certain_than_small_ones_of_the_same_spread():
+    spread = np.full((2, 3, 3), 0.03)
+    small, large = pooled(spread, np.stack([np.full((3, 3), 2.0), np.full((3, 3), -7.0)]))
+    np.testing.assert_allclose(small, 0.05)
+    np.testing.assert_allclose(large, (0.03**2 + 0.14**2) ** 0.5)
+
+
+def test_two_fold_shows_what_the_fit_hides():
+    """Where the halves differ, the coverage of the fit is right and that of the other half is not."""
+    known = normal()
+    odd = np.random.default_rng(0).permutation(STRUCTURES)[::2]
+    known.errors[np.isin(known.structure, odd)] *= 10
+    assert coverage(two_fold(known), 1) == pytest.approx((erf_of(0.1) + 1.0) / 2, abs=0.03)
+
+
+def erf_of(k):
+    return coverage(np.abs(np.random.default_rng(0).normal(size=100_000)), k)
+
+
+def test_two_fold_needs_two_structures():
+    errors = np.ones((3, 3, 3))
+    one = Residuals(errors, errors, errors > 0, np.zeros(3, int))
+    assert two_fold(one) is None
+    assert "-" in calibrate(one).table()
+
+
+def test_components_that_are_zero_by_symmetry_are_left_out_of_the_fit():
+    known = normal()
+    errors, spread = (np.where(np.eye(3, dtype=bool), x, 0.0) for x in (known.errors, known.spread))
+    counted = np.broadcast_to(np.eye(3, dtype=bool), errors.shape)
+    assert calibrate(residuals(errors, spread, counted)).within_one == pytest.approx(WITHIN_ONE, abs=1e-3)
+    with pytest.raises(InputError, match="zero by symmetry"):
+        calibrate(residuals(errors, spread, np.zeros_like(counted)))
+
+
+def test_fit_takes_the_sign_of_errors_as_nothing():
+    errors, spread = np.array([-1.0, 2.0, -3.0]), np.ones(3)
+    assert fit(errors, spread) == fit(-errors, spread)
+
+
+def test_other_data_are_counted_with_the_calibration_as_it_is():
+    calibration = calibrate(normal(2.0))
+    found = covered(normal(2.0, seed=5), calibration)
+    assert found.within_one == pytest.approx(WITHIN_ONE, abs=0.01)
+    assert covered(normal(4.0, seed=5), calibration).within_one < 0.45
+    assert "68." in str(found)
+    assert covered(known := normal(), calibration) is not None
+    assert covered(known._replace(counted=np.zeros_like(known.counted)), calibration) is None
+
+
+def test_the_table_has_the_numbers():
+    table = Calibration(0.8, 0.01, 0.683, 0.951, 0.7, 900, 0.66, 0.94).table()
+    assert "within 1 sigma   68.3 %    66.0 %    68.3 %" in table
+    assert "within 2 sigma   95.1 %    94.0 %    95.4 %" in table
+    assert "sigma = 0.8 (spread + 0.01 e), 900 components" in table
+
+
+@pytest.mark.parametrize("known", [normal(), residuals(np.zeros((ATOMS, 3, 3)), np.zeros((ATOMS, 3, 3)))])
+def test_the_picture_is_drawn(known, tmp_path, monkeypatch):
+    figures: list[Figure] = []
+    original = calibration_picture.save_figure
+    monkeypatch.setattr(
+        calibration_picture,
+        "save_figure",
+        lambda figure, path: (figures.append(figure), original(figure, path)),
+    )
+    path = tmp_path / "calibration.png"
+    calibration_picture.plot_calibration(known, calibrate(known), path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    left, right = figures[0].axes
+    expected = left.lines[0].get_ydata()
+    if known.errors.any():
+        np.testing.assert_allclose(left.lines[1].get_ydata(), expected, atol=2.0)  # %
+        points, line = right.lines[0].get_xydata(), right.lines[1].get_xydata()
+        np.testing.assert_allclose(points[:, 1], points[:, 0] * line[0, 1] / line[0, 0], rtol=0.1)
