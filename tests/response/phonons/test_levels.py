@@ -20,6 +20,7 @@ from equivar_jax.response.phonons.gamma import (
 from equivar_jax.response.phonons.gamma_input import example_phonons
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs, rock_salt
 from equivar_jax.response.phonons.levels import find_levels, fixed_basis, principal_dipoles
+from equivar_jax.response.units import VACUUM_PERMITTIVITY
 
 SEEDS = st.integers(0, 10_000)
 
@@ -43,6 +44,12 @@ def turned(modes, seed):
         mix = ortho_group.rvs(size, random_state=rng) if size > 1 else rng.choice([[[1.0]], [[-1.0]]])
         vectors[level] = np.tensordot(mix, vectors[level], 1)
     return dataclasses.replace(modes, eigenvectors=vectors)
+
+
+def noise(charges, size, seed):
+    """Random tensors of that size which sum to zero."""
+    tensors = size * np.random.default_rng(seed).normal(size=charges.shape)
+    return tensors - tensors.mean(axis=0)
 
 
 def test_levels_of_the_crystals(crystal):
@@ -94,6 +101,35 @@ def test_turned_modes_are_modes(crystal):
             np.abs(dipoles[level] @ dipoles[level].T - np.diag(np.sum(dipoles[level] ** 2, axis=1))).max()
             < 1e-6
         )
+
+
+@pytest.mark.parametrize("size", [1e-2, 1e-3, 1e-4, 1e-5])
+def test_weak_modes_of_charges_that_break_the_symmetry(crystal, size):
+    """Their modes stay orthonormal, so that none looks like a strong one: no LO line is made up."""
+    atoms, modes, charges = crystal
+    broken = charges + noise(charges, size, 1)
+    found = principal_modes(modes, broken)
+    vectors = found.eigenvectors.reshape(len(found.squares), -1)
+    assert np.abs(vectors @ vectors.T - np.eye(len(vectors))).max() < 1e-9
+    dipoles = np.einsum("iab,mib->ma", broken, modes.eigenvectors / np.sqrt(modes.masses)[:, None])
+    direction, volume = np.array([1.0, 2.0, -0.5]), atoms.get_volume()
+    factor = volume * VACUUM_PERMITTIVITY * 3.0 * (direction @ direction)
+    along = dipoles @ direction
+    squares, mixing = np.linalg.eigh(np.diag(modes.squares) + np.outer(along, along) / factor)
+    with_field = longitudinal_modes(modes, broken, volume, 3.0 * np.eye(3), direction)
+    assert with_field.squares == pytest.approx(squares, rel=1e-9)
+    strengths = np.sum(mode_effective_charges(with_field, broken) ** 2, axis=1)
+    expected = np.sum((mixing.T @ dipoles) ** 2, axis=1)
+    for level in find_levels(squares):
+        assert strengths[level].sum() == pytest.approx(expected[level].sum(), abs=1e-11 * expected.sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rounded_charges(crystal, seed):
+    """Charges in single precision have the symmetry of the crystal up to rounding, which may not decide."""
+    _, modes, charges = crystal
+    found = mode_effective_charges(modes, charges + noise(charges, 1e-5, seed))
+    assert np.abs(found - mode_effective_charges(modes, charges)).max() < 1e-4
 
 
 @settings(max_examples=20, deadline=None)
