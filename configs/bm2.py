@@ -1,6 +1,6 @@
 """BM2: 32 channels, 139,905 parameters, the published recipe (Kutana et al., Sci. Rep. 15, 2025)."""
 
-from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.config import Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

@@ -1,6 +1,6 @@
 """BM3: edges that know the species at both ends, gates and a residual by species on the nodes; 5 Å."""
 
-from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.config import Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

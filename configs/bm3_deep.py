@@ -3,7 +3,7 @@
 There reach and many-body terms count most, and the mean charge of each element is a good start.
 """
 
-from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.config import Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

@@ -4,7 +4,7 @@ Needs data of your own with `info["epsilon_inf"]`: `--data.path FILE`. The valid
 that training has never seen.
 """
 
-from equivar_jax.config.schema import Config, DataConfig, ModelConfig, TrainConfig
+from equivar_jax.config import Config, DataConfig, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

@@ -7,7 +7,7 @@ on; `--train.start_from RUN` starts from weights of yours. The network is that o
 epoch, where the validation part is too small to choose by.
 """
 
-from equivar_jax.config.schema import Config, TrainConfig
+from equivar_jax.config import Config, TrainConfig
 
 
 def get_config() -> Config:

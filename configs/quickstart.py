@@ -1,6 +1,6 @@
 """A small network and few epochs: a first look at every output in about a minute."""
 
-from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.config import Config, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

@@ -1,6 +1,6 @@
 """The whole road in seconds, for tests: tiny network, few structures."""
 
-from equivar_jax.config.schema import Config, DataConfig, DemonstrationConfig, ModelConfig, TrainConfig
+from equivar_jax.config import Config, DataConfig, DemonstrationConfig, ModelConfig, TrainConfig
 
 
 def get_config() -> Config:

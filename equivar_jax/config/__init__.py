@@ -1,6 +1,7 @@
 """Every setting, once: frozen dataclasses, config files, the command line. Does not import JAX."""
 
 from equivar_jax.config.command_line import OptionParser, override
+from equivar_jax.config.files import load_config, shipped_configs
 from equivar_jax.config.schema import (
     Config,
     DataConfig,
@@ -12,8 +13,6 @@ from equivar_jax.config.schema import (
     ModelConfig,
     TrainConfig,
     check_config,
-    load_config,
-    shipped_configs,
 )
 from equivar_jax.config.settings import from_dict, to_dict
 

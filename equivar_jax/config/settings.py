@@ -5,7 +5,8 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
 
 from equivar_jax.errors import InputError
 
@@ -16,6 +17,48 @@ _UNIONS = (types.UnionType, typing.Union)
 _TYPE_NAMES = {int: "an integer", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
 
 
+@dataclass(frozen=True)
+class Above:
+    """A bound of a setting: greater than `limit`."""
+
+    limit: int | float
+
+    def fault(self, value: int | float) -> str | None:
+        """Say what is wrong with a value, or None."""
+        return None if value > self.limit else f"is not above {self.limit or 'zero'}"
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A bound of a setting: `lowest` or greater."""
+
+    lowest: int | float
+
+    def fault(self, value: int | float) -> str | None:
+        """Say what is wrong with a value, or None."""
+        return None if value >= self.lowest else f"is too small; give {self.lowest} or more"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A bound of a setting: greater than `low` and less than `high`."""
+
+    low: int | float
+    high: int | float
+
+    def fault(self, value: int | float) -> str | None:
+        """Say what is wrong with a value, or None."""
+        return None if self.low < value < self.high else f"is not between {self.low} and {self.high}"
+
+
+Bound = Above | AtLeast | Between
+Positive = Annotated[float, Above(0)]
+NonNegative = Annotated[float, AtLeast(0)]
+Natural = Annotated[int, AtLeast(0)]
+Count = Annotated[int, AtLeast(1)]
+Fraction = Annotated[float, Between(0, 1)]
+
+
 def setting_types(kind: type, prefix: str = "") -> dict[str, Any]:
     """Dotted name -> type of every setting below a dataclass."""
     found: dict[str, Any] = {}
@@ -24,6 +67,22 @@ def setting_types(kind: type, prefix: str = "") -> dict[str, Any]:
             found |= setting_types(typing.cast(type, hint), f"{prefix}{key}.")
         else:
             found[f"{prefix}{key}"] = hint
+    return found
+
+
+def setting_bounds(kind: type, prefix: str = "") -> dict[str, Bound]:
+    """Map the dotted name of every bounded setting below a dataclass to its bound.
+
+    A bound stands in the annotation, as `Annotated[int, AtLeast(1)]`; it may be one side of a union.
+    """
+    found: dict[str, Bound] = {}
+    for key, hint in typing.get_type_hints(kind, include_extras=True).items():
+        if dataclasses.is_dataclass(hint):
+            found |= setting_bounds(typing.cast(type, hint), f"{prefix}{key}.")
+        for part in (hint, *typing.get_args(hint)):
+            for bound in getattr(part, "__metadata__", ()):
+                if isinstance(bound, Bound):
+                    found[f"{prefix}{key}"] = bound
     return found
 
 

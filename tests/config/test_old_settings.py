@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from equivar_jax.config.files import load_config
 from equivar_jax.config.old_settings import RETIRED, read_config
-from equivar_jax.config.schema import Config, load_config
+from equivar_jax.config.schema import Config
 from equivar_jax.config.settings import from_dict, to_dict
 from equivar_jax.errors import InputError
 

@@ -2,10 +2,12 @@ import copy
 import dataclasses
 import json
 import math
+from typing import get_args
 
 import pytest
 
-from equivar_jax.config import schema as module
+from equivar_jax.config import files as module
+from equivar_jax.config.files import load_config, shipped_configs
 from equivar_jax.config.schema import (
     Config,
     DataConfig,
@@ -14,13 +16,17 @@ from equivar_jax.config.schema import (
     ModelConfig,
     TrainConfig,
     check_config,
-    load_config,
-    shipped_configs,
 )
-from equivar_jax.config.settings import did_you_mean, from_dict, setting_types, to_dict, type_name
+from equivar_jax.config.settings import (
+    did_you_mean,
+    from_dict,
+    setting_bounds,
+    setting_types,
+    to_dict,
+)
 from equivar_jax.errors import InputError
 
-HEAD = "from equivar_jax.config.schema import *\n"
+HEAD = "from equivar_jax.config import *\n"
 
 
 def test_the_shipped_configs_are_there():
@@ -38,7 +44,7 @@ def test_in_a_wheel_the_configs_lie_inside_the_package(tmp_path, monkeypatch):
     package = tmp_path / "equivar_jax"
     (package / "configs").mkdir(parents=True)
     (package / "configs" / "mine.py").write_text(HEAD + "def get_config(): return Config()\n")
-    monkeypatch.setattr(module, "__file__", str(package / "config.py"))
+    monkeypatch.setattr(module, "__file__", str(package / "config" / "files.py"))
     assert load_config("mine") == Config()
     (package / "configs" / "mine.py").unlink()
     (package / "configs").rmdir()
@@ -193,18 +199,14 @@ def test_unusual_but_possible_settings_are_taken(setting, value):
 
 
 def test_every_number_among_the_settings_has_a_limit():
-    limited = module._POSITIVE | module._FRACTIONS | module._LOWEST.keys()
-    numbers = {name for name, hint in setting_types(Config).items() if "number" in words(hint)}
-    assert numbers == limited
+    numbers = {name for name, hint in setting_types(Config).items() if {int, float} & {hint, *get_args(hint)}}
+    assert numbers == setting_bounds(Config).keys()
 
 
 def test_a_word_far_from_all_choices_gets_no_suggestion():
     assert did_you_mean("zzz", ["epochs"]) == ""
     assert did_you_mean("epoch", ["epochs", "seed"], "--") == "; did you mean '--epochs'?"
 
-
-def words(hint):
-    return type_name(hint).replace("an integer", "number")
 
 
 def changed(config, setting, value):
