@@ -1,0 +1,64 @@
+"""The program `equivar`: `equivar COMMAND ...`, also `python -m equivar_jax COMMAND ...`."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from equivar_jax import __version__
+from equivar_jax.errors import InputError, exit_on_input_error
+
+
+class Command(NamedTuple):
+    """A command of the program."""
+
+    module: str
+    """Below `equivar_jax`, with a function `main(words)`; also a program of its own, `python -m`."""
+    what: str
+    """What it does, for the list of commands."""
+
+
+COMMANDS = {
+    "predict": Command("predict", "Born effective charges of structures, files, folders, databases"),
+    "response": Command("response.__main__", "LO-TO splitting, dielectric tensors, infrared spectra, dynamics"),
+    "train": Command("train", "train a network, or fine-tune one, on your own DFPT data"),
+    "evaluate": Command("evaluate", "errors of a network on labelled structures"),
+    "cross-validate": Command("cross_validate", "train and validate fold by fold"),
+    "committee": Command("committee", "join networks into one that knows how sure it is"),
+    "data": Command("data", "find broken, rotated, transposed and duplicate labels"),
+}
+
+_SCREEN = """\
+equivar {version}: Born effective charges from a crystal structure, and the physics made from them
+
+{commands}
+
+First commands:
+  equivar predict POSCAR -o tensors.csv     the charges of a crystal, by the weights of the package
+  equivar response dielectric --example     what follows from charges and phonons, on a model crystal
+  equivar train --config quickstart.py      a minute of training on the demonstration set
+
+`equivar COMMAND --help` explains the options of a command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Hand over to the command that the first word names; without one, print what there is."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        lines = "\n".join(f"  equivar {name:16s} {command.what}" for name, command in COMMANDS.items())
+        print(_SCREEN.format(version=__version__, commands=lines))
+        return
+    if words[0] == "--version":
+        print(f"equivar {__version__}")
+        return
+    with exit_on_input_error():
+        if words[0] not in COMMANDS:
+            from equivar_jax.config.settings import did_you_mean  # not needed for what comes above
+
+            raise InputError(f"no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}; equivar lists all")
+    command = importlib.import_module(f"equivar_jax.{COMMANDS[words[0]].module}")
+    command.main(words[1:])
+
+
+if __name__ == "__main__":
+    main()
