@@ -160,7 +160,7 @@ def _supercells(repeats: tuple[int, int, int], count: int) -> Iterator[Atoms]:
             draws = rng.integers(4, size=math.prod(repeats))  # perfect, V_Li, 2 V_Li, V_Li2O
             lithium, oxygen = int(np.minimum(draws, 2).sum()), int((draws == 3).sum())
         wanted = Counter(Li=lithium, O=oxygen)
-        atoms = crystals._with_vacancies(ideal[str(rng.choice(list(ideal)))], wanted, rng)
-        atoms = crystals._strained_and_displaced(atoms, rng, crystals.PHOSPHATE_DISPLACEMENT)
+        atoms = crystals.make_vacancies(ideal[str(rng.choice(list(ideal)))], wanted, rng)
+        atoms = crystals.strain_and_displace(atoms, rng, crystals.PHOSPHATE_DISPLACEMENT)
         atoms.info[SOURCE] = f"Li3PO4 {'x'.join(map(str, repeats))} {number}"
         yield with_born_effective_charges(atoms, born_effective_charges(atoms))

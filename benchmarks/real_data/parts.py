@@ -14,7 +14,7 @@ from ase import Atoms
 
 from equivar_jax.config.schema import DataConfig
 from equivar_jax.datasets.load import read_labelled
-from equivar_jax.datasets.set_aside import without_refused
+from equivar_jax.datasets.set_aside import drop_refused
 from equivar_jax.datasets.splits import split
 from equivar_jax.io import write_structures
 
@@ -46,7 +46,7 @@ def parts(name: str, folder: Path) -> tuple[list[Atoms], list[Atoms], int]:
     if name in TEST_FRAMES:
         frames = list(found.structures)
         return frames[: -TEST_FRAMES[name]], frames[-TEST_FRAMES[name] :], 0
-    checked = without_refused(found.structures, found.unreadable, data.hygiene).kept
+    checked = drop_refused(found.structures, found.unreadable, data.hygiene).kept
     divided = split(checked, data)
     refused = len(found.structures) + len(found.unreadable) - len(checked)
     return [checked[k] for k in divided.training], [checked[k] for k in divided.validation], refused

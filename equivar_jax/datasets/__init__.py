@@ -3,7 +3,7 @@
 from equivar_jax.datasets.demonstration import demonstration_set
 from equivar_jax.datasets.load import (
     Dataset,
-    Labelled,
+    LabelledStructures,
     load_dataset,
     load_structures,
     make_samples,
@@ -13,7 +13,7 @@ from equivar_jax.datasets.splits import split
 
 __all__ = [
     "Dataset",
-    "Labelled",
+    "LabelledStructures",
     "demonstration_set",
     "load_dataset",
     "load_structures",

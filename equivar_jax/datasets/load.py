@@ -18,7 +18,7 @@ from ase import Atoms
 from equivar_jax.cache import cache_directory, code_version, content_key
 from equivar_jax.config.schema import Config, DataConfig
 from equivar_jax.datasets.demonstration.dataset import demonstration_set
-from equivar_jax.datasets.set_aside import apart_from, without_refused
+from equivar_jax.datasets.set_aside import drop_refused, find_overlap
 from equivar_jax.datasets.splits import split
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Sample
@@ -30,7 +30,7 @@ from equivar_jax.storage.structure_table import StructureTable, cached_table
 from equivar_jax.structures import born_effective_charges, epsilon_inf, source
 
 
-class Labelled(NamedTuple):
+class LabelledStructures(NamedTuple):
     """What a file, folder or glob has to learn from, and what it has beside that."""
 
     structures: StructureTable
@@ -72,18 +72,18 @@ class Dataset:
         }
 
 
-def read_labelled(data: DataConfig, path: str | None) -> Labelled:
+def read_labelled(data: DataConfig, path: str | None) -> LabelledStructures:
     """The labelled structures of a file, folder or glob, or the demonstration set if there is none.
 
     Raises:
         InputError: the one file that was named cannot be read, or nothing there has a label.
     """
     if path is None:
-        return Labelled(demonstration_set(**dataclasses.asdict(data.demonstration)), [], 0)
+        return LabelledStructures(demonstration_set(**dataclasses.asdict(data.demonstration)), [], 0)
     unreadable: list[str] = []
     without: list[tuple[str, str]] = []
 
-    def labelled() -> Iterator[Atoms]:
+    def scan_labelled() -> Iterator[Atoms]:
         for atoms in scan_structures(path, data.key, data.first_index):
             if isinstance(atoms, InputError):
                 unreadable.append(str(atoms))
@@ -97,7 +97,7 @@ def read_labelled(data: DataConfig, path: str | None) -> Labelled:
     table = cached_table(
         _cache_folder("structures", path, options),
         f"{content_key(files_that_decide(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
-        labelled,
+        scan_labelled,
         lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
     )
     notes = table.columns.notes
@@ -109,7 +109,7 @@ def read_labelled(data: DataConfig, path: str | None) -> Labelled:
         )
     if len(table) == 0:
         raise InputError(notes["unreadable"][0])
-    return Labelled(table, [InputError(text) for text in notes["unreadable"]], notes["unlabelled"])
+    return LabelledStructures(table, [InputError(text) for text in notes["unreadable"]], notes["unlabelled"])
 
 
 _STRUCTURE_CODE = ("structures.py", "storage")
@@ -146,20 +146,20 @@ def load_dataset(config: Config) -> Dataset:
     data = config.data
     if data.validation_path is not None and (data.folds is not None or data.split_path is not None):
         raise InputError("--data.validation_path leaves nothing to divide; leave out folds and split_path")
-    source = _checked(data, data.path)
-    samples = _samples(source.structures, config)
+    source = _read_checked(data, data.path)
+    samples = _load_samples(source.structures, config)
     findings, remarks, unlabelled = source.findings, [source.warning], source.unlabelled
     if data.validation_path is None:
         parts = split(source.structures, data)
         training, validation = samples.subset(parts.training), samples.subset(parts.validation)
         remarks.append(parts.note)
     else:
-        other = _checked(data, data.validation_path)
-        training, validation = samples, _samples(other.structures, config)
+        other = _read_checked(data, data.validation_path)
+        training, validation = samples, _load_samples(other.structures, config)
         findings, unlabelled = findings + other.findings, unlabelled + other.unlabelled
         remarks.append(other.warning)
     if data.hygiene.enabled and data.path is not None:
-        overlap = apart_from(training.structures, validation.structures, data.hygiene)
+        overlap = find_overlap(training.structures, validation.structures, data.hygiene)
         findings = findings + overlap
         left_out = {finding.index for finding in overlap if finding.refused}
         kept = [k for k in range(len(validation)) if k not in left_out]
@@ -172,11 +172,11 @@ def load_dataset(config: Config) -> Dataset:
     if not len(training) or not len(validation):
         raise InputError("the training or the validation part is empty; give some structures for both")
     if config.model.dielectric:
-        remarks.append(_dielectric_labels(training, validation))
+        remarks.append(_count_dielectric_labels(training, validation))
     return Dataset(training, validation, findings, unlabelled, tuple(filter(None, remarks)))
 
 
-class _Source(NamedTuple):
+class _CheckedData(NamedTuple):
     """A file, folder or glob without what hygiene refuses."""
 
     structures: StructureTable
@@ -185,7 +185,7 @@ class _Source(NamedTuple):
     warning: str = ""
 
 
-def _checked(data: DataConfig, path: str | None) -> _Source:
+def _read_checked(data: DataConfig, path: str | None) -> _CheckedData:
     """Labelled structures and what was set aside of them.
 
     Raises:
@@ -193,16 +193,16 @@ def _checked(data: DataConfig, path: str | None) -> _Source:
     """
     found = read_labelled(data, path)
     if path is None:  # made by the rules
-        return _Source(found.structures, [], 0)
+        return _CheckedData(found.structures, [], 0)
     if not data.hygiene.enabled:
         if found.unreadable:
             raise found.unreadable[0]
-        return _Source(found.structures, [], found.unlabelled)
-    checked = without_refused(found.structures, found.unreadable, data.hygiene)
-    return _Source(checked.kept, checked.findings, found.unlabelled, checked.warning)
+        return _CheckedData(found.structures, [], found.unlabelled)
+    checked = drop_refused(found.structures, found.unreadable, data.hygiene)
+    return _CheckedData(checked.kept, checked.findings, found.unlabelled, checked.warning)
 
 
-def _samples(structures: StructureTable, config: Config) -> SampleTable:
+def _load_samples(structures: StructureTable, config: Config) -> SampleTable:
     """Graphs from the cache, or built now."""
     highest, cutoff = int(structures.elements.max(initial=0)), config.model.cutoff
     if highest >= config.model.species:
@@ -216,7 +216,7 @@ def _samples(structures: StructureTable, config: Config) -> SampleTable:
     return cached_samples(folder, key, structures, cutoff)
 
 
-def _dielectric_labels(training: SampleTable, validation: SampleTable) -> str:
+def _count_dielectric_labels(training: SampleTable, validation: SampleTable) -> str:
     """How many electronic dielectric tensors there are, and which cannot be used.
 
     Raises:

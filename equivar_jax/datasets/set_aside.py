@@ -21,7 +21,7 @@ from equivar_jax.storage.structure_table import StructureTable
 _CODE = ("hygiene", "structures.py", "storage/structure_table.py")
 
 
-class Checked(NamedTuple):
+class KeptStructures(NamedTuple):
     """A data set without what the rules refuse."""
 
     kept: StructureTable
@@ -31,9 +31,9 @@ class Checked(NamedTuple):
     """What the whole data set is suspected of, such as transposed tensors; empty if nothing."""
 
 
-def without_refused(
+def drop_refused(
     structures: StructureTable, unreadable: list[InputError], config: HygieneConfig
-) -> Checked:
+) -> KeptStructures:
     """Apply the rules of `equivar_jax.hygiene` to the labelled structures of a file.
 
     Raises:
@@ -49,7 +49,7 @@ def without_refused(
             "warning": report.warning,
         }
 
-    found = _remembered("hygiene", (*_identity(structures), *map(str, unreadable)), config, check)
+    found = _from_cache_or_make("hygiene", (*_identity(structures), *map(str, unreadable)), config, check)
     findings = [Finding(**finding) for finding in found["findings"]]
     if not found["kept"]:
         first = next(finding for finding in findings if finding.refused)
@@ -57,16 +57,18 @@ def without_refused(
             f"{first.source}: {first.reason}; nothing is left of {len(structures)} structures: "
             "mend the labels, or take them as they are with --data.hygiene.enabled False"
         )
-    return Checked(structures.subset(found["kept"]), findings, found["warning"])
+    return KeptStructures(structures.subset(found["kept"]), findings, found["warning"])
 
 
-def apart_from(training: StructureTable, validation: StructureTable, config: HygieneConfig) -> list[Finding]:
+def find_overlap(
+    training: StructureTable, validation: StructureTable, config: HygieneConfig
+) -> list[Finding]:
     """Structures to validate on that training has, too, or nearly; `index` is the place among the former."""
 
     def check() -> list[dict[str, Any]]:
         return [dataclasses.asdict(finding) for finding in cross_duplicates(training, validation, config)]
 
-    found = _remembered("overlap", (*_identity(training), *_identity(validation)), config, check)
+    found = _from_cache_or_make("overlap", (*_identity(training), *_identity(validation)), config, check)
     return [Finding(**finding) for finding in found]
 
 
@@ -75,7 +77,9 @@ def _identity(structures: StructureTable) -> tuple[str, str]:
     return structures.columns.key, hashlib.sha256(structures.chosen.tobytes()).hexdigest()
 
 
-def _remembered(kind: str, identity: tuple[str, ...], config: HygieneConfig, make: Callable[[], Any]) -> Any:
+def _from_cache_or_make(
+    kind: str, identity: tuple[str, ...], config: HygieneConfig, make: Callable[[], Any]
+) -> Any:
     """What `make` gives (for JSON), from the cache where the same was asked before."""
     parts = (*identity, json.dumps(dataclasses.asdict(config)), code_version(*_CODE))
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -30,7 +30,7 @@ def file_and_frame(source: str) -> tuple[str, int | None]:
     return (match[1], int(match[2])) if match else (source, None)
 
 
-def given_parts(
+def read_parts(
     sources: Sequence[str], path: Path
 ) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
     """Places of the structures that a split file names for training and for validation, rising.
@@ -48,7 +48,7 @@ def given_parts(
     if repeated := [name for name, count in Counter(listed).items() if count > 1]:
         both = "in both parts" if repeated[0] in set(training) & set(validation) else "twice in one part"
         raise InputError(
-            f"{path}: {_shown(repeated[0])} is {both} ({len(repeated)} such names); name a structure once"
+            f"{path}: {_quote(repeated[0])} is {both} ({len(repeated)} such names); name a structure once"
         )
     names: Sequence[str | int] = sources
     if listed and isinstance(listed[0], int):
@@ -56,11 +56,11 @@ def given_parts(
     places = {name: place for place, name in enumerate(names)}
     if len(places) < len(names):
         name = next(name for name, count in Counter(names).items() if count > 1)
-        raise InputError(f"{path}: two structures of the data are {_shown(name)}; read each file only once")
+        raise InputError(f"{path}: two structures of the data are {_quote(name)}; read each file only once")
     if absent := [name for name in listed if name not in places]:
         raise InputError(
             f"{path}: {len(absent)} of the {len(listed)} structures named there are not in the data, "
-            f"{_shown(absent[0])} is one (the data begin with {_shown(names[0])}); "
+            f"{_quote(absent[0])} is one (the data begin with {_quote(names[0])}); "
             "give the data it was made for, or remove the names"
         )
     train, validate = (sorted(places[name] for name in part) for part in (training, validation))
@@ -79,7 +79,7 @@ def _frames_of_one_file(sources: Sequence[str], path: Path) -> list[int]:
     return numbers
 
 
-def _shown(name: str | int) -> str:
+def _quote(name: str | int) -> str:
     """A name for a message."""
     return f"frame {name}" if isinstance(name, int) else repr(name)
 
@@ -93,7 +93,7 @@ def _read_lists(path: Path) -> tuple[_Names, _Names]:
         path = path / "split.json" if (path / "split.json").is_file() else path
         if path.is_dir():
             files = [file for file in sorted(path.iterdir()) if file.suffix in (".txt", ".npy")]
-            lists = [(file.stem, _integers(file)) for file in files if file.stem.startswith(_PREFIXES)]
+            lists = [(file.stem, _read_integers(file)) for file in files if file.stem.startswith(_PREFIXES)]
         else:
             content = json.loads(path.read_text(encoding="utf-8"))
             lists = list(content.items()) if isinstance(content, dict) else []
@@ -121,7 +121,7 @@ def _read_lists(path: Path) -> tuple[_Names, _Names]:
     return training, validation
 
 
-def _integers(path: Path) -> list[int]:
+def _read_integers(path: Path) -> list[int]:
     """The integers of a text or NumPy file."""
     try:
         if path.suffix == ".npy":

@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from equivar_jax.config.schema import DataConfig
-from equivar_jax.datasets.split_files import file_and_frame, given_parts
+from equivar_jax.datasets.split_files import file_and_frame, read_parts
 from equivar_jax.errors import InputError
 from equivar_jax.structures import source
 
@@ -68,14 +68,14 @@ def split(structures: Sequence[Atoms], data: DataConfig) -> Split:
         return _given_split(structures, Path(data.split_path))
     if data.split == "block":
         return _block_split(structures, data)
-    groups = group_labels(structures, data.group_key, by_formula=data.split == "composition")
+    groups = number_groups(structures, data.group_key, by_formula=data.split == "composition")
     if data.folds is None:
         return Split(*random_split(groups, data.validation_fraction, data.split_seed))
     validates = _random_folds(groups, data.folds, data.split_seed) == data.fold
     return Split(np.flatnonzero(~validates), np.flatnonzero(validates))
 
 
-def group_labels(
+def number_groups(
     structures: Sequence[Atoms], key: str | None, by_formula: bool = False
 ) -> Int[np.ndarray, " structures"]:
     """Number of the group of each structure, from 0; a group must stay on one side of a split.
@@ -91,12 +91,12 @@ def group_labels(
     """
     relations: list[Callable[[Atoms], str]] = [_reduced_formula] if by_formula else []
     if key is not None:
-        relations.append(functools.partial(_info, key=key))
+        relations.append(functools.partial(_info_value, key=key))
     if not relations:
-        return _numbered(map(str, range(len(structures))))
+        return _number_names(map(str, range(len(structures))))
     names = [[of(atoms) for of in relations] for atoms in structures]
     # Nodes of a graph are the formulas and the keys; each structure joins two of them.
-    columns = [_numbered(column) for column in zip(*names, strict=True)]
+    columns = [_number_names(column) for column in zip(*names, strict=True)]
     first, last = columns[0], columns[-1] + (columns[0].max() + 1 if len(columns) > 1 else 0)
     count = int(last.max()) + 1
     links = coo_array((np.ones(len(first)), (first, last)), shape=(count, count))
@@ -163,7 +163,9 @@ def _random_folds(
 def _block_split(structures: Sequence[Atoms], data: DataConfig) -> Split:
     """Consecutive frames of each trajectory validate."""
     key = data.group_key
-    names = [file_and_frame(source(atoms))[0] if key is None else _info(atoms, key) for atoms in structures]
+    names = [
+        file_and_frame(source(atoms))[0] if key is None else _info_value(atoms, key) for atoms in structures
+    ]
     trajectories: dict[str, list[int]] = {}
     for place, name in enumerate(names):
         trajectories.setdefault(name, []).append(place)
@@ -197,7 +199,7 @@ def _block_split(structures: Sequence[Atoms], data: DataConfig) -> Split:
 
 def _given_split(structures: Sequence[Atoms], path: Path) -> Split:
     """The parts that a file names; structures that it does not name are in neither."""
-    training, validation = given_parts([source(atoms) for atoms in structures], path)
+    training, validation = read_parts([source(atoms) for atoms in structures], path)
     for name, part in (("training", training), ("validation", validation)):
         if len(part) == 0:
             raise InputError(f"{path}: the {name} part is empty; name structures for both parts")
@@ -216,14 +218,14 @@ def _parts(
     return np.flatnonzero(~validates), np.flatnonzero(validates)
 
 
-def _numbered(names: Iterable[str]) -> Int[np.ndarray, " structures"]:
+def _number_names(names: Iterable[str]) -> Int[np.ndarray, " structures"]:
     """Number of each name, in the alphabetical order of the different ones."""
     names = list(names)
     number = {name: k for k, name in enumerate(sorted(set(names)))}
     return np.array([number[name] for name in names], dtype=np.int64)
 
 
-def _info(atoms: Atoms, key: str) -> str:
+def _info_value(atoms: Atoms, key: str) -> str:
     """The value of `atoms.info[key]`."""
     if key not in atoms.info:
         there = ", ".join(sorted(map(str, atoms.info))) or "none"

@@ -83,7 +83,7 @@ class TextbookCrystal:
 
 def textbook_crystals() -> tuple[TextbookCrystal, ...]:
     """All crystals of the table, read anew."""
-    return tuple(_crystal(*entry) for entry in _entries(table.TABLE))
+    return tuple(_make_crystal(*entry) for entry in _parse_table(table.TABLE))
 
 
 def compare(
@@ -120,7 +120,7 @@ def component(tensor: Float[np.ndarray, "3 3"], name: str) -> float:
     return float(tensor[field, displacement])
 
 
-def _entries(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:
+def _parse_table(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:
     """Crystals of the table: fields of the head, fields of each line of charges."""
     lines: list[tuple[int, str]] = []
     for line in text.strip().splitlines():
@@ -135,24 +135,27 @@ def _entries(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:
         yield head, charges
 
 
-def _crystal(head: list[str], charges: list[list[str]]) -> TextbookCrystal:
+def _make_crystal(head: list[str], charges: list[list[str]]) -> TextbookCrystal:
     """A crystal of its fields in the table."""
     name, prototype, number, lattice, sites, structure = head
     references = [
-        reference for source, *values in charges for site in values for reference in _references(source, site)
+        reference
+        for source, *values in charges
+        for site in values
+        for reference in _parse_references(source, site)
     ]
 
     def build() -> Atoms:
         symbols, *coordinates = zip(*(site.split() for site in sites.split(",")), strict=True)
         basis = [[float(Fraction(number)) for number in axis] for axis in coordinates]
-        cell = _cell([float(length) for length in lattice.split()], int(number))
+        cell = _cell_parameters([float(length) for length in lattice.split()], int(number))
         atoms = crystal(symbols, np.transpose(basis), spacegroup=int(number), cellpar=cell)
         return Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
 
     return TextbookCrystal(name, prototype, int(number), build, structure, tuple(references))
 
 
-def _references(source: str, site: str) -> Iterator[Reference]:
+def _parse_references(source: str, site: str) -> Iterator[Reference]:
     """The references that a field such as "Ti @1 xx 7.00 zz 5.67" of the table stands for."""
     label, numbers = site.split("@")
     atom, *values = numbers.split()
@@ -161,7 +164,7 @@ def _references(source: str, site: str) -> Iterator[Reference]:
         yield Reference(label.strip(), int(atom), name, float(value), key, confirmed)
 
 
-def _cell(lattice: list[float], number: int) -> list[float]:
+def _cell_parameters(lattice: list[float], number: int) -> list[float]:
     """Lengths and angles from the independent lattice parameters of a space group, Å and degrees."""
     a, b, c, beta = (lattice + [0.0] * 3)[:4]
     if len(lattice) == 1:

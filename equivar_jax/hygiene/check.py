@@ -11,19 +11,24 @@ from tqdm import tqdm
 from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.errors import InputError
 from equivar_jax.hygiene import rules
-from equivar_jax.hygiene.duplicates import cross_findings, duplicates
+from equivar_jax.hygiene.duplicates import find_cross_duplicates, find_duplicates
 from equivar_jax.hygiene.findings import Finding, HygieneReport, Measurements, unreadable_finding
 from equivar_jax.hygiene.fingerprints import Fingerprint, composition, fingerprint
-from equivar_jax.hygiene.surroundings import surroundings
+from equivar_jax.hygiene.surroundings import find_surroundings
 from equivar_jax.hygiene.symmetry import symmetry_deviation
-from equivar_jax.hygiene.transposition import agreement, axial_vectors, expected_axial_vectors, index_order
+from equivar_jax.hygiene.transposition import (
+    agreement,
+    axial_vectors,
+    expected_axial_vectors,
+    judge_index_order,
+)
 from equivar_jax.structures import born_effective_charges, source
 
 Predict = Callable[[Sequence[Atoms]], Sequence[Float[np.ndarray, "_ 3 3"]]]
 """Tensors [atom, field, displacement] in e for each structure, from a trained model (`load(run).predict`)."""
 
 
-class _Checked(NamedTuple):
+class _StructureCheck(NamedTuple):
     """What the rules for single structures say of one."""
 
     findings: list[Finding]
@@ -63,17 +68,19 @@ def check_labels(
     tensors = [born_effective_charges(atoms) for atoms in structures]
     labelled = [index for index, label in enumerate(tensors) if label is not None]
     predicted = _predictions([structures[index] for index in labelled], predict)
-    checked: dict[int, _Checked] = {}
+    checked: dict[int, _StructureCheck] = {}
     bar = tqdm(labelled, desc="checking labels", unit="structure", disable=not progress)
     for index, prediction in zip(bar, predicted, strict=True):
-        checked[index] = _check(index, structures[index], tensors[index], prediction, config)
-    prints = [one.fingerprint for one in checked.values() if one.fingerprint and not _refused(one.findings)]
+        checked[index] = _check_structure(index, structures[index], tensors[index], prediction, config)
+    prints = [
+        one.fingerprint for one in checked.values() if one.fingerprint and not _is_refused(one.findings)
+    ]
     counts = rules.element_counts([structures[index] for index in labelled])
     findings = [unreadable_finding(error) for error in unreadable]
     findings += [finding for one in checked.values() for finding in one.findings]
-    findings += duplicates(prints, config)
+    findings += find_duplicates(prints, config)
     for index in labelled:
-        findings += rules.rare_elements(index, structures[index], counts, config)
+        findings += rules.check_rare_elements(index, structures[index], counts, config)
     sound = [index for index, one in checked.items() if np.isfinite(one.agreement)]
     return HygieneReport(
         sources=tuple(source(atoms) for atoms in structures),
@@ -81,7 +88,7 @@ def check_labels(
         unlabelled=tuple(index for index, label in enumerate(tensors) if label is None),
         measurements=_measurements(len(structures), checked),
         elements=counts,
-        index_order=index_order(
+        index_order=judge_index_order(
             [composition(structures[index]) for index in sound],
             [checked[index].agreement for index in sound],
             config.transposition,
@@ -105,7 +112,7 @@ def cross_duplicates(
     Raises:
         InputError: a structure with two atoms at one place, or without Born effective charges.
     """
-    return cross_findings(_fingerprints(training), _fingerprints(validation), config)
+    return find_cross_duplicates(_fingerprints(training), _fingerprints(validation), config)
 
 
 def _fingerprints(structures: Sequence[Atoms]) -> list[Fingerprint]:
@@ -115,7 +122,7 @@ def _fingerprints(structures: Sequence[Atoms]) -> list[Fingerprint]:
         tensors = born_effective_charges(atoms)
         if tensors is None:
             raise InputError(f"{source(atoms)}: no Born effective charges to compare; remove it")
-        near = surroundings(atoms)
+        near = find_surroundings(atoms)
         found.append(fingerprint(index, atoms, near, tensors, expected_axial_vectors(near, tensors)))
     return found
 
@@ -125,34 +132,34 @@ def _predictions(structures: Sequence[Atoms], predict: Predict | None) -> Sequen
     return [None] * len(structures) if predict is None else predict(structures)
 
 
-def _check(
+def _check_structure(
     index: int,
     atoms: Atoms,
     tensors: Float[np.ndarray, "atoms 3 3"],
     prediction: Float[np.ndarray, "atoms 3 3"] | None,
     config: HygieneConfig,
-) -> _Checked:
+) -> _StructureCheck:
     """All rules that need one structure only."""
     if not np.isfinite(tensors).all():
         reason = "Born effective charges that are not finite; remove the frame or repair its label"
-        return _Checked([Finding(index, source(atoms), "unreadable", reason, refused=True)])
+        return _StructureCheck([Finding(index, source(atoms), "unreadable", reason, refused=True)])
     try:
-        near = surroundings(atoms)
+        near = find_surroundings(atoms)
     except InputError as error:
-        return _Checked([Finding(index, source(atoms), "unreadable", _reason(error), refused=True)])
+        return _StructureCheck([Finding(index, source(atoms), "unreadable", _reason(error), refused=True)])
     excess = rules.sum_rule_excess(atoms, tensors)
     deviation = symmetry_deviation(atoms, tensors, config.symprec)
     expected = expected_axial_vectors(near, tensors)
     agreed = agreement(axial_vectors(tensors), expected if prediction is None else axial_vectors(prediction))
     findings = [
-        *rules.sum_rule(index, atoms, excess, config),
-        *rules.component(index, atoms, tensors, config),
-        *rules.symmetry(index, atoms, deviation, config),
+        *rules.check_sum_rule(index, atoms, excess, config),
+        *rules.check_component(index, atoms, tensors, config),
+        *rules.check_symmetry(index, atoms, deviation, config),
     ]
     # What the other rules refuse has no say about the index order.
     agreed = np.nan if findings else agreed
-    return _Checked(
-        findings if findings else rules.transposed(index, atoms, agreed, config),
+    return _StructureCheck(
+        findings if findings else rules.check_transposition(index, atoms, agreed, config),
         excess,
         float(np.abs(tensors).max()),
         np.nan if deviation is None else deviation,
@@ -161,7 +168,7 @@ def _check(
     )
 
 
-def _refused(findings: Sequence[Finding]) -> bool:
+def _is_refused(findings: Sequence[Finding]) -> bool:
     """Whether one of the findings sets the structure aside."""
     return any(finding.refused for finding in findings)
 
@@ -171,8 +178,8 @@ def _reason(error: InputError) -> str:
     return unreadable_finding(error).reason
 
 
-def _measurements(count: int, checked: dict[int, _Checked]) -> Measurements:
+def _measurements(count: int, checked: dict[int, _StructureCheck]) -> Measurements:
     """One value for each structure, NaN where nothing was measured."""
-    nothing = _Checked([])
+    nothing = _StructureCheck([])
     values = [checked.get(index, nothing)[1:5] for index in range(count)]
     return Measurements(*np.array(values, dtype=np.float64).reshape(-1, 4).T)

@@ -28,16 +28,16 @@ _SHOW_PROGRESS_FROM = 500
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; write `set_aside.csv` and `hygiene.png`."""
-    parser = _parser()
+    parser = _make_parser()
     with exit_on_input_error():
         options = parser.parse_args(arguments)
         config = HygieneConfig(**{name: getattr(options, name) for name in _tolerances()})
         check_config(Config(data=DataConfig(hygiene=config)))
-        structures, unreadable = _read(options)
+        structures, unreadable = _read_files(options)
         report = check_labels(
             structures, config, progress=len(structures) >= _SHOW_PROGRESS_FROM, unreadable=unreadable
         )
-        print(_by_file(report))
+        print(_table_by_file(report))
         print(report.table())
         folder = Path(options.output)
         with input_error_unless_writable(folder, "--output"):
@@ -55,7 +55,7 @@ def _title(files: Sequence[str]) -> str:
     return names if len(names) <= 70 else f"{Path(files[0]).name} and {len(files) - 1} more"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     """Files, how to read them, where to write, and every tolerance."""
     parser = OptionParser(prog="python -m equivar_jax.data check", description=__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE", help="file, folder or glob with labels")
@@ -87,7 +87,7 @@ def _tolerances() -> dict[str, type]:
     return {name: hints[name] for name in names if name != "enabled"}
 
 
-def _read(options: argparse.Namespace) -> tuple[list[Atoms], list[InputError]]:
+def _read_files(options: argparse.Namespace) -> tuple[list[Atoms], list[InputError]]:
     """All structures of all files, and what could not be read."""
     structures: list[Atoms] = []
     unreadable: list[InputError] = []
@@ -100,17 +100,17 @@ def _read(options: argparse.Namespace) -> tuple[list[Atoms], list[InputError]]:
     return structures, unreadable
 
 
-def _by_file(report: HygieneReport) -> str:
+def _table_by_file(report: HygieneReport) -> str:
     """Counts of structures, and of findings of each rule, for each file and altogether."""
     kept, unlabelled = set(report.kept), set(report.unlabelled)
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     for index, where in enumerate(report.sources):
-        counts = rows[_file(where)]
+        counts = rows[_file_of(where)]
         counts["structures"] += 1
         counts["kept"] += index in kept
         counts["no label"] += index in unlabelled
     for finding in report.findings:
-        rows[_file(finding.source)][finding.rule] += 1
+        rows[_file_of(finding.source)][finding.rule] += 1
     if len(rows) > 1:
         rows["all"] = sum(rows.values(), Counter())
     columns = ["structures", "kept", "no label", *RULES]
@@ -123,6 +123,6 @@ def _by_file(report: HygieneReport) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _file(where: str) -> str:
+def _file_of(where: str) -> str:
     """The file of a source such as "data/a.extxyz, frame 3"."""
     return where.partition(", frame ")[0]

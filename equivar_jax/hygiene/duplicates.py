@@ -19,7 +19,7 @@ from equivar_jax.hygiene.findings import Finding
 from equivar_jax.hygiene.fingerprints import Fingerprint
 
 
-def duplicates(prints: Sequence[Fingerprint], config: HygieneConfig) -> list[Finding]:
+def find_duplicates(prints: Sequence[Fingerprint], config: HygieneConfig) -> list[Finding]:
     """The same or nearly the same crystal within one set.
 
     Returns:
@@ -27,24 +27,26 @@ def duplicates(prints: Sequence[Fingerprint], config: HygieneConfig) -> list[Fin
         contradict each other; a remark for what is nearly the same as an earlier structure.
     """
     findings: list[Finding] = []
-    for group in _by_composition(prints).values():
+    for group in _group_by_composition(prints).values():
         firsts = []
         for members in _clusters(group, config.duplicate_distance):
-            findings += _same_crystal(members, config)
+            findings += _findings_of_copies(members, config)
             firsts.append(members[0])
         for first, *others in _clusters(firsts, config.near_duplicate_distance):
             for other in others:
-                findings.append(_nearly(other, first, _distance(other, first), "", refused=False))
+                findings.append(
+                    _near_duplicate_finding(other, first, _distance(other, first), "", refused=False)
+                )
     return findings
 
 
-def cross_findings(
+def find_cross_duplicates(
     training: Sequence[Fingerprint], validation: Sequence[Fingerprint], config: HygieneConfig
 ) -> list[Finding]:
     """Refusals of validation structures that are the same or nearly the same as a training structure."""
-    known = _by_composition(training)
+    known = _group_by_composition(training)
     findings: list[Finding] = []
-    for name, group in _by_composition(validation).items():
+    for name, group in _group_by_composition(validation).items():
         if name not in known:
             continue
         crystals = np.stack([fingerprint.crystal for fingerprint in group])
@@ -56,18 +58,18 @@ def cross_findings(
                 other = known[name][place]
                 part = " of the training part"
                 if distance < config.duplicate_distance:
-                    findings.append(_equal(own, other, float(distance), part))
+                    findings.append(_duplicate_finding(own, other, float(distance), part))
                 else:
-                    findings.append(_nearly(own, other, float(distance), part, refused=True))
+                    findings.append(_near_duplicate_finding(own, other, float(distance), part, refused=True))
     return findings
 
 
-def _same_crystal(members: Sequence[Fingerprint], config: HygieneConfig) -> list[Finding]:
+def _findings_of_copies(members: Sequence[Fingerprint], config: HygieneConfig) -> list[Finding]:
     """Findings for structures that are all the same crystal."""
     first, *others = members
     gaps = [float(np.abs(other.label - first.label).max()) for other in others]
     if not gaps or max(gaps) <= config.label_difference:
-        return [_equal(other, first, _distance(other, first), "") for other in others]
+        return [_duplicate_finding(other, first, _distance(other, first), "") for other in others]
     opponents = [others[int(np.argmax(gaps))], *([first] * len(others))]
     gaps = [max(gaps), *gaps]
     return [
@@ -84,14 +86,16 @@ def _same_crystal(members: Sequence[Fingerprint], config: HygieneConfig) -> list
     ]
 
 
-def _equal(own: Fingerprint, other: Fingerprint, distance: float, part: str) -> Finding:
+def _duplicate_finding(own: Fingerprint, other: Fingerprint, distance: float, part: str) -> Finding:
     """A copy of another structure."""
     gap = float(np.abs(own.label - other.label).max())
     reason = f"the same crystal as {other.source}{part} (labels differ by {gap:.2g} e); one copy is enough"
     return Finding(own.index, own.source, "duplicate", reason, refused=True, value=distance)
 
 
-def _nearly(own: Fingerprint, other: Fingerprint, distance: float, part: str, *, refused: bool) -> Finding:
+def _near_duplicate_finding(
+    own: Fingerprint, other: Fingerprint, distance: float, part: str, *, refused: bool
+) -> Finding:
     """Nearly a copy of another structure."""
     reason = (
         f"distances between neighbours differ by at most {distance:.2g} Å from those of {other.source}{part}"
@@ -101,7 +105,7 @@ def _nearly(own: Fingerprint, other: Fingerprint, distance: float, part: str, *,
     return Finding(own.index, own.source, "near-duplicate", reason, refused=refused, value=distance)
 
 
-def _by_composition(prints: Sequence[Fingerprint]) -> dict[Hashable, list[Fingerprint]]:
+def _group_by_composition(prints: Sequence[Fingerprint]) -> dict[Hashable, list[Fingerprint]]:
     """Fingerprints of one composition have one length and can be compared."""
     groups: dict[Hashable, list[Fingerprint]] = defaultdict(list)
     for fingerprint in prints:

@@ -80,7 +80,7 @@ def crystal_fingerprint(near: Surroundings) -> Float[np.ndarray, " components"]:
     table = np.full((len(near.numbers) * len(elements), NEIGHBOURS), RADIUS)
     close = place < NEIGHBOURS
     table[row[close], place[close]] = near.lengths[order][close]
-    return _by_element(table.reshape(len(near.numbers), -1), kind)
+    return _summarise_by_element(table.reshape(len(near.numbers), -1), kind)
 
 
 def label_fingerprint(
@@ -106,10 +106,10 @@ def label_fingerprint(
             (axial_vectors(tensors) * expected).sum(axis=1) / length,
         ]
     )
-    return _by_element(invariants, np.unique(near.numbers, return_inverse=True)[1])
+    return _summarise_by_element(invariants, np.unique(near.numbers, return_inverse=True)[1])
 
 
-def _by_element(
+def _summarise_by_element(
     values: Float[np.ndarray, "atoms columns"], kind: Int[np.ndarray, " atoms"]
 ) -> Float[np.ndarray, " components"]:
     """Smallest, average and largest of each column over the atoms of each element, one after the other."""

@@ -65,19 +65,19 @@ def plot_hygiene(
         parts: Any = figure.subfigures(2, 1, height_ratios=[4.6, 1.35 * rows])
         above, below = parts
         for axes, panel in zip(above.subplots(2, 2).flat, panels, strict=True):
-            _histogram(axes, panel)
+            _draw_histogram(axes, panel)
         axes_of_rows = np.atleast_1d(below.subplots(rows, 1, sharey=True))
-        _elements(axes_of_rows, report.elements, config.rare_element)
+        _draw_elements(axes_of_rows, report.elements, config.rare_element)
         save_figure(figure, path)
 
 
-def _histogram(axes: Axes, panel: _Panel) -> None:
+def _draw_histogram(axes: Axes, panel: _Panel) -> None:
     """Structures by value; what lies beyond the tolerance in another colour, counted in words."""
     there = panel.values[np.isfinite(panel.values)]
     beyond = there < -panel.tolerance if panel.below else there > panel.tolerance
     limit = -panel.tolerance if panel.below else panel.tolerance
     drawn = np.maximum(there, _SMALLEST) if panel.logarithmic else there
-    edges = _edges(drawn, limit, panel)
+    edges = _bin_edges(drawn, limit, panel)
     axes.hist([drawn[~beyond], drawn[beyond]], bins=edges.tolist(), stacked=True, color=[_GOOD, _BAD])
     axes.axvline(limit, color="black", linewidth=1.0, linestyle="--")
     if panel.logarithmic:
@@ -95,24 +95,24 @@ def _histogram(axes: Axes, panel: _Panel) -> None:
     axes.text(place, 0.95, words, transform=axes.transAxes, va="top", ha=side, fontsize=8.5)
 
 
-def _edges(drawn: np.ndarray, limit: float, panel: _Panel) -> np.ndarray:
+def _bin_edges(drawn: np.ndarray, limit: float, panel: _Panel) -> np.ndarray:
     """Bins that hold all values, none of which lies on both sides of the tolerance."""
     low, high = min(float(drawn.min(initial=limit)), limit), max(float(drawn.max(initial=limit)), limit)
     if panel.logarithmic:
         below, above = np.log10(limit / min(low, _SMALLEST)), np.log10(high / limit)
         step = (below + above + 0.2) / _BINS
-        return limit * 10.0 ** (step * np.arange(-_steps(below, step), _steps(above, step) + 1))
+        return limit * 10.0 ** (step * np.arange(-_count_steps(below, step), _count_steps(above, step) + 1))
     low, high = (-1.0, 1.0) if panel.below else (min(low, 0.0), high)
     step = (high - low) / _BINS
-    return limit + step * np.arange(-_steps(limit - low, step), _steps(high - limit, step) + 1)
+    return limit + step * np.arange(-_count_steps(limit - low, step), _count_steps(high - limit, step) + 1)
 
 
-def _steps(length: float, step: float) -> int:
+def _count_steps(length: float, step: float) -> int:
     """How many steps cover a length, and one more."""
     return int(np.ceil(length / step)) + 1
 
 
-def _elements(axes_of_rows: np.ndarray, elements: dict[str, int], rare: int) -> None:
+def _draw_elements(axes_of_rows: np.ndarray, elements: dict[str, int], rare: int) -> None:
     """A bar for each element: in how many labelled structures it occurs."""
     names = list(elements)
     parts = np.array_split(np.arange(len(names)), len(axes_of_rows))

@@ -36,7 +36,7 @@ def sum_rule_excess(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> fl
     return float(np.abs(excess).max() / np.sqrt(len(atoms)))
 
 
-def sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> list[Finding]:
+def check_sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> list[Finding]:
     """Charges that do not add up to that of the cell."""
     if value <= config.sum_rule:
         return []
@@ -49,7 +49,7 @@ def sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> l
     return [Finding(index, source(atoms), "sum rule", reason, refused=True, value=value)]
 
 
-def component(
+def check_component(
     index: int, atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], config: HygieneConfig
 ) -> list[Finding]:
     """A component beyond every known material."""
@@ -64,7 +64,7 @@ def component(
     return [Finding(index, source(atoms), "component", reason, refused=True, value=float(sizes[worst]))]
 
 
-def symmetry(index: int, atoms: Atoms, value: float | None, config: HygieneConfig) -> list[Finding]:
+def check_symmetry(index: int, atoms: Atoms, value: float | None, config: HygieneConfig) -> list[Finding]:
     """Tensors without the symmetry of their crystal."""
     if value is None or value <= config.symmetry:
         return []
@@ -75,7 +75,7 @@ def symmetry(index: int, atoms: Atoms, value: float | None, config: HygieneConfi
     return [Finding(index, source(atoms), "symmetry", reason, refused=True, value=value)]
 
 
-def transposed(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> list[Finding]:
+def check_transposition(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> list[Finding]:
     """An antisymmetric part of the wrong sign."""
     if value >= -config.transposition:
         return []
@@ -92,7 +92,9 @@ def element_counts(structures: Sequence[Atoms]) -> dict[str, int]:
     return {chemical_symbols[number]: counts[number] for number in sorted(counts)}
 
 
-def rare_elements(index: int, atoms: Atoms, counts: dict[str, int], config: HygieneConfig) -> list[Finding]:
+def check_rare_elements(
+    index: int, atoms: Atoms, counts: dict[str, int], config: HygieneConfig
+) -> list[Finding]:
     """Elements that too few structures have for anything to be learned about them."""
     rare = {symbol: counts[symbol] for symbol in sorted(set(atoms.symbols))}
     rare = {symbol: count for symbol, count in rare.items() if count < config.rare_element}

@@ -35,7 +35,7 @@ class Surroundings:
         return total
 
 
-def surroundings(atoms: Atoms) -> Surroundings:
+def find_surroundings(atoms: Atoms) -> Surroundings:
     """The neighbours of every atom of a structure.
 
     Raises:

@@ -35,7 +35,7 @@ def symmetry_deviation(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], sy
         The deviation, without unit; the scale it is divided by is never below 1 e. None if the structure is
         not periodic in all directions or spglib finds no symmetry.
     """
-    operations = _operations(atoms, symprec)
+    operations = _find_operations(atoms, symprec)
     if operations is None:
         return None
     rotations, images = operations
@@ -44,20 +44,20 @@ def symmetry_deviation(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], sy
     return float(np.abs(turned - tensors[images]).max()) / scale
 
 
-def _operations(
+def _find_operations(
     atoms: Atoms, symprec: float
 ) -> tuple[Float[np.ndarray, "operations 3 3"], Int[np.ndarray, "operations atoms"]] | None:
     """Cartesian rotations, and where each operation takes every atom."""
     if not atoms.pbc.all():
         return None
     lattice, fractions = atoms.cell.array, atoms.get_scaled_positions()
-    found = _space_group((lattice, fractions, atoms.numbers), symprec)
+    found = _find_space_group((lattice, fractions, atoms.numbers), symprec)
     if found is None:
         return None
-    chosen = _generators(found["rotations"])
+    chosen = _select_generators(found["rotations"])
     turns, shifts = found["rotations"][chosen], found["translations"][chosen]
     moved = np.einsum("nij,aj->nai", turns, fractions) + shifts[:, None]
-    images = cKDTree(_wrapped(fractions), boxsize=1.0).query(_wrapped(moved))[1]
+    images = cKDTree(_wrap(fractions), boxsize=1.0).query(_wrap(moved))[1]
     gap = moved - fractions[images]
     misfit = np.linalg.norm((gap - np.rint(gap)) @ lattice, axis=-1).max(axis=1)
     one_to_one = (np.sort(images, axis=1) == np.arange(len(atoms))).all(axis=1)
@@ -67,7 +67,7 @@ def _operations(
     return cartesian[sound], images[sound].astype(np.int64)
 
 
-def _space_group(cell: Any, symprec: float) -> dict[str, np.ndarray] | None:
+def _find_space_group(cell: Any, symprec: float) -> dict[str, np.ndarray] | None:
     """Rotations and translations in fractional coordinates, or None if spglib gives up."""
     with warnings.catch_warnings():
         # Until 3.0 spglib warns in each call that it still returns None for an error, instead of raising.
@@ -78,14 +78,14 @@ def _space_group(cell: Any, symprec: float) -> dict[str, np.ndarray] | None:
             return None
 
 
-def _generators(rotations: np.ndarray) -> np.ndarray:
+def _select_generators(rotations: np.ndarray) -> np.ndarray:
     """Which operations to try: the first of each rotation, and all pure translations."""
     _, first = np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)
     translations = np.flatnonzero((rotations == np.eye(3, dtype=int)).all(axis=(1, 2)))
     return np.union1d(first, translations)
 
 
-def _wrapped(fractions: np.ndarray) -> np.ndarray:
+def _wrap(fractions: np.ndarray) -> np.ndarray:
     """Fractional coordinates from 0 to below 1 (rounding may take a tiny negative number to 1)."""
     wrapped = fractions - np.floor(fractions)
     return np.where(wrapped >= 1.0, 0.0, wrapped)

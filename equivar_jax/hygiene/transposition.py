@@ -26,7 +26,7 @@ from jaxtyping import Float
 from scipy.stats import binom
 
 from equivar_jax.hygiene.findings import IndexOrder
-from equivar_jax.hygiene.surroundings import RADIUS, Surroundings, surroundings
+from equivar_jax.hygiene.surroundings import RADIUS, Surroundings, find_surroundings
 from equivar_jax.structures import born_effective_charges
 
 # Å; the weight of a neighbour at distance r is exp(-(r/s)^2) times a cosine that ends at RADIUS.
@@ -107,7 +107,7 @@ def agreement(found: Float[np.ndarray, "atoms 3"], expected: Float[np.ndarray, "
     return float(cosine * smaller / (smaller + HALF_TRUSTED))
 
 
-def index_order(
+def judge_index_order(
     compositions: Sequence[Hashable], agreements: Sequence[float], threshold: float
 ) -> IndexOrder:
     """What all structures together say; the structures of one composition have one voice, their mean.
@@ -125,14 +125,14 @@ def index_order(
     opposed = sum(value < -threshold for value in agreements)
     certain = opposed + sum(value > threshold for value in agreements)
     verdict: Literal["field first", "transposed", "mixed", "undecided"] = "undecided"
-    if _unlikely(opposed, certain) and _unlikely(certain - opposed, certain):
+    if _is_unlikely(opposed, certain) and _is_unlikely(certain - opposed, certain):
         verdict = "mixed"
     elif abs(odds) >= DECIDED:
         verdict = "field first" if odds > 0.0 else "transposed"
     return IndexOrder(len(voices), odds, certain, opposed, verdict)
 
 
-def _unlikely(wrong: int, cases: int) -> bool:
+def _is_unlikely(wrong: int, cases: int) -> bool:
     """Whether so many clear cases cannot be wrong by chance."""
     return wrong > 0 and float(binom.sf(wrong - 1, cases, WRONG)) < math.exp(-DECIDED)
 
@@ -147,7 +147,7 @@ def fit_coefficients(structures: Sequence[Atoms]) -> Float[np.ndarray, " feature
     for atoms in structures:
         tensors = born_effective_charges(atoms)
         assert tensors is not None  # the caller gives labelled structures
-        features, target = axial_features(surroundings(atoms), tensors), axial_vectors(tensors)
+        features, target = axial_features(find_surroundings(atoms), tensors), axial_vectors(tensors)
         weight = 1.0 / ((target**2).sum() + 0.02)
         matrix += weight * np.einsum("nfc,ngc->fg", features, features)
         right += weight * np.einsum("nfc,nc->f", features, target)

@@ -115,7 +115,7 @@ def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[
         InputError: another name, nothing to write, or a structure that the format cannot hold.
     """
     path = Path(path)
-    _writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
+    _find_writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
 
 
 def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> None:
@@ -130,7 +130,7 @@ def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> Non
             deviations.
     """
     path = Path(path)
-    _writer(path)
+    _find_writer(path)
     if uncertainty and format_suffix(path) not in _WITH_DEVIATIONS:
         raise InputError(
             f"{path}: no place for standard deviations; name a file {' or '.join(_WITH_DEVIATIONS)}, or "
@@ -142,7 +142,7 @@ def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> Non
         )
 
 
-def _writer(path: Path) -> Callable[[Path, Iterable[Atoms]], None]:
+def _find_writer(path: Path) -> Callable[[Path, Iterable[Atoms]], None]:
     """What writes a file of this name."""
     suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
     compression = path.suffix.lower() if base_name(path) != path.name else ""

@@ -22,7 +22,7 @@ from ase import Atoms
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import finished, refuse_choices
+from equivar_jax.io.calculations import finish_structure, refuse_choices
 from equivar_jax.io.files import excerpt, open_text, plain_file
 from equivar_jax.io.options import ReadOptions
 
@@ -60,7 +60,7 @@ def read_anaddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
             option that does not apply.
     """
     refuse_choices(path, options)
-    with _abipy_faults(path), plain_file(path) as plain:
+    with _translate_abipy_faults(path), plain_file(path) as plain:
         from abipy.dfpt.anaddbnc import AnaddbNcFile
 
         with AnaddbNcFile(str(plain)) as file:
@@ -71,7 +71,7 @@ def read_anaddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
                 stored = np.array(file.r.read_value("becs_cart"), dtype=np.float64)
                 epsilon = np.array(file.r.read_value("emacro_cart"), dtype=np.float64).T
     if stored is None:
-        yield finished(atoms, f"{path}, frame 0")
+        yield finish_structure(atoms, f"{path}, frame 0")
         return
     if not stored.any():
         raise InputError(
@@ -80,7 +80,7 @@ def read_anaddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
         )
     if stored.shape != (len(atoms), 3, 3) or epsilon.shape != (3, 3) or not np.isfinite(epsilon).all():
         raise InputError(f"{path}: tensors that do not fit the {len(atoms)} atoms; run anaddb again")
-    yield finished(atoms, f"{path}, frame 0", stored.transpose(0, 2, 1), epsilon)
+    yield finish_structure(atoms, f"{path}, frame 0", stored.transpose(0, 2, 1), epsilon)
 
 
 def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
@@ -109,7 +109,7 @@ def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     if _DDB_TITLE not in text or _DDB_BLOCKS not in text:
         # abipy would look for these words for ever.
         raise InputError(f"{path}: no DDB file, or one cut short before its data; write it again with Abinit")
-    with _abipy_faults(path), plain_file(path) as plain:
+    with _translate_abipy_faults(path), plain_file(path) as plain:
         from abipy.dfpt.ddb import DdbFile
 
         with DdbFile(str(plain)) as ddb:
@@ -119,12 +119,14 @@ def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
             ionic = np.array(_header_numbers(ddb, "zion"))[np.atleast_1d(ddb.header.typat) - 1]
     tensors, epsilon = None, None
     if derivatives is not None:
-        tensors = _tensors(derivatives, atoms.cell.array, ionic, path)
+        tensors = _convert_tensors(derivatives, atoms.cell.array, ionic, path)
         epsilon = _dielectric_tensor(derivatives, atoms)
-    yield finished(atoms, f"{path}, frame 0", tensors, epsilon)
+    yield finish_structure(atoms, f"{path}, frame 0", tensors, epsilon)
 
 
-def _tensors(derivatives: np.ndarray, lattice: np.ndarray, ionic: np.ndarray, path: Path) -> np.ndarray:
+def _convert_tensors(
+    derivatives: np.ndarray, lattice: np.ndarray, ionic: np.ndarray, path: Path
+) -> np.ndarray:
     """Born effective charges [atom, field, displacement] from reduced derivatives and ionic charges, e."""
     count, field = len(ionic), len(ionic) + 1
     field_first = derivatives[:, field, :, :count].transpose(2, 0, 1)
@@ -195,7 +197,7 @@ def _header_numbers(ddb: Any, key: str) -> list[float]:
 
 
 @contextmanager
-def _abipy_faults(path: Path) -> Iterator[None]:
+def _translate_abipy_faults(path: Path) -> Iterator[None]:
     """Report whatever abipy raises as one `InputError`, and keep abipy silent."""
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")

@@ -17,9 +17,9 @@ import zstandard
 from ase import Atoms
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.appending_ase import DatabaseOutput, TrajectoryOutput, shortened
-from equivar_jax.io.csv import DEVIATIONS, HEADER, _lines
-from equivar_jax.io.extxyz_writer import _frame_lines
+from equivar_jax.io.appending_ase import DatabaseOutput, TrajectoryOutput, make_shortened_error
+from equivar_jax.io.csv import DEVIATIONS, HEADER, csv_lines
+from equivar_jax.io.extxyz_writer import frame_lines
 from equivar_jax.io.files import base_name, format_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
 
@@ -63,7 +63,7 @@ def open_output(
         text_of = functools.partial(csv_text, uncertainty=uncertainty)
         return TextOutput(path, partial, mark, count, text_of, header=header)
     if suffix in (".extxyz", ".xyz"):
-        return TextOutput(path, partial, mark, count, lambda atoms, _: "".join(_frame_lines(atoms)))
+        return TextOutput(path, partial, mark, count, lambda atoms, _: "".join(frame_lines(atoms)))
     if suffix == ".db":
         return DatabaseOutput(partial, mark)
     if suffix == ".traj":
@@ -81,7 +81,7 @@ def csv_row(values: object) -> str:
 def csv_text(atoms: Atoms, index: int, uncertainty: bool = False) -> str:
     """The lines of one structure, the `index`-th of its file."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(_lines(atoms, index, uncertainty))
+    csv.writer(text, lineterminator="\n").writerows(csv_lines(atoms, index, uncertainty))
     return text.getvalue()
 
 
@@ -111,7 +111,7 @@ class TextOutput:
         if mark == 0:
             partial.unlink(missing_ok=True)
         elif not partial.is_file() or partial.stat().st_size < mark:
-            raise shortened(partial)
+            raise make_shortened_error(partial)
         else:
             self._handle = partial.open("r+b")
             self._handle.truncate(mark)
@@ -128,7 +128,7 @@ class TextOutput:
         if self._handle is None:
             self._handle = self._partial.open("wb")
         if self._chunk is None:
-            self._chunk = _compressing(self._handle, self._suffix)
+            self._chunk = _open_compressor(self._handle, self._suffix)
         # Names of files need not be UTF-8; their bytes go out as they came in.
         self._chunk.write((self._header + text).encode(errors="surrogateescape"))
         self._header = ""
@@ -151,7 +151,7 @@ class TextOutput:
             self._handle.close()
 
 
-def _compressing(handle: BinaryIO, suffix: str) -> Any:
+def _open_compressor(handle: BinaryIO, suffix: str) -> Any:
     """What compresses into an open file as the suffix says; closing it leaves the file open."""
     if suffix == ".gz":
         return gzip.GzipFile(filename="", mode="wb", fileobj=handle, mtime=0)

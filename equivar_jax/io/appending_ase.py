@@ -11,7 +11,7 @@ from ase.io.jsonio import encode
 from ase.io.trajectory import TrajectoryReader, TrajectoryWriter
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.ase_writers import _prepared, _require_storable, _write_row
+from equivar_jax.io.ase_writers import prepare_for_ase, require_storable, write_row
 
 
 class DatabaseOutput:
@@ -30,20 +30,20 @@ class DatabaseOutput:
     def _cut(self, partial: Path, mark: int) -> None:
         try:
             if self._database.count() < mark:
-                raise shortened(partial)
+                raise make_shortened_error(partial)
             with self._database:
                 self._database.delete([row.id for row in self._database.select(f"id>{mark}")])
             with closing(sqlite3.connect(partial)) as connection, connection:
                 # The next row takes the number after the last one kept.
                 connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'systems'", (mark,))
         except (sqlite3.Error, OSError):
-            raise shortened(partial) from None
+            raise make_shortened_error(partial) from None
 
     def add(self, atoms: Atoms) -> None:
         """Add a structure; see `AppendingOutput`."""
         if self._database.connection is None:
             self._transaction.enter_context(self._database)
-        _write_row(self._database, _prepared(atoms))
+        write_row(self._database, prepare_for_ase(atoms))
         self._rows += 1
 
     def commit(self) -> int:
@@ -77,14 +77,14 @@ class TrajectoryOutput:
         except Exception:
             # ASE does not name what its parser of damaged files raises.
             copy.unlink(missing_ok=True)
-            raise shortened(partial) from None
+            raise make_shortened_error(partial) from None
         copy.replace(partial)
 
     def add(self, atoms: Atoms) -> None:
         """Add a structure; see `AppendingOutput`."""
-        prepared = _prepared(atoms)
+        prepared = prepare_for_ase(atoms)
         for key, value in prepared.info.items():
-            _require_storable(prepared, key, value, encode)
+            require_storable(prepared, key, value, encode)
         if self._writer is None:
             self._writer = TrajectoryWriter(str(self._partial), "a" if self._frames else "w")
         self._writer.write(prepared)
@@ -105,7 +105,7 @@ class TrajectoryOutput:
         self._writer = None
 
 
-def shortened(partial: Path) -> InputError:
+def make_shortened_error(partial: Path) -> InputError:
     """The complaint about a file that has lost what was committed."""
     return InputError(
         f"{partial}: has less than the sweep had written, or is damaged; start afresh with --restart"

@@ -24,7 +24,7 @@ from ase.io.trajectory import TrajectoryReader
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, format_suffix, plain_file
-from equivar_jax.io.labels import labelled, unlabelled
+from equivar_jax.io.labels import attach_label, remove_label
 from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
@@ -62,10 +62,10 @@ def read_trajectory(path: Path, options: ReadOptions) -> Iterator[Atoms | InputE
     refuse_first_index(path, options)
     # ASE leaves a file open that it cannot read, if it opened it.
     with plain_file(path) as plain, plain.open("rb") as handle:
-        reader = _sound(path, TrajectoryReader, handle)
-        count = _sound(path, len, reader)
+        reader = _call_ase(path, TrajectoryReader, handle)
+        count = _call_ase(path, len, reader)
         for index in range(count):
-            yield _finished(f"{path}, frame {index}", options, reader.__getitem__, index)
+            yield _finish_frame(f"{path}, frame {index}", options, reader.__getitem__, index)
     if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
 
@@ -91,26 +91,26 @@ def read_database(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErr
         refuse_first_index(path, options)
     index = -1
     with plain_file(path) as plain:
-        for index, row in enumerate(_rows(path, plain)):
-            yield _finished(f"{path}, frame {index}", options, _structure, row, options)
+        for index, row in enumerate(_read_rows(path, plain)):
+            yield _finish_frame(f"{path}, frame {index}", options, _structure_of_row, row, options)
     if index < 0:
         raise InputError(f"{path}: no structures in the database; write it again")
 
 
-def _rows(path: Path, plain: Path) -> Iterator[AtomsRow]:
+def _read_rows(path: Path, plain: Path) -> Iterator[AtomsRow]:
     """The rows of a database, a few at a time where the format allows."""
     kind = "json"
     with plain.open("rb") as handle:
         if handle.read(len(_SQLITE)) == _SQLITE:
             kind = "db"
-    if kind == "db" and not _sound(path, _has_systems, plain):
+    if kind == "db" and not _call_ase(path, _has_systems, plain):
         raise InputError(f"{path}: an SQLite file without ASE's table of systems; name an ASE database")
-    database = _sound(path, _connect, plain, kind)
+    database = _call_ase(path, _connect, plain, kind)
     if kind == "json":
-        yield from _sound(path, _rows_after, database, 0, None)
+        yield from _call_ase(path, _select_rows_after, database, 0, None)
         return
     last = 0
-    while rows := _sound(path, _rows_after, database, last, _ROWS_AT_A_TIME):
+    while rows := _call_ase(path, _select_rows_after, database, last, _ROWS_AT_A_TIME):
         yield from rows
         last = rows[-1].id
 
@@ -127,20 +127,20 @@ def _connect(path: Path, kind: str) -> Any:
     return ase.db.connect(str(path), type=kind, use_lock_file=False)
 
 
-def _rows_after(database: Any, last: int, limit: int | None) -> list[AtomsRow]:
+def _select_rows_after(database: Any, last: int, limit: int | None) -> list[AtomsRow]:
     """The next rows by id."""
     with database:
         return list(database.select(f"id>{last}", sort="id", limit=limit))
 
 
-def _structure(row: AtomsRow, options: ReadOptions) -> Atoms:
+def _structure_of_row(row: AtomsRow, options: ReadOptions) -> Atoms:
     """A row as a structure with its info; a label that stands in its `data` becomes a result."""
     atoms = row.toatoms()
     # `row.get` gives ASE's own property where a key has its name: "charge", the sum of the initial charges.
     atoms.info = {**row.data, **{key: vars(row)[key] for key in row.key_value_pairs}}
     stored = atoms.info.pop(BEC if options.key is None else options.key, None)
     if options.key is not None:
-        unlabelled(atoms)
+        remove_label(atoms)
     elif stored is not None and atoms.calc is not None and BEC in atoms.calc.results:
         raise InputError(f"{BEC} is both a result and an entry of data; remove one")
     if stored is not None:
@@ -149,22 +149,22 @@ def _structure(row: AtomsRow, options: ReadOptions) -> Atoms:
     return atoms
 
 
-def _finished(
+def _finish_frame(
     where: str, options: ReadOptions, make: Callable[..., Atoms], *arguments: Any
 ) -> Atoms | InputError:
     """A frame, checked and with its label, or why it cannot be used."""
     try:
-        atoms = _sound(where, make, *arguments)
+        atoms = _call_ase(where, make, *arguments)
         atoms.info[SOURCE] = where
         check_structure(atoms)
         if atoms.calc is None or BEC not in atoms.calc.results:
             return atoms
-        return labelled(atoms, atoms.calc.results[BEC], options.first_index)
+        return attach_label(atoms, atoms.calc.results[BEC], options.first_index)
     except InputError as error:
         return error
 
 
-def _sound(where: str | Path, make: Callable[..., Any], *arguments: Any) -> Any:
+def _call_ase(where: str | Path, make: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of ASE gives; whatever it raises is the fault of the file."""
     try:
         with warnings.catch_warnings():

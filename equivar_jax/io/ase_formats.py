@@ -11,7 +11,7 @@ from ase.io.formats import UnknownFileTypeError, ioformats, match_magic
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import base_name, excerpt, format_suffix, plain_file
-from equivar_jax.io.labels import unlabelled
+from equivar_jax.io.labels import remove_label
 from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
 from equivar_jax.structures import SOURCE, check_structure
 
@@ -59,7 +59,7 @@ def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | In
     count = 0
     with plain_file(path) as plain:
         _check_atom_counts(path, plain)
-        for atoms in _frames(path, plain):
+        for atoms in _read_frames(path, plain):
             atoms.info[SOURCE] = f"{path}, frame {count}"
             count += 1
             try:
@@ -67,7 +67,7 @@ def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | In
             except InputError as error:
                 yield error
             else:
-                yield unlabelled(atoms)
+                yield remove_label(atoms)
     if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
 
@@ -86,7 +86,7 @@ def _check_atom_counts(path: Path, plain: Path) -> None:
                 )
 
 
-def _frames(path: Path, plain: Path) -> Iterator[Atoms]:
+def _read_frames(path: Path, plain: Path) -> Iterator[Atoms]:
     """What ASE makes of a plain file; its complaints are about `path`."""
     # "@" in a file name is part of the name here, not ASE's frame selection.
     frames = ase.io.iread(str(plain), index=":", do_not_split_by_at_sign=True)

@@ -22,7 +22,7 @@ from ase.io.trajectory import TrajectoryWriter
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import complete_file
-from equivar_jax.io.labels import writable_label
+from equivar_jax.io.labels import prepare_label
 from equivar_jax.structures import BEC, check_structure, source
 
 
@@ -43,9 +43,9 @@ def write_trajectory(path: Path, structures: Iterable[Atoms]) -> None:
     count = 0
     with complete_file(Path(path)) as partial, closing(TrajectoryWriter(str(partial))) as writer:
         for atoms in structures:
-            prepared = _prepared(atoms)
+            prepared = prepare_for_ase(atoms)
             for key, value in prepared.info.items():
-                _require_storable(prepared, key, value, encode)
+                require_storable(prepared, key, value, encode)
             writer.write(prepared)
             count += 1
         _require_some(path, count)
@@ -72,19 +72,19 @@ def write_database(path: Path, structures: Iterable[Atoms]) -> None:
         try:
             with ase.db.connect(str(partial), type="db", use_lock_file=False) as database:
                 for atoms in structures:
-                    _write_row(database, _prepared(atoms))
+                    write_row(database, prepare_for_ase(atoms))
                     count += 1
         except sqlite3.Error as error:
             raise InputError(f"{path}: cannot be written ({error}); check the folder") from None
         _require_some(path, count)
 
 
-def _prepared(atoms: Atoms) -> Atoms:
+def prepare_for_ase(atoms: Atoms) -> Atoms:
     """A copy whose calculator has the results of just this structure; those that ASE cannot name are info."""
     check_structure(atoms)
     results = {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if v is not None}
     if BEC in results:
-        results[BEC] = writable_label(atoms, results[BEC])
+        results[BEC] = prepare_label(atoms, results[BEC])
     others = {name: results.pop(name) for name in list(results) if name not in all_properties}
     twice = sorted(set(atoms.info) & set(others))
     if twice:
@@ -98,14 +98,14 @@ def _prepared(atoms: Atoms) -> Atoms:
     return copy
 
 
-def _write_row(database: Any, atoms: Atoms) -> None:
+def write_row(database: Any, atoms: Atoms) -> None:
     """Add one structure."""
     pairs = {key: value for key, value in atoms.info.items() if _is_pair(key, value)}
     data = {key: value for key, value in atoms.info.items() if key not in pairs}
     if atoms.calc is not None and BEC in atoms.calc.results:
         data[BEC] = atoms.calc.results[BEC]
     for key, value in data.items():
-        _require_storable(atoms, key, value, object_to_bytes)
+        require_storable(atoms, key, value, object_to_bytes)
     database.write(atoms, key_value_pairs=pairs, data=data)
 
 
@@ -122,7 +122,7 @@ def _is_pair(key: object, value: object) -> bool:
     return True
 
 
-def _require_storable(atoms: Atoms, key: object, value: Any, convert: Any) -> None:
+def require_storable(atoms: Atoms, key: object, value: Any, convert: Any) -> None:
     """Refuse an entry of info that ASE would drop or cannot write."""
     try:
         convert(value)

@@ -33,13 +33,13 @@ def refuse_choices(path: Path, options: ReadOptions) -> None:
     refuse_first_index(path, options)
 
 
-def labelled_or_all(steps: list[Step]) -> Iterator[Atoms | InputError]:
+def select_frames(steps: list[Step]) -> Iterator[Atoms | InputError]:
     """The configurations with tensors; all of them (to predict for) where none has any."""
     labelled = any(step.has_tensors for step in steps)
     return (step.frame for step in steps if step.has_tensors or not labelled)
 
 
-def numbers(text: str | None, count: int, where: str, what: str) -> list[float]:
+def parse_numbers(text: str | None, count: int, where: str, what: str) -> list[float]:
     """`count` finite numbers in a piece of text, for which `what` is the name in messages.
 
     Raises:
@@ -61,13 +61,13 @@ def numbers(text: str | None, count: int, where: str, what: str) -> list[float]:
     return values
 
 
-def rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Float[np.ndarray, "rows 3"]:
+def parse_rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Float[np.ndarray, "rows 3"]:
     """`count` lines of three finite numbers each, as float64.
 
     Raises:
         InputError: another number of lines, or what `numbers` refuses.
     """
-    values = [numbers(line, 3, where, what) for line in lines]
+    values = [parse_numbers(line, 3, where, what) for line in lines]
     if len(values) != count:
         raise InputError(
             f"{where}: {what}: expected {count} lines, found {len(values)}; "
@@ -76,7 +76,7 @@ def rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Floa
     return np.array(values, dtype=np.float64).reshape(count, 3)
 
 
-def elements(symbols: list[str], where: str) -> list[str]:
+def check_elements(symbols: list[str], where: str) -> list[str]:
     """The chemical symbols, if they are some.
 
     Raises:
@@ -89,7 +89,7 @@ def elements(symbols: list[str], where: str) -> list[str]:
     return symbols
 
 
-def finished(
+def finish_structure(
     atoms: Atoms,
     where: str,
     tensors: Float[np.ndarray, "atoms 3 3"] | None = None,

@@ -38,12 +38,12 @@ def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
         writer.writerow(HEADER)
         index = -1
         for index, atoms in enumerate(structures):
-            writer.writerows(_lines(atoms, index))
+            writer.writerows(csv_lines(atoms, index))
         if index < 0:
             raise InputError(f"{path}: no structures to write; give at least one")
 
 
-def _lines(atoms: Atoms, index: int, uncertainty: bool = False) -> Iterable[tuple[object, ...]]:
+def csv_lines(atoms: Atoms, index: int, uncertainty: bool = False) -> Iterable[tuple[object, ...]]:
     """The lines of one structure, with its standard deviations at the end if they are asked for."""
     tensors = born_effective_charges(atoms)
     if tensors is None:

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.labels import labelled
+from equivar_jax.io.labels import attach_label
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.structures import source
 
@@ -30,7 +30,7 @@ def has_target(atoms: Atoms, options: ReadOptions) -> bool:
     return isinstance(value, list) and any(isinstance(row, list) for row in value)
 
 
-def with_target(atoms: Atoms, options: ReadOptions) -> Atoms:
+def label_from_target(atoms: Atoms, options: ReadOptions) -> Atoms:
     """A copy of `atoms` whose label is the entry `target`, which leaves `atoms.info`.
 
     Args:
@@ -49,6 +49,6 @@ def with_target(atoms: Atoms, options: ReadOptions) -> Atoms:
             f"{source(atoms)}: the index order of the tensors in 'target' is not documented; say what their "
             "first index is by --data.first_index field or --data.first_index displacement"
         )
-    result = labelled(atoms, atoms.info[TARGET], options.first_index)
+    result = attach_label(atoms, atoms.info[TARGET], options.first_index)
     del result.info[TARGET]
     return result

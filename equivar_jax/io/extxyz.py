@@ -21,9 +21,9 @@ from ase.data import atomic_numbers
 from ase.io.extxyz import REV_PROPERTY_NAME_MAP, _read_xyz_frame, key_val_str_to_dict
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.equivar_training import UnknownIndexOrderError, has_target, with_target
+from equivar_jax.io.equivar_training import UnknownIndexOrderError, has_target, label_from_target
 from equivar_jax.io.files import excerpt, format_suffix, open_text
-from equivar_jax.io.labels import labelled, unlabelled
+from equivar_jax.io.labels import attach_label, remove_label
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
@@ -84,11 +84,11 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
     """
     count = 0
     with open_text(path, errors="surrogateescape") as handle:
-        for frame in _frames(handle, path):
+        for frame in _split_frames(handle, path):
             count += 1
             found: Atoms | InputError
             try:
-                found = _structure(frame, options)
+                found = _make_structure(frame, options)
             except UnknownIndexOrderError:
                 raise
             except InputError as error:
@@ -98,7 +98,7 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
         raise InputError(f"{path}: no structures in the file; write it again")
 
 
-def _frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
+def _split_frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
     """Cut a file into frames; blank lines between them are skipped."""
     # ASE's own reader ends at the first blank line and drops every frame after it without a word.
     index = 0
@@ -125,29 +125,29 @@ def _frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
         index += 1
 
 
-def _structure(frame: _Frame, options: ReadOptions) -> Atoms:
+def _make_structure(frame: _Frame, options: ReadOptions) -> Atoms:
     """One frame as a checked structure, with its label if it has one."""
     if not all(map(_is_text, (frame.comment, *frame.rows))):
         raise InputError(f"{frame.where}: bytes that are no text in UTF-8; repair or remove the frame")
-    with _parser_faults(frame):
+    with _translate_parser_faults(frame):
         entries = key_val_str_to_dict(frame.comment)
     _check_entries(frame, entries)
-    columns = _columns(frame, entries.get("Properties", _PLAIN_XYZ))
+    columns = _parse_columns(frame, entries.get("Properties", _PLAIN_XYZ))
     # Only plain XYZ may have columns without a meaning.
     _check_rows(frame, columns, exact=bool({"Properties", "Lattice"} & entries.keys()))
-    with _parser_faults(frame):
+    with _translate_parser_faults(frame):
         lines = chain([frame.comment], frame.rows)
         atoms = _read_xyz_frame(lines, len(frame.rows), properties_parser=lambda _comment: entries)
     atoms.info[SOURCE] = frame.where
     check_structure(atoms)
-    name = _label_column(frame, columns, options.key)
+    name = _find_label_column(frame, columns, options.key)
     if name is not None:
-        return _with_column(atoms, name, options)
-    return with_target(atoms, options) if has_target(atoms, options) else unlabelled(atoms)
+        return _label_from_column(atoms, name, options)
+    return label_from_target(atoms, options) if has_target(atoms, options) else remove_label(atoms)
 
 
 @contextmanager
-def _parser_faults(frame: _Frame) -> Iterator[None]:
+def _translate_parser_faults(frame: _Frame) -> Iterator[None]:
     """Report whatever ASE's parser raises as an unreadable frame."""
     try:
         yield
@@ -174,7 +174,7 @@ def _check_entries(frame: _Frame, entries: dict[str, Any]) -> None:
         raise InputError(f"{frame.where}: {false[1]} has {false[0][-3:]!r} within a number; repair it")
 
 
-def _columns(frame: _Frame, properties: object) -> dict[str, _Column]:
+def _parse_columns(frame: _Frame, properties: object) -> dict[str, _Column]:
     """The columns by name, from `Properties`, if positions and elements are among them."""
     fields = properties.split(":") if isinstance(properties, str) and properties.isprintable() else []
     names, letters, widths = fields[::3], fields[1::3], fields[2::3]
@@ -232,7 +232,7 @@ def _check_digits(frame: _Frame, columns: dict[str, _Column], atom: int, values:
             raise InputError(f"{frame.where}: {excerpt(wrong[0])} of atom {atom} is no number; repair it")
 
 
-def _label_column(frame: _Frame, columns: dict[str, _Column], key: str | None) -> str | None:
+def _find_label_column(frame: _Frame, columns: dict[str, _Column], key: str | None) -> str | None:
     """The name of the column with the label, or None if the frame has none."""
     found = [name for name in (BEC_KEYS if key is None else (key,)) if name in columns]
     if len(found) > 1:
@@ -250,10 +250,10 @@ def _label_column(frame: _Frame, columns: dict[str, _Column], key: str | None) -
     return found[0]
 
 
-def _with_column(atoms: Atoms, name: str, options: ReadOptions) -> Atoms:
+def _label_from_column(atoms: Atoms, name: str, options: ReadOptions) -> Atoms:
     """Move the nine columns `name` to the results."""
     # ASE knows the name born_effective_charges and puts the column into the results, but flat: (N, 9).
     in_ase = REV_PROPERTY_NAME_MAP.get(name, name)
     results = {} if atoms.calc is None else atoms.calc.results
     flat = results.pop(in_ase) if in_ase in results else atoms.arrays.pop(in_ase)
-    return labelled(atoms, flat, options.first_index)
+    return attach_label(atoms, flat, options.first_index)

@@ -20,7 +20,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
-from equivar_jax.io.labels import writable_label
+from equivar_jax.io.labels import prepare_label
 from equivar_jax.structures import BEC, check_structure, source
 
 # Names with a meaning of their own in the format; free columns and entries must not use them.
@@ -48,43 +48,45 @@ def write_extxyz(path: Path, structures: Iterable[Atoms]) -> None:
     count = 0
     with open_for_writing(Path(path)) as handle:
         for atoms in structures:
-            handle.writelines(_frame_lines(atoms))
+            handle.writelines(frame_lines(atoms))
             count += 1
         if count == 0:
             raise InputError(f"{path}: no structures to write; give at least one")
 
 
-def _frame_lines(atoms: Atoms) -> Iterator[str]:
+def frame_lines(atoms: Atoms) -> Iterator[str]:
     """The lines of one structure."""
     check_structure(atoms)
     results = {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if v is not None}
     columns = [("species", "S", np.array(list(atoms.symbols))), ("pos", "R", atoms.positions)]
-    columns += _label(atoms, results.pop(BEC, None))
-    columns += _move_mask(atoms)
+    columns += _label_columns(atoms, results.pop(BEC, None))
+    columns += _move_mask_columns(atoms)
     free = {name: array for name, array in atoms.arrays.items() if name not in ("numbers", "positions")}
     per_atom = {name: results.pop(name) for name in per_atom_properties if name in results}
     for name, array in (*free.items(), *per_atom.items()):
         if not _COLUMN_NAME.fullmatch(name) or name in _RESERVED_COLUMNS or name in (c[0] for c in columns):
             raise InputError(f"{source(atoms)}: the array {name!r} cannot name one more column; rename it")
-        columns.append((name, *_typed(atoms, name, np.asarray(array))))
+        columns.append((name, *_check_column(atoms, name, np.asarray(array))))
     widths = [values.reshape(len(atoms), -1).shape[1] for _, _, values in columns]
     properties = ":".join(f"{name}:{kind}:{w}" for (name, kind, _), w in zip(columns, widths, strict=True))
-    printed = [_printed(column) for _, _, values in columns for column in values.reshape(len(atoms), -1).T]
-    yield f"{len(atoms)}\n{_comment(atoms, properties, results)}\n"
+    printed = [
+        _format_column(column) for _, _, values in columns for column in values.reshape(len(atoms), -1).T
+    ]
+    yield f"{len(atoms)}\n{_format_comment(atoms, properties, results)}\n"
     yield from (" ".join(row).rstrip() + "\n" for row in zip(*printed, strict=True))
 
 
 _Columns = list[tuple[str, str, np.ndarray]]
 
 
-def _label(atoms: Atoms, tensors: np.ndarray | None) -> _Columns:
+def _label_columns(atoms: Atoms, tensors: np.ndarray | None) -> _Columns:
     """The nine columns of the label, [field, displacement] row-major, or none."""
     if tensors is None:
         return []
-    return [(BEC, "R", writable_label(atoms, tensors))]
+    return [(BEC, "R", prepare_label(atoms, tensors))]
 
 
-def _move_mask(atoms: Atoms) -> _Columns:
+def _move_mask_columns(atoms: Atoms) -> _Columns:
     """Fixed atoms or Cartesian directions, as ASE stores them: false where fixed."""
     movable = np.ones((len(atoms), 3), dtype=bool)
     cartesian = False
@@ -99,7 +101,7 @@ def _move_mask(atoms: Atoms) -> _Columns:
     return [("move_mask", "L", movable if cartesian else movable[:, 0])]
 
 
-def _typed(atoms: Atoms, name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
+def _check_column(atoms: Atoms, name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
     """The letter of a column's type, and its values, if the format can hold them."""
     letters = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S", "O": "S"}
     letter = letters.get(array.dtype.kind)
@@ -126,7 +128,7 @@ def _is_word(value: object) -> bool:
     return isinstance(value, str) and value.isprintable() and value.split() == [value]
 
 
-def _printed(column: np.ndarray) -> list[str]:
+def _format_column(column: np.ndarray) -> list[str]:
     """One column of a frame as text of one width."""
     if column.dtype.kind == "b":
         return ["T" if value else "F" for value in column.tolist()]
@@ -140,13 +142,13 @@ def _printed(column: np.ndarray) -> list[str]:
     return [word.ljust(width) for word in words]
 
 
-def _comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> str:
+def _format_comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> str:
     """The second line of a frame: cell, columns, periodicity, and every entry with a name."""
     where = source(atoms)
     parts = []
     if atoms.cell.array.any():
         # Lattice vector by lattice vector, which the format calls column-major.
-        parts.append(f'Lattice="{_numbers(atoms.cell.array)}"')
+        parts.append(f'Lattice="{_format_numbers(atoms.cell.array)}"')
     parts.append(f"Properties={properties}")
     parts.append('pbc="' + " ".join("T" if periodic else "F" for periodic in atoms.pbc) + '"')
     if "stress" in results and np.shape(results["stress"]) == (6,):
@@ -157,7 +159,7 @@ def _comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> str:
             f"{where}: {twice[0]!r} is both in info and in the results; remove it from atoms.info"
         )
     for name, value in (*atoms.info.items(), *results.items()):
-        entry = None if name in _RESERVED_ENTRIES else _entry(name, value)
+        entry = None if name in _RESERVED_ENTRIES else _format_entry(name, value)
         if entry is None:
             raise InputError(
                 f"{where}: the entry {name!r} of type {type(value).__name__} cannot be written to the "
@@ -167,18 +169,18 @@ def _comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _entry(name: object, value: Any) -> str | None:
+def _format_entry(name: object, value: Any) -> str | None:
     """`name=value` in the first form that ASE's parser turns back into the same value, or None."""
     if not isinstance(name, str):
         return None
     if isinstance(value, Spacegroup):
         value = value.symbol
     try:
-        encoded = json.dumps(value, default=_plain_lists)
+        encoded = json.dumps(value, default=_to_plain_lists)
     except (TypeError, ValueError):
         return None
-    for text in (_bare(name, value), f"_JSON {encoded}"):
-        entry = f"{_quoted(name)}={_quoted(text)}" if text is not None else ""
+    for text in (_format_bare(name, value), f"_JSON {encoded}"):
+        entry = f"{_quote(name)}={_quote(text)}" if text is not None else ""
         if entry and entry.isprintable() and _parses_to(entry, name, encoded):
             return entry
     return None
@@ -190,10 +192,10 @@ def _parses_to(entry: str, name: str, encoded: str) -> bool:
         parsed = key_val_str_to_dict(entry)
     except ValueError:
         return False
-    return set(parsed) == {name} and json.dumps(parsed[name], default=_plain_lists) == encoded
+    return set(parsed) == {name} and json.dumps(parsed[name], default=_to_plain_lists) == encoded
 
 
-def _bare(name: str, value: Any) -> str | None:
+def _format_bare(name: str, value: Any) -> str | None:
     """The form other programs expect too: words, numbers, rows of numbers; None for anything else."""
     if isinstance(value, bool | np.bool_):
         return "T" if value else "F"
@@ -203,25 +205,25 @@ def _bare(name: str, value: Any) -> str | None:
         return value
     if isinstance(value, np.ndarray) and value.dtype.kind in "if":
         if name in SPECIAL_3_3_KEYS and value.shape == (3, 3):
-            return _numbers(value.T)
+            return _format_numbers(value.T)
         if value.ndim == 1 and value.size > 1:
-            return _numbers(value)
+            return _format_numbers(value)
     return None
 
 
-def _numbers(array: np.ndarray) -> str:
+def _format_numbers(array: np.ndarray) -> str:
     """Numbers in a row, each as the shortest decimal that reads back the same."""
     return " ".join(repr(value) for value in array.ravel().tolist())
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Text as one token of the comment line; a backslash escapes the next character there."""
     if _BARE_WORD.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _plain_lists(value: Any) -> Any:
+def _to_plain_lists(value: Any) -> Any:
     """NumPy values as the numbers and lists that JSON knows."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()

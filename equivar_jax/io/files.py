@@ -85,7 +85,7 @@ def format_suffix(path: Path) -> str:
 def read_head(path: Path) -> bytes:
     """The first `HEAD` bytes after decompression, or nothing of a file that cannot be read."""
     try:
-        with _opener(path)(path) as handle:
+        with _find_opener(path)(path) as handle:
             return handle.read(HEAD)
     except (*_DAMAGE, OSError):
         return b""
@@ -109,9 +109,9 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
     Raises:
         InputError: the file is missing, a directory, empty, damaged, or not UTF-8 text.
     """
-    with _faults_of(path):
+    with _translate_faults(path):
         ends_early = _ends_early(path)
-        with io.TextIOWrapper(_opener(path)(path), encoding="utf-8-sig", errors=errors) as handle:
+        with io.TextIOWrapper(_find_opener(path)(path), encoding="utf-8-sig", errors=errors) as handle:
             yield handle
         if ends_early:
             raise EOFError("it ends before its end mark")
@@ -130,8 +130,8 @@ def plain_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the file is missing, a directory, empty, damaged or cut short.
     """
-    with _faults_of(path):
-        opener = _opener(path)
+    with _translate_faults(path):
+        opener = _find_opener(path)
         if opener is _open_plain:
             yield path
             return
@@ -184,7 +184,7 @@ def open_for_writing(path: Path) -> Iterator[TextIO]:
     """
     with (
         complete_file(path) as partial,
-        _writable(partial, path.suffix.lower()) as binary,
+        _open_binary(partial, path.suffix.lower()) as binary,
         io.TextIOWrapper(binary, encoding="utf-8", newline="") as handle,
     ):
         yield handle
@@ -196,7 +196,7 @@ def excerpt(text: str, length: int = 60) -> str:
     return repr(line if len(line) <= length else line[: length - 1] + "…")
 
 
-def _writable(path: Path, suffix: str) -> Any:
+def _open_binary(path: Path, suffix: str) -> Any:
     """A binary handle that compresses as the suffix says."""
     if suffix == ".gz":
         return gzip.open(path, "wb")
@@ -211,7 +211,7 @@ def _open_plain(path: Path) -> io.BufferedReader:
     return path.open("rb")
 
 
-def _opener(path: Path) -> Callable[[Path], Any]:
+def _find_opener(path: Path) -> Callable[[Path], Any]:
     """What opens a file of these first bytes for reading in binary."""
     with path.open("rb") as raw:
         head = raw.read(max(map(len, _OPENERS)))
@@ -219,7 +219,7 @@ def _opener(path: Path) -> Callable[[Path], Any]:
 
 
 @contextmanager
-def _faults_of(path: Path) -> Iterator[None]:
+def _translate_faults(path: Path) -> Iterator[None]:
     """Report what goes wrong inside the block as the fault of this file."""
     require_file(path)
     try:
@@ -239,7 +239,7 @@ def _ends_early(path: Path) -> bool:
 
     Checksums stand at the end of an archive, so this reads all of it before anything is made of its content.
     """
-    opener = _opener(path)
+    opener = _find_opener(path)
     if opener is _open_plain:
         return False
     if opener is _open_zstd:

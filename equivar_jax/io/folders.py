@@ -10,7 +10,7 @@ from pathlib import Path
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import COMPRESSION_SUFFIXES, is_locked_folder, require_file
-from equivar_jax.io.formats import FORMATS, recognised_format
+from equivar_jax.io.formats import FORMATS, recognise_format
 
 # Format -> formats whose files in the same folder hold nothing more.
 _OF_THE_RUN = {
@@ -65,7 +65,7 @@ def structure_files(path: str | os.PathLike[str]) -> list[Path]:
     is_folder = os.path.isdir(path)  # noqa: PTH112
     # `Path.glob` takes no pattern with a leading slash, and follows no links.
     found = _walk(path) if is_folder else map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207
-    files = _without_superseded(_with_formats(found))
+    files = _drop_superseded(_recognise_files(found))
     if not files:
         where = "in this folder" if is_folder else "match this pattern"
         known = ", ".join(form.title for form in FORMATS)
@@ -85,7 +85,7 @@ def files_that_decide(path: str | os.PathLike[str]) -> list[Path]:
     deciding = set()
     for file in structure_files(path):
         deciding.add(file)
-        form = recognised_format(file)
+        form = recognise_format(file)
         if form is not None and form.name in _OF_THE_FOLDER:
             deciding |= {other for other in file.parent.iterdir() if _is_readable_file(other)}
     return sorted(deciding)
@@ -108,7 +108,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     yield from (Path(error.filename) for error in locked)
 
 
-def _with_formats(paths: Iterable[Path]) -> dict[Path, str]:
+def _recognise_files(paths: Iterable[Path]) -> dict[Path, str]:
     """File -> name of its format; other things than files of a known format are left out."""
     found: dict[Path, str] = {}
     for path in sorted(set(paths)):
@@ -116,7 +116,7 @@ def _with_formats(paths: Iterable[Path]) -> dict[Path, str]:
             continue
         if is_locked_folder(path):
             found[path] = ""
-        elif form := recognised_format(path):
+        elif form := recognise_format(path):
             found[path] = form.name
     return found
 
@@ -130,20 +130,20 @@ def _may_be_data(path: Path) -> bool:
     return (stat.S_ISREG(mode) and path.suffix != ".part") or is_locked_folder(path)
 
 
-def _without_superseded(found: dict[Path, str]) -> list[Path]:
+def _drop_superseded(found: dict[Path, str]) -> list[Path]:
     """The files that remain when each calculation is read once."""
     superseded: dict[Path, set[tuple[str, tuple[str, ...] | None]]] = defaultdict(set)
     for path, form in found.items():
-        superseded[path.parent] |= {(other, _run(path)) for other in _OF_THE_RUN.get(form, ())}
+        superseded[path.parent] |= {(other, _run_name(path)) for other in _OF_THE_RUN.get(form, ())}
         superseded[path.parent] |= {(other, None) for other in _OF_THE_FOLDER.get(form, ())}
     return [
         path
         for path, form in found.items()
-        if not {(form, _run(path)), (form, None)} & superseded[path.parent]
+        if not {(form, _run_name(path)), (form, None)} & superseded[path.parent]
     ]
 
 
-def _run(path: Path) -> tuple[str, ...]:
+def _run_name(path: Path) -> tuple[str, ...]:
     """What a file name says about the run: its parts without those that are common to runs."""
     name = path.name.lower()
     while name.endswith(COMPRESSION_SUFFIXES):

@@ -57,7 +57,7 @@ FORMATS = (
 _ANYTHING = FORMATS[-1]
 
 
-def recognised_format(path: Path) -> Format | None:
+def recognise_format(path: Path) -> Format | None:
     """The format of a file by its name and content, or None if no format claims it.
 
     Args:
@@ -81,4 +81,4 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
         InputError: the file cannot be read on.
     """
     require_file(path)
-    yield from (recognised_format(path) or _ANYTHING).read(path, options)
+    yield from (recognise_format(path) or _ANYTHING).read(path, options)

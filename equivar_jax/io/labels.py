@@ -11,7 +11,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.structures import BEC, source, with_born_effective_charges
 
 
-def labelled(atoms: Atoms, stored: Any, first_index: FirstIndex | None) -> Atoms:
+def attach_label(atoms: Atoms, stored: Any, first_index: FirstIndex | None) -> Atoms:
     """A copy of `atoms` with the label that a file holds; the other results are kept.
 
     Args:
@@ -45,7 +45,7 @@ def labelled(atoms: Atoms, stored: Any, first_index: FirstIndex | None) -> Atoms
     return result
 
 
-def writable_label(atoms: Atoms, tensors: Any) -> Float[np.ndarray, "atoms 3 3"]:
+def prepare_label(atoms: Atoms, tensors: Any) -> Float[np.ndarray, "atoms 3 3"]:
     """The label of a structure as float64, if a reader will take it back.
 
     Raises:
@@ -61,7 +61,7 @@ def writable_label(atoms: Atoms, tensors: Any) -> Float[np.ndarray, "atoms 3 3"]
     return tensors
 
 
-def unlabelled(atoms: Atoms) -> Atoms:
+def remove_label(atoms: Atoms) -> Atoms:
     """`atoms` without Born effective charges among its results, which belong to no chosen label."""
     if atoms.calc is not None:
         atoms.calc.results.pop(BEC, None)

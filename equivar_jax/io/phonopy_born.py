@@ -25,11 +25,11 @@ from equivar_jax.io.files import format_suffix, open_text
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.phonopy_yaml import (
     Crystal,
-    finished_crystal,
+    convert_crystal,
     load_crystal,
-    phonopy_faults,
+    nac_tensors,
     primitive_cell,
-    tensors_of,
+    translate_phonopy_faults,
 )
 
 SYMMETRY_TOLERANCE = 0.02
@@ -81,14 +81,14 @@ def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     refuse_choices(path, options)
     with open_text(path) as handle:
         text = handle.read()
-    structure, crystal = _crystal_beside(path)
-    with phonopy_faults(path, f"the tensors of the inequivalent atoms of {structure}"):
+    structure, crystal = _find_crystal(path)
+    with translate_phonopy_faults(path, f"the tensors of the inequivalent atoms of {structure}"):
         from phonopy.file_IO import parse_BORN_from_strings
 
-        nac = tensors_of(parse_BORN_from_strings(text, crystal.primitive))
-    atoms = finished_crystal(crystal._replace(nac=nac), f"{path}, frame 0")
-    with phonopy_faults(path, f"the tensors of {structure}"):
-        broken = _broken_symmetry(nac["born"], nac["dielectric"], crystal.primitive)
+        nac = nac_tensors(parse_BORN_from_strings(text, crystal.primitive))
+    atoms = convert_crystal(crystal._replace(nac=nac), f"{path}, frame 0")
+    with translate_phonopy_faults(path, f"the tensors of {structure}"):
+        broken = _symmetry_violation(nac["born"], nac["dielectric"], crystal.primitive)
     if broken > SYMMETRY_TOLERANCE:
         raise InputError(
             f"{path}: its tensors break the symmetry of {structure} by {broken:.3f} e (more than "
@@ -98,7 +98,7 @@ def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     yield atoms
 
 
-def _broken_symmetry(tensors: np.ndarray, epsilon: np.ndarray, primitive: Any) -> float:
+def _symmetry_violation(tensors: np.ndarray, epsilon: np.ndarray, primitive: Any) -> float:
     """The largest change of a component, in e, when phonopy symmetrises; the sum rule is left aside."""
     from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
@@ -108,9 +108,9 @@ def _broken_symmetry(tensors: np.ndarray, epsilon: np.ndarray, primitive: Any) -
     return float(np.abs(change).max())
 
 
-def _crystal_beside(path: Path) -> tuple[Path, Crystal]:
+def _find_crystal(path: Path) -> tuple[Path, Crystal]:
     """The structure file that belongs to a BORN file, and its primitive cell."""
-    with phonopy_faults(path, "a BORN file"):
+    with translate_phonopy_faults(path, "a BORN file"):
         from phonopy.file_IO import get_supported_file_extensions_for_compression
         from phonopy.interface.calculator import calculator_info, get_default_cell_filename
 
@@ -125,36 +125,36 @@ def _crystal_beside(path: Path) -> tuple[Path, Crystal]:
     for name, possible in calculators.items():
         candidate = path.parent / name
         if candidate.is_file():
-            return candidate, _calculator_crystal(candidate, possible)
+            return candidate, _read_calculator_crystal(candidate, possible)
     raise InputError(
         f"{path}: a BORN file has no structure, and none of {', '.join([*_YAML_FILES, *calculators])} is "
         "beside it; put the structure there"
     )
 
 
-def _calculator_crystal(path: Path, calculators: list[str]) -> Crystal:
+def _read_calculator_crystal(path: Path, calculators: list[str]) -> Crystal:
     """The primitive cell, by phonopy's "auto", of a unit cell file of one of several calculators."""
     found: list[Crystal] = []
     faults: list[str] = []
     for calculator in calculators:
         try:
-            found.append(_unit_cell(path, calculator))
+            found.append(_read_unit_cell(path, calculator))
         except InputError as fault:
             faults.append(str(fault).removeprefix(f"{path}: "))
     if not found:
         raise InputError(f"{path}: {'; '.join(faults)}")
-    if not all(_same(found[0], other) for other in found[1:]):
+    if not all(_is_same_cell(found[0], other) for other in found[1:]):
         raise InputError(
             f"{path}: may be a structure of any of {', '.join(calculators)}, and they differ; "
             "put phonopy_disp.yaml there"
         )
-    with phonopy_faults(path, "a crystal"):
+    with translate_phonopy_faults(path, "a crystal"):
         return found[0]._replace(primitive=primitive_cell(found[0].primitive, "auto"))
 
 
-def _unit_cell(path: Path, calculator: str) -> Crystal:
+def _read_unit_cell(path: Path, calculator: str) -> Crystal:
     """A calculator's unit cell file."""
-    with phonopy_faults(path, f"a structure of {calculator}"):
+    with translate_phonopy_faults(path, f"a structure of {calculator}"):
         from phonopy.interface.calculator import read_crystal_structure
         from phonopy.physical_units import get_calculator_physical_units
 
@@ -163,7 +163,7 @@ def _unit_cell(path: Path, calculator: str) -> Crystal:
         return Crystal(unit_cell, length, None)
 
 
-def _same(one: Crystal, other: Crystal) -> bool:
+def _is_same_cell(one: Crystal, other: Crystal) -> bool:
     """Whether two readings of a file agree, as far as their values of the bohr do."""
     a, b = (crystal.primitive for crystal in (one, other))
     return (

@@ -12,7 +12,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import EPSILON
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.io.phonopy_born import SYMMETRY_TOLERANCE
-from equivar_jax.io.phonopy_yaml import finite_epsilon
+from equivar_jax.io.phonopy_yaml import check_epsilon
 from equivar_jax.structures import born_effective_charges, check_structure, source
 
 
@@ -78,7 +78,7 @@ def _dielectric_tensor(atoms: Atoms, given: np.ndarray | None) -> Float[np.ndarr
         array = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         array = np.full((1,), np.nan)
-    epsilon = finite_epsilon(array.reshape(3, 3) if array.shape == (9,) else array, where)
+    epsilon = check_epsilon(array.reshape(3, 3) if array.shape == (9,) else array, where)
     if np.linalg.eigvalsh((epsilon + epsilon.T) / 2).min() <= 0.0:
         raise InputError(
             f"{where}: the dielectric tensor {epsilon.tolist()} is not positive; give that of an insulator"

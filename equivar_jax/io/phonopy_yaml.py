@@ -18,7 +18,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import finished, refuse_choices
+from equivar_jax.io.calculations import finish_structure, refuse_choices
 from equivar_jax.io.files import excerpt, format_suffix, open_text
 from equivar_jax.io.options import ReadOptions
 
@@ -61,11 +61,11 @@ def read_phonopy_yaml(path: Path, options: ReadOptions) -> Iterator[Atoms | Inpu
     """
     refuse_choices(path, options)
     crystal = load_crystal(path)
-    yield finished_crystal(crystal, f"{path}, frame 0")
+    yield convert_crystal(crystal, f"{path}, frame 0")
 
 
 @contextmanager
-def phonopy_faults(path: Path, what: str) -> Iterator[None]:
+def translate_phonopy_faults(path: Path, what: str) -> Iterator[None]:
     """Report whatever phonopy raises while it reads `path` as one `InputError`; keep phonopy silent."""
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()):
@@ -87,7 +87,7 @@ def load_crystal(path: Path) -> Crystal:
     Raises:
         InputError: phonopy cannot read the file.
     """
-    with phonopy_faults(path, "a phonopy YAML file"), open_text(path) as handle:
+    with translate_phonopy_faults(path, "a phonopy YAML file"), open_text(path) as handle:
         import yaml
         from phonopy.interface.phonopy_yaml import load_phonopy_yaml
         from phonopy.physical_units import get_calculator_physical_units
@@ -105,7 +105,7 @@ def load_crystal(path: Path) -> Crystal:
     nac = content.get("nac", content)
     if data.nac_params is None and isinstance(nac, dict) and "born_effective_charge" in nac:
         raise InputError(f"{path}: born_effective_charge without dielectric_constant; phonopy needs both")
-    return Crystal(primitive, length, None if data.nac_params is None else tensors_of(data.nac_params))
+    return Crystal(primitive, length, None if data.nac_params is None else nac_tensors(data.nac_params))
 
 
 def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) -> Any:
@@ -125,12 +125,12 @@ def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) ->
     return unit_cell if unchanged else primitive
 
 
-def tensors_of(nac: Any) -> dict[str, np.ndarray]:
+def nac_tensors(nac: Any) -> dict[str, np.ndarray]:
     """The two tensors among phonopy's NAC parameters."""
     return {name: np.asarray(nac[name], dtype=np.float64) for name in ("born", "dielectric")}
 
 
-def finished_crystal(crystal: Crystal, where: str) -> Atoms:
+def convert_crystal(crystal: Crystal, where: str) -> Atoms:
     """The primitive cell as a checked structure in Å, with its tensors if they are known.
 
     Raises:
@@ -147,17 +147,17 @@ def finished_crystal(crystal: Crystal, where: str) -> Atoms:
         pbc=True,
     )
     if crystal.nac is None:
-        return finished(atoms, where)
+        return finish_structure(atoms, where)
     tensors = crystal.nac["born"]
     if tensors.shape != (len(atoms), 3, 3):
         raise InputError(
             f"{where}: tensors of shape {tensors.shape} for a primitive cell of {len(atoms)} atoms, expected "
             f"({len(atoms)}, 3, 3); write the file again with phonopy"
         )
-    return finished(atoms, where, tensors, finite_epsilon(crystal.nac["dielectric"], where))
+    return finish_structure(atoms, where, tensors, check_epsilon(crystal.nac["dielectric"], where))
 
 
-def finite_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:
+def check_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:
     """A dielectric tensor if it is 3x3 and finite.
 
     Raises:

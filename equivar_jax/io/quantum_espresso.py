@@ -26,7 +26,13 @@ from ase.io.espresso import label_to_symbol
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import elements, finished, numbers, refuse_choices, rows
+from equivar_jax.io.calculations import (
+    check_elements,
+    finish_structure,
+    parse_numbers,
+    parse_rows,
+    refuse_choices,
+)
 from equivar_jax.io.files import excerpt, open_text
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_lattice import lattice_vectors
@@ -65,7 +71,7 @@ def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputEr
     Raises:
         InputError: the calculation did not finish, or an option was given.
     """
-    lines = _lines(path, options)
+    lines = _read_lines(path, options)
     if not any("JOB DONE" in line for line in lines):
         raise InputError(
             f"{path}: not a complete output of ph.x, its last words JOB DONE are missing: {_CUT_SHORT}"
@@ -90,8 +96,8 @@ def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | 
     Raises:
         InputError: the file is not complete, or an option was given.
     """
-    lines = _lines(path, options)
-    end = _last(lines, "Diagonalizing the dynamical matrix")
+    lines = _read_lines(path, options)
+    end = _find_last(lines, "Diagonalizing the dynamical matrix")
     if end is None or sum(line.strip().startswith("*****") for line in lines[end:]) < 2:
         raise InputError(
             f"{path}: not a complete dynamical-matrix file, the frequencies are missing: {_CUT_SHORT}"
@@ -103,7 +109,7 @@ def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | 
     yield frame
 
 
-def _lines(path: Path, options: ReadOptions) -> list[str]:
+def _read_lines(path: Path, options: ReadOptions) -> list[str]:
     """All lines of a file."""
     refuse_choices(path, options)
     # The title that a user gave may have any encoding.
@@ -116,7 +122,7 @@ def _ph_frame(lines: list[str], where: str) -> Atoms:
     atoms = _ph_structure(lines, where)
     headings = [number for number, line in enumerate(lines) if "Effective charges (d " in line]
     if not headings:
-        return finished(atoms, where)
+        return finish_structure(atoms, where)
     if any("No convergence has been achieved" in line for line in lines):
         raise InputError(
             f"{where}: ph.x found no convergence; repeat it with a larger niter_ph or smaller alpha_mix"
@@ -127,12 +133,12 @@ def _ph_frame(lines: list[str], where: str) -> Atoms:
         )
     best = min(_rank(lines[number]) for number in headings)
     heading = max(number for number in headings if _rank(lines[number]) == best)
-    tensors = _tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_PH, _ROW_IN_PH, where)
-    dielectric = _last(lines, "Dielectric constant in cartesian axis")
+    tensors = _parse_tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_PH, _ROW_IN_PH, where)
+    dielectric = _find_last(lines, "Dielectric constant in cartesian axis")
     if dielectric is None:
-        return finished(atoms, where, tensors)
-    printed = (line.strip(" ()") for line in _filled(lines[dielectric + 1 :], 3))
-    return finished(atoms, where, tensors, rows(printed, 3, where, "dielectric tensor"))
+        return finish_structure(atoms, where, tensors)
+    printed = (line.strip(" ()") for line in _skip_blank(lines[dielectric + 1 :], 3))
+    return finish_structure(atoms, where, tensors, parse_rows(printed, 3, where, "dielectric tensor"))
 
 
 def _rank(heading: str) -> tuple[bool, bool]:
@@ -142,33 +148,35 @@ def _rank(heading: str) -> tuple[bool, bool]:
 
 def _ph_structure(lines: list[str], where: str) -> Atoms:
     """The structure that ph.x prints for its first q, in Å."""
-    count = int(_number(lines, "number of atoms/cell", where))
-    edge = _number(lines, "celldm(1)", where) * Bohr
+    count = int(_find_number(lines, "number of atoms/cell", where))
+    edge = _find_number(lines, "celldm(1)", where) * Bohr
     axes = [found[1] for line in lines if (found := re.match(r"\s*a\(\d\)\s*=\s*\((.*)\)", line))]
-    cell = rows(axes[:3], 3, where, "crystal axes") * edge
+    cell = parse_rows(axes[:3], 3, where, "crystal axes") * edge
     site = re.compile(r"\s*\d+\s+(\S+)\s.*tau\(\s*\d+\)\s*=\s*\((.*)\)")
     sites = [found for line in lines if (found := site.match(line))][:count]
-    positions = rows([found[2] for found in sites], count, where, "positions (site n.)") * edge
-    return Atoms(_symbols([found[1] for found in sites], where), cell=cell, positions=positions, pbc=True)
+    positions = parse_rows([found[2] for found in sites], count, where, "positions (site n.)") * edge
+    return Atoms(
+        _elements_of_labels([found[1] for found in sites], where), cell=cell, positions=positions, pbc=True
+    )
 
 
 def _matrix_frame(lines: list[str], where: str) -> Atoms:
     """The structure of a dynamical-matrix file with what was calculated for it."""
     atoms = _matrix_structure(lines, where)
-    heading = _last(lines, _FIELD_FIRST)
+    heading = _find_last(lines, _FIELD_FIRST)
     if heading is None:
-        if _last(lines, _DISPLACEMENT_FIRST) is not None:
+        if _find_last(lines, _DISPLACEMENT_FIRST) is not None:
             raise InputError(
                 f"{where}: effective charges of the kind U-E only, whose order is not established here; "
                 "read the output of ph.x, or repeat it with epsil = .true."
             )
-        return finished(atoms, where)
-    tensors = _tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_MATRIX, _ROW_IN_MATRIX, where)
-    dielectric = _last(lines, "Dielectric Tensor:")
+        return finish_structure(atoms, where)
+    tensors = _parse_tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_MATRIX, _ROW_IN_MATRIX, where)
+    dielectric = _find_last(lines, "Dielectric Tensor:")
     if dielectric is None:
-        return finished(atoms, where, tensors)
-    epsilon = rows(_filled(lines[dielectric + 1 :], 3), 3, where, "dielectric tensor")
-    return finished(atoms, where, tensors, epsilon)
+        return finish_structure(atoms, where, tensors)
+    epsilon = parse_rows(_skip_blank(lines[dielectric + 1 :], 3), 3, where, "dielectric tensor")
+    return finish_structure(atoms, where, tensors, epsilon)
 
 
 def _matrix_structure(lines: list[str], where: str) -> Atoms:
@@ -177,29 +185,29 @@ def _matrix_structure(lines: list[str], where: str) -> Atoms:
     Third line: numbers of types and atoms, ibrav, celldm(1) to (6); with ibrav 0 a title and lattice vectors;
     a line a type (number, label, mass); a line an atom (number, type, position in units of alat).
     """
-    head = numbers("".join(lines[2:3]), 9, where, "third line")
+    head = parse_numbers("".join(lines[2:3]), 9, where, "third line")
     types, count, ibrav = map(int, head[:3])
     edge = head[3] * Bohr
     body = lines[3:]
     if ibrav == 0:
-        cell = rows(body[1:4], 3, where, "basis vectors")
+        cell = parse_rows(body[1:4], 3, where, "basis vectors")
         body = body[4:]
     else:
         cell = lattice_vectors(ibrav, head[3:], where)
     labels = [found[1] for line in body[:types] if (found := re.match(r"\s*\d+\s+'(.*)'", line))]
-    atoms = [numbers(line, 5, where, "atoms") for line in body[types : types + count]]
+    atoms = [parse_numbers(line, 5, where, "atoms") for line in body[types : types + count]]
     kinds = [int(atom[1]) for atom in atoms]
     if len(labels) != types or len(atoms) != count or not set(kinds) <= set(range(1, types + 1)):
         raise InputError(
             f"{where}: expected {types} types and {count} atoms at the head of the file, found {len(labels)} "
             f"and {len(atoms)}; copy the file again"
         )
-    symbols = _symbols([labels[kind - 1] for kind in kinds], where)
+    symbols = _elements_of_labels([labels[kind - 1] for kind in kinds], where)
     positions = np.array([atom[2:] for atom in atoms]).reshape(-1, 3) * edge
     return Atoms(symbols, cell=cell * edge, positions=positions, pbc=True)
 
 
-def _symbols(labels: list[str], where: str) -> list[str]:
+def _elements_of_labels(labels: list[str], where: str) -> list[str]:
     """Elements from labels such as Fe1, O_h or TI."""
     symbols = []
     for label in labels:
@@ -207,13 +215,13 @@ def _symbols(labels: list[str], where: str) -> list[str]:
             symbols.append(label_to_symbol(label.strip()))
         except (KeyError, IndexError):
             symbols.append(label)
-    return elements(symbols, where)
+    return check_elements(symbols, where)
 
 
-def _tensors(lines: list[str], count: int, atom: str, row: str, where: str) -> np.ndarray:
+def _parse_tensors(lines: list[str], count: int, atom: str, row: str, where: str) -> np.ndarray:
     """`count` times a line that names the atom and three rows, which the two patterns describe."""
     printed: list[str] = []
-    for position, line in enumerate(_filled(lines, 4 * count)):
+    for position, line in enumerate(_skip_blank(lines, 4 * count)):
         number, direction = divmod(position, 4)
         pattern = atom.format(atom=number + 1) if direction == 0 else row.format(row=" xyz"[direction])
         found = re.fullmatch(pattern, line)
@@ -223,20 +231,20 @@ def _tensors(lines: list[str], count: int, atom: str, row: str, where: str) -> n
                 f"{'its name' if direction == 0 else f'row {direction}'}; copy the file again"
             )
         printed += found.groups()
-    return rows(printed, 3 * count, where, "effective charges").reshape(count, 3, 3)
+    return parse_rows(printed, 3 * count, where, "effective charges").reshape(count, 3, 3)
 
 
-def _filled(lines: list[str], count: int) -> list[str]:
+def _skip_blank(lines: list[str], count: int) -> list[str]:
     """The first lines that are not blank."""
     return list(islice((line for line in lines if line.strip()), count))
 
 
-def _last(lines: list[str], text: str) -> int | None:
+def _find_last(lines: list[str], text: str) -> int | None:
     """Number of the last line that contains a text, or None."""
     return next((number for number in reversed(range(len(lines))) if text in lines[number]), None)
 
 
-def _number(lines: list[str], name: str, where: str) -> float:
+def _find_number(lines: list[str], name: str, where: str) -> float:
     """The number after the first `name =`."""
     pattern = rf"{re.escape(name)}\s*=\s*(\S+)"
     found = next((found for line in lines if (found := re.search(pattern, line))), None)
@@ -245,4 +253,4 @@ def _number(lines: list[str], name: str, where: str) -> float:
             f"{where}: the structure is not in this output ({name!r} is missing); "
             "read the dynamical-matrix file of the calculation"
         )
-    return numbers(found[1], 1, where, name)[0]
+    return parse_numbers(found[1], 1, where, name)[0]

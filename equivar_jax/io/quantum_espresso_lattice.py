@@ -59,7 +59,7 @@ def lattice_vectors(ibrav: int, celldm: list[float], where: str) -> Float[np.nda
     if ibrav in _CENTRINGS:
         return np.array(_CENTRINGS[ibrav]) * edges
     if ibrav == _RHOMBOHEDRAL:
-        return _rhombohedral(cosines[0])
+        return _rhombohedral_vectors(cosines[0])
     # a along x, b in the plane of x and y.
     return cellpar_to_cell([*edges, *np.degrees(np.arccos(cosines))])
 
@@ -81,7 +81,7 @@ def _cosines(ibrav: int, celldm: list[float]) -> list[float]:
     return {12: [0.0, 0.0, celldm[3]], -12: [0.0, celldm[4], 0.0]}.get(ibrav, [0.0, 0.0, 0.0])
 
 
-def _rhombohedral(cosine: float) -> Float[np.ndarray, "3 3"]:
+def _rhombohedral_vectors(cosine: float) -> Float[np.ndarray, "3 3"]:
     """Three vectors of length one around z, with this cosine of the angle between them."""
     x, y = math.sqrt((1.0 - cosine) / 2.0), math.sqrt((1.0 - cosine) / 6.0)
     z = math.sqrt((1.0 + 2.0 * cosine) / 3.0)

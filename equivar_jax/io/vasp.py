@@ -25,11 +25,18 @@ import numpy as np
 from ase import Atoms
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import Step, elements, finished, labelled_or_all, refuse_choices, rows
+from equivar_jax.io.calculations import (
+    Step,
+    check_elements,
+    finish_structure,
+    parse_rows,
+    refuse_choices,
+    select_frames,
+)
 from equivar_jax.io.files import open_text
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.vasp_checks import CUT_SHORT, agreeing, refuse_doubtful
-from equivar_jax.io.vasp_outcar import outcar_steps
+from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful, require_agreement
+from equivar_jax.io.vasp_outcar import read_outcar_steps
 
 # Electronic, with local field effects: of LEPSILON, of LCALCEPS, and of LEPSILON by its later name.
 _XML_EPSILON = ("epsilon", "epsilon_scf", "dielectric_dft")
@@ -64,12 +71,12 @@ def read_vasprun(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErro
     refuse_choices(path, options)
     try:
         with open_text(path) as handle:
-            steps = _vasprun_steps(handle, path)
+            steps = _read_vasprun_steps(handle, path)
     except InputError:
         raise
     except (ParseError, LookupError, ValueError) as error:  # not XML, no child, an unknown encoding
         raise InputError(f"{path}: not a complete vasprun.xml ({error}): {CUT_SHORT}") from None
-    yield from labelled_or_all(steps)
+    yield from select_frames(steps)
 
 
 def read_outcar(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
@@ -88,10 +95,10 @@ def read_outcar(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
         InputError: the file is not a complete OUTCAR, or an option was given.
     """
     refuse_choices(path, options)
-    yield from labelled_or_all(outcar_steps(path))
+    yield from select_frames(read_outcar_steps(path))
 
 
-def _vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
+def _read_vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
     """Every `<calculation>` of the file."""
     steps: list[Step] = []
     symbols: list[str] = []
@@ -106,7 +113,7 @@ def _vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
             symbols = [(row[0].text or "").strip() for row in element.iterfind("array[@name='atoms']/set/rc")]
         elif element.tag == "calculation":
             outside -= len(element.findall("array[@name='born_charges']"))
-            steps.append(_vasprun_step(element, symbols, settings, path, len(steps)))
+            steps.append(_make_vasprun_step(element, symbols, settings, path, len(steps)))
         if element.tag in _XML_LARGE:
             element.clear()
     if outside:
@@ -119,7 +126,7 @@ def _vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
     return steps
 
 
-def _vasprun_step(
+def _make_vasprun_step(
     calculation: Element, symbols: list[str], settings: dict[str, str], path: Path, index: int
 ) -> Step:
     """One `<calculation>`."""
@@ -127,31 +134,33 @@ def _vasprun_step(
     arrays = calculation.findall("array[@name='born_charges']")
     try:
         basis = calculation.iterfind("structure/crystal/varray[@name='basis']/v")
-        cell = rows((v.text for v in basis), 3, where, "lattice vectors")
+        cell = parse_rows((v.text for v in basis), 3, where, "lattice vectors")
         places = calculation.iterfind("structure/varray[@name='positions']/v")
-        fractions = rows((v.text for v in places), len(symbols), where, "positions")
-        atoms = Atoms(elements(symbols, where), cell=cell, scaled_positions=fractions, pbc=True)
+        fractions = parse_rows((v.text for v in places), len(symbols), where, "positions")
+        atoms = Atoms(check_elements(symbols, where), cell=cell, scaled_positions=fractions, pbc=True)
         if not arrays:
-            return Step(False, finished(atoms, where))
+            return Step(False, finish_structure(atoms, where))
         loop = takewhile(lambda child: child.tag != "structure", calculation)
         iterations = sum(child.tag == "scstep" for child in loop)
         refuse_doubtful(settings, index, str(iterations) != settings.get("NELM"), where)
-        tensors = agreeing([_vasprun_tensors(array, len(symbols), where) for array in arrays], where)
-        return Step(True, finished(atoms, where, tensors, _vasprun_epsilon(calculation, where)))
+        tensors = require_agreement(
+            [_parse_vasprun_tensors(array, len(symbols), where) for array in arrays], where
+        )
+        return Step(True, finish_structure(atoms, where, tensors, _parse_vasprun_epsilon(calculation, where)))
     except InputError as error:
         return Step(bool(arrays), error)
 
 
-def _vasprun_tensors(array: Element, count: int, where: str) -> np.ndarray:
+def _parse_vasprun_tensors(array: Element, count: int, where: str) -> np.ndarray:
     """The tensors of one array `born_charges`."""
     lines = [v.text for tensor in array.iterfind("set") for v in tensor.iterfind("v")]
-    return rows(lines, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
+    return parse_rows(lines, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
 
 
-def _vasprun_epsilon(calculation: Element, where: str) -> np.ndarray | None:
+def _parse_vasprun_epsilon(calculation: Element, where: str) -> np.ndarray | None:
     """The electronic dielectric tensor, if it is there."""
     for name in _XML_EPSILON:
         lines = [v.text for v in calculation.iterfind(f"varray[@name='{name}']/v")]
         if lines:
-            return rows(lines, 3, where, "dielectric tensor")
+            return parse_rows(lines, 3, where, "dielectric tensor")
     return None

@@ -36,7 +36,9 @@ def refuse_doubtful(settings: dict[str, str], index: int, converged: bool, where
         )
 
 
-def agreeing(blocks: list[Float[np.ndarray, "atoms 3 3"]], where: str) -> Float[np.ndarray, "atoms 3 3"]:
+def require_agreement(
+    blocks: list[Float[np.ndarray, "atoms 3 3"]], where: str
+) -> Float[np.ndarray, "atoms 3 3"]:
     """The tensors of one ionic step, which may be printed several times but must be the same.
 
     Raises:

@@ -12,9 +12,9 @@ from ase.io import ParseError
 from ase.io.vasp_parsers import vasp_outcar_parsers as ase_outcar
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import Step, elements, finished, rows
+from equivar_jax.io.calculations import Step, check_elements, finish_structure, parse_rows
 from equivar_jax.io.files import excerpt, open_text
-from equivar_jax.io.vasp_checks import CUT_SHORT, agreeing, refuse_doubtful
+from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful, require_agreement
 
 _SETTING = re.compile(r"\s+(IBRION|LRPA)\s*=\s*(-?\w+)")
 _ITERATION = re.compile(r"- Iteration +(\d+)\(")
@@ -33,7 +33,7 @@ class _Lines:
     epsilon: list[list[str]] = field(default_factory=list)
 
 
-def outcar_steps(path: Path) -> list[Step]:
+def read_outcar_steps(path: Path) -> list[Step]:
     """Read every ionic step of an OUTCAR.
 
     Args:
@@ -47,12 +47,12 @@ def outcar_steps(path: Path) -> list[Step]:
     """
     # The title that a user gave may have any encoding.
     with open_text(path, errors="replace") as handle:
-        symbols, settings = _header(handle, path)
-        steps = _collected(handle, len(symbols), path)
-    return [_step(step, symbols, settings, path) for step in steps]
+        symbols, settings = _read_header(handle, path)
+        steps = _collect_steps(handle, len(symbols), path)
+    return [_make_step(step, symbols, settings, path) for step in steps]
 
 
-def _header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str, str]]:
+def _read_header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str, str]]:
     """Elements and settings from the lines before the first electronic iteration."""
     parsers = [ase_outcar.SpeciesTypes(), ase_outcar.IonsPerSpecies()]
     try:
@@ -69,7 +69,7 @@ def _header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str, str
     return symbols, settings
 
 
-def _collected(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines]:
+def _collect_steps(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines]:
     """Collect the blocks of each ionic step of `count` atoms."""
     steps: list[_Lines] = []
     early = _Lines(-1, [], [], True)  # what is printed before any positions
@@ -102,21 +102,24 @@ def _collected(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines]:
     return steps
 
 
-def _step(step: _Lines, symbols: list[str], settings: dict[str, str], path: Path) -> Step:
+def _make_step(step: _Lines, symbols: list[str], settings: dict[str, str], path: Path) -> Step:
     """One ionic step of an OUTCAR."""
     where = f"{path}, frame {step.index}"
     try:
-        atoms = _atoms(step, symbols, where)
+        atoms = _parse_atoms(step, symbols, where)
         if not step.tensors:
-            return Step(False, finished(atoms, where))
+            return Step(False, finish_structure(atoms, where))
         refuse_doubtful(settings, step.index, step.converged, where)
-        blocks = [_tensors(lines, len(symbols), where) for lines in _with_local_fields(step, where)]
-        return Step(True, finished(atoms, where, agreeing(blocks, where), _epsilon(step, where)))
+        blocks = [_parse_tensors(lines, len(symbols), where) for lines in _select_blocks(step, where)]
+        return Step(
+            True,
+            finish_structure(atoms, where, require_agreement(blocks, where), _parse_epsilon(step, where)),
+        )
     except InputError as error:
         return Step(bool(step.tensors), error)
 
 
-def _atoms(step: _Lines, symbols: list[str], where: str) -> Atoms:
+def _parse_atoms(step: _Lines, symbols: list[str], where: str) -> Atoms:
     """Cell and positions by ASE's parsers."""
     try:
         cell = ase_outcar.Cell().parse(0, step.cell)["cell"]
@@ -127,10 +130,10 @@ def _atoms(step: _Lines, symbols: list[str], where: str) -> Atoms:
             f"{where}: lattice vectors or positions and forces that cannot be read ({excerpt(str(error))}); "
             "copy the file again or repeat the calculation"
         ) from None
-    return Atoms(elements(symbols, where), cell=cell, positions=positions, pbc=True)
+    return Atoms(check_elements(symbols, where), cell=cell, positions=positions, pbc=True)
 
 
-def _with_local_fields(step: _Lines, where: str) -> list[list[str]]:
+def _select_blocks(step: _Lines, where: str) -> list[list[str]]:
     """The blocks of tensors that are Born effective charges; LCALCEPS may print others before."""
     blocks = [lines for lines in step.tensors if "excluding local field effects" not in lines[0]]
     if not blocks:
@@ -147,7 +150,7 @@ def _with_local_fields(step: _Lines, where: str) -> list[list[str]]:
     return blocks
 
 
-def _tensors(lines: list[str], count: int, where: str) -> np.ndarray:
+def _parse_tensors(lines: list[str], count: int, where: str) -> np.ndarray:
     """One block: a line `ion i` for each atom, and three rows with their number in front."""
     body = [line.split(maxsplit=1) for line in lines[2:]]
     for position, words in enumerate(body):
@@ -159,12 +162,12 @@ def _tensors(lines: list[str], count: int, where: str) -> np.ndarray:
                 f"{excerpt(lines[2 + position])}; copy the file again or repeat the calculation"
             )
     numbers = [words[1] for position, words in enumerate(body) if position % 4]
-    return rows(numbers, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
+    return parse_rows(numbers, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
 
 
-def _epsilon(step: _Lines, where: str) -> np.ndarray | None:
+def _parse_epsilon(step: _Lines, where: str) -> np.ndarray | None:
     """The electronic dielectric tensor with all local field effects, if it is there."""
     for lines in reversed(step.epsilon):
         if "including local field effects" in lines[0] and "RPA" not in lines[0]:
-            return rows(lines[2:], 3, where, "dielectric tensor")
+            return parse_rows(lines[2:], 3, where, "dielectric tensor")
     return None

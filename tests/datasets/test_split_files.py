@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from equivar_jax.datasets.split_files import file_and_frame, given_parts
+from equivar_jax.datasets.split_files import file_and_frame, read_parts
 from equivar_jax.errors import InputError
 
 SOURCES = [f"a.extxyz, frame {k}" for k in (0, 1, 3, 4, 5)]  # frame 2 was set aside
@@ -18,7 +18,7 @@ def written(folder, training, validation):
 
 
 def places(sources, path):
-    return tuple(part.tolist() for part in given_parts(sources, path))
+    return tuple(part.tolist() for part in read_parts(sources, path))
 
 
 @given(st.permutations(range(9)), st.integers(1, 8), st.integers(0, 8))
@@ -26,7 +26,7 @@ def test_a_written_split_comes_back_whatever_was_added_or_reordered(tmp_path_fac
     names = [f"a.extxyz, frame {k}" for k in range(9)]
     stored = {"training": names[:training], "validation": names[training:]}
     data = [names[k] for k in order] + [f"b.extxyz, frame {k}" for k in range(added)]
-    found = given_parts(data, written(tmp_path_factory.mktemp("split"), **stored))
+    found = read_parts(data, written(tmp_path_factory.mktemp("split"), **stored))
     for part, name in zip(found, stored, strict=True):
         assert (np.diff(part) > 0).all()
         assert {data[k] for k in part} == set(stored[name])
@@ -35,7 +35,7 @@ def test_a_written_split_comes_back_whatever_was_added_or_reordered(tmp_path_fac
 def test_integers_are_the_numbers_in_the_file_so_frames_set_aside_shift_nothing(tmp_path):
     assert places(SOURCES, written(tmp_path, [0, 3], [5])) == ([0, 2], [4])
     with pytest.raises(InputError, match=r"split\.json: 1 of the 3 structures .* frame 2 is one"):
-        given_parts(SOURCES, written(tmp_path, [0, 2], [5]))
+        read_parts(SOURCES, written(tmp_path, [0, 2], [5]))
 
 
 def test_a_run_directory_gives_its_split(tmp_path):
@@ -79,7 +79,7 @@ def test_other_names_of_the_two_lists_are_understood(tmp_path):
 )
 def test_names_that_do_not_fit_are_refused(tmp_path, training, validation, message):
     with pytest.raises(InputError, match=message) as refusal:
-        given_parts(SOURCES, written(tmp_path, training, validation))
+        read_parts(SOURCES, written(tmp_path, training, validation))
     assert str(refusal.value).startswith(f"{tmp_path / 'split.json'}: ")
     assert "\n" not in str(refusal.value)
 
@@ -93,12 +93,12 @@ def test_names_that_do_not_fit_are_refused(tmp_path, training, validation, messa
 )
 def test_integers_that_could_mean_several_structures_are_refused(tmp_path, sources, names):
     with pytest.raises(InputError, match="integers count the frames of one file"):
-        given_parts(sources, written(tmp_path, names[:1], names[1:]))
+        read_parts(sources, written(tmp_path, names[:1], names[1:]))
 
 
 def test_two_structures_of_one_name_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"two structures of the data are 'a\.extxyz, frame 1'"):
-        given_parts([*SOURCES, SOURCES[1]], written(tmp_path, SOURCES[:1], SOURCES[1:2]))
+        read_parts([*SOURCES, SOURCES[1]], written(tmp_path, SOURCES[:1], SOURCES[1:2]))
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_other_files_are_refused(tmp_path, content, message):
     path = tmp_path / "split.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
-        given_parts(SOURCES, path)
+        read_parts(SOURCES, path)
 
 
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"absent\.json: cannot be read .*--data\.split_path"):
-        given_parts(SOURCES, tmp_path / "absent.json")
+        read_parts(SOURCES, tmp_path / "absent.json")
     with pytest.raises(InputError, match=r"are needed, found none; .* train\.txt and val\.txt in a folder"):
-        given_parts(SOURCES, tmp_path)
+        read_parts(SOURCES, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_lists_that_are_no_integers_are_refused(tmp_path, name, write):
     (tmp_path / "val.txt").write_text("3")
     write(tmp_path / name)
     with pytest.raises(InputError, match=rf"{name}: not a list of integers"):
-        given_parts(SOURCES, tmp_path)
+        read_parts(SOURCES, tmp_path)
 
 
 def test_file_and_frame_of_a_source():

@@ -46,7 +46,7 @@ def test_every_value_is_in_a_bin_and_none_on_both_sides_of_the_tolerance(drawn):
         values = rng.uniform(-1.0, 1.0, 200) if below else 10.0 ** rng.uniform(-5.0, 1.0, 200)
         panel = picture._Panel(values, 0.3, "", logarithmic, below)
         limit = -0.3 if below else 0.3
-        edges = picture._edges(values, limit, panel)
+        edges = picture._bin_edges(values, limit, panel)
         assert np.histogram(values, edges)[0].sum() == 200
         assert np.abs(edges - limit).min() < 1e-12
         assert (np.diff(edges) > 0.0).all()

@@ -7,13 +7,13 @@ from helpers.hygiene_crystals import CONFIG, distorted, perovskite, relabelled, 
 from scipy.spatial.transform import Rotation
 
 from equivar_jax.hygiene import check_labels, transposition
-from equivar_jax.hygiene.surroundings import surroundings
+from equivar_jax.hygiene.surroundings import find_surroundings
 from equivar_jax.hygiene.transposition import (
     agreement,
     axial_features,
     axial_vectors,
     expected_axial_vectors,
-    index_order,
+    judge_index_order,
 )
 from equivar_jax.io import read_structures
 from equivar_jax.structures import born_effective_charges
@@ -38,17 +38,17 @@ def test_axial_vectors_are_the_antisymmetric_part():
 def test_the_features_turn_as_axial_vectors():
     atoms = distorted()
     rotation = Rotation.from_euler("xyz", [0.7, -0.4, 1.1]).as_matrix()
-    before = axial_features(surroundings(atoms), born_effective_charges(atoms))
+    before = axial_features(find_surroundings(atoms), born_effective_charges(atoms))
     for matrix in (rotation, -rotation):  # inversion leaves an axial vector as it is
         moved = turned(atoms, matrix, "turned")
-        after = axial_features(surroundings(moved), born_effective_charges(moved))
+        after = axial_features(find_surroundings(moved), born_effective_charges(moved))
         np.testing.assert_allclose(after, before @ rotation.T, atol=1e-9)
     assert (np.abs(before).max(axis=(0, 2)) > 1e-4).all()
 
 
 def test_transposing_the_tensors_leaves_the_features_and_turns_the_agreement():
     atoms = distorted()
-    near, tensors = surroundings(atoms), born_effective_charges(atoms)
+    near, tensors = find_surroundings(atoms), born_effective_charges(atoms)
     other = tensors.transpose(0, 2, 1)
     expected = expected_axial_vectors(near, tensors)
     np.testing.assert_allclose(expected_axial_vectors(near, other), expected, atol=1e-12)
@@ -66,15 +66,15 @@ def test_agreement_trusts_large_antisymmetric_parts_more():
 
 
 def test_one_composition_has_one_voice():
-    assert index_order(["a"] * 1000, [0.6] * 1000, 0.5).verdict == "undecided"
-    assert index_order(range(1000), [0.6] * 1000, 0.5).verdict == "field first"
-    assert index_order(range(1000), [-0.6] * 1000, 0.5).verdict == "transposed"
-    assert index_order([], [], 0.5).verdict == "undecided"
+    assert judge_index_order(["a"] * 1000, [0.6] * 1000, 0.5).verdict == "undecided"
+    assert judge_index_order(range(1000), [0.6] * 1000, 0.5).verdict == "field first"
+    assert judge_index_order(range(1000), [-0.6] * 1000, 0.5).verdict == "transposed"
+    assert judge_index_order([], [], 0.5).verdict == "undecided"
 
 
 def test_a_few_wrong_cases_are_chance_and_many_are_a_mixture():
     def verdict(wrong):
-        return index_order(range(100), [-0.6] * wrong + [0.6] * (100 - wrong), 0.5).verdict
+        return judge_index_order(range(100), [-0.6] * wrong + [0.6] * (100 - wrong), 0.5).verdict
 
     assert [verdict(wrong) for wrong in (0, 10, 50, 90, 100)] == [
         "field first",
@@ -136,7 +136,7 @@ def test_held_out_labels_have_the_expected_sign():
         tensors = born_effective_charges(atoms)
         found = axial_vectors(tensors)
         if np.sqrt((found**2).sum(axis=1).mean()) > 0.03:
-            values.append(agreement(found, expected_axial_vectors(surroundings(atoms), tensors)))
+            values.append(agreement(found, expected_axial_vectors(find_surroundings(atoms), tensors)))
     assert np.mean(np.array(values) > 0.0) > 0.85
 
 

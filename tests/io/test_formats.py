@@ -15,12 +15,12 @@ from helpers.format_heads import CONTENT, HEADS, NAMES
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, scan_structures, write_structures
-from equivar_jax.io.formats import FORMATS, recognised_format
+from equivar_jax.io.formats import FORMATS, recognise_format
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
 
 def recognised(path: Path) -> str | None:
-    form = recognised_format(path)
+    form = recognise_format(path)
     return None if form is None else form.name
 
 

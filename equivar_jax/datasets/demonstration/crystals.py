@@ -54,7 +54,7 @@ def perovskite(rng: np.random.Generator) -> Atoms:
     symbols[symbols == "Ti"] = b_sites
     atoms.set_chemical_symbols(list(symbols))
     atoms.info[GROUP] = f"perovskite {_formula(a_sites)} {_formula(b_sites)} O12"
-    return _strained_and_displaced(atoms, rng)
+    return strain_and_displace(atoms, rng)
 
 
 def li3po4(rng: np.random.Generator) -> Atoms:
@@ -70,9 +70,9 @@ def li3po4(rng: np.random.Generator) -> Atoms:
     missing = {"perfect": "", "V_Li": "Li", "2 V_Li": "LiLi", "V_Li2O": "LiLiO"}
     defect = str(rng.choice(list(missing)))
     wanted = Counter(Li=missing[defect].count("Li"), O=missing[defect].count("O"))
-    atoms = _with_vacancies(_ideal("Li3PO4", phase), wanted, rng)
+    atoms = make_vacancies(_ideal_cell("Li3PO4", phase), wanted, rng)
     atoms.info[GROUP] = f"Li3PO4 {phase} {atoms.info[GROUP]}"
-    return _strained_and_displaced(atoms, rng, PHOSPHATE_DISPLACEMENT)
+    return strain_and_displace(atoms, rng, PHOSPHATE_DISPLACEMENT)
 
 
 def zro2(rng: np.random.Generator) -> Atoms:
@@ -85,9 +85,9 @@ def zro2(rng: np.random.Generator) -> Atoms:
         The strained and displaced structure of 46 to 48 atoms, periodic, with `info["group"]`.
     """
     phase = str(rng.choice(["cubic", "tetragonal", "monoclinic"]))
-    atoms = _with_vacancies(_ideal("ZrO2", phase), Counter(O=int(rng.integers(3))), rng)
+    atoms = make_vacancies(_ideal_cell("ZrO2", phase), Counter(O=int(rng.integers(3))), rng)
     atoms.info[GROUP] = f"ZrO2 {phase} {atoms.info[GROUP]}"
-    return _strained_and_displaced(atoms, rng)
+    return strain_and_displace(atoms, rng)
 
 
 def ideal_perovskite(a_radius: float = A_RADII["Ca"], b_radius: float = B_RADII["Ti"]) -> Atoms:
@@ -107,9 +107,9 @@ def ideal_perovskite(a_radius: float = A_RADII["Ca"], b_radius: float = B_RADII[
         The unstrained 20-atom cell, A sites Ca, B sites Ti.
     """
     bond, titanium_bond = b_radius + OXYGEN_RADIUS, B_RADII["Ti"] + OXYGEN_RADIUS
-    tolerance = _tolerance(a_radius, bond)
-    untilted = _tolerance(A_RADII["Sr"], titanium_bond)
-    tilt = max(untilted - tolerance, 0.0) / (untilted - _tolerance(A_RADII["Ca"], titanium_bond))
+    tolerance = _tolerance_factor(a_radius, bond)
+    untilted = _tolerance_factor(A_RADII["Sr"], titanium_bond)
+    tilt = max(untilted - tolerance, 0.0) / (untilted - _tolerance_factor(A_RADII["Ca"], titanium_bond))
     tilt = float(np.clip(np.sqrt(tilt), 0.1, 1.5))
 
     # Ca 4c, Ti 4b, O 4c, O 8d of Pnma, without tilts and as refined.
@@ -125,7 +125,7 @@ def ideal_perovskite(a_radius: float = A_RADII["Ca"], b_radius: float = B_RADII[
     distances = atoms.get_all_distances(mic=True)[atoms.numbers == 22][:, atoms.numbers == 8]
     scale = bond * max(tolerance, 1.0) ** (1 / 3) / np.sort(distances, axis=1)[:, :6].mean()
     atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
-    return _plain(atoms)
+    return _strip_spacegroup(atoms)
 
 
 def ideal_li3po4(phase: str) -> Atoms:
@@ -151,7 +151,7 @@ def ideal_li3po4(phase: str) -> Atoms:
             (0.5, 0.1814, 0.8172),
         ]
         atoms = crystal(symbols, basis, spacegroup=31, cellpar=[6.115, 5.2394, 4.8554, 90, 90, 90])
-        return _plain(atoms).repeat((1, 1, 2))
+        return _strip_spacegroup(atoms).repeat((1, 1, 2))
     symbols = ["Li", "Li", "P", "O", "O", "O"]
     basis = [
         (0.1627, 0.5016, 0.3008),
@@ -161,7 +161,9 @@ def ideal_li3po4(phase: str) -> Atoms:
         (0.0503, 0.25, 0.2928),
         (0.0896, 0.75, 0.1223),
     ]
-    return _plain(crystal(symbols, basis, spacegroup=62, cellpar=[10.4612, 6.1113, 4.9208, 90, 90, 90]))
+    return _strip_spacegroup(
+        crystal(symbols, basis, spacegroup=62, cellpar=[10.4612, 6.1113, 4.9208, 90, 90, 90])
+    )
 
 
 def ideal_zro2(phase: str) -> Atoms:
@@ -181,9 +183,13 @@ def ideal_zro2(phase: str) -> Atoms:
     if phase == "monoclinic":
         basis = [(0.2754, 0.0395, 0.2083), (0.0700, 0.3317, 0.3447), (0.4496, 0.7569, 0.4792)]
         lattice = [5.1505, 5.2116, 5.3173, 90, 99.230, 90]
-        return _plain(crystal(["Zr", "O", "O"], basis, spacegroup=14, cellpar=lattice)).repeat((2, 2, 1))
+        return _strip_spacegroup(crystal(["Zr", "O", "O"], basis, spacegroup=14, cellpar=lattice)).repeat(
+            (2, 2, 1)
+        )
     basis = [(0.0, 0.0, 0.0), (0.25, 0.25, 0.25)]
-    atoms = _plain(crystal(["Zr", "O"], basis, spacegroup=225, cellpar=[5.108, 5.108, 5.108, 90, 90, 90]))
+    atoms = _strip_spacegroup(
+        crystal(["Zr", "O"], basis, spacegroup=225, cellpar=[5.108, 5.108, 5.108, 90, 90, 90])
+    )
     if phase == "tetragonal":
         column = np.rint(atoms.get_scaled_positions()[:, :2] * 4 - 1).sum(axis=1) / 2
         atoms.set_cell([5.141, 5.141, 5.270], scale_atoms=True)
@@ -193,12 +199,12 @@ def ideal_zro2(phase: str) -> Atoms:
 
 
 @cache
-def _ideal(compound: str, phase: str) -> Atoms:
+def _ideal_cell(compound: str, phase: str) -> Atoms:
     """An ideal cell, built once (finding the orbits of a space group costs much); copy before changing it."""
     return {"Li3PO4": ideal_li3po4, "ZrO2": ideal_zro2}[compound](phase)
 
 
-def _tolerance(a_radius: float, bond: float) -> float:
+def _tolerance_factor(a_radius: float, bond: float) -> float:
     """Goldschmidt's tolerance factor from the A radius and the B–O bond length, Å."""
     return (a_radius + OXYGEN_RADIUS) / (np.sqrt(2.0) * bond)
 
@@ -215,7 +221,7 @@ def _formula(symbols: list[str]) -> str:
     return "".join(f"{symbol}{count}" for symbol, count in sorted(Counter(symbols).items()))
 
 
-def _with_vacancies(ideal: Atoms, wanted: Counter[str], rng: np.random.Generator) -> Atoms:
+def make_vacancies(ideal: Atoms, wanted: Counter[str], rng: np.random.Generator) -> Atoms:
     """Remove `wanted` atoms, drawn at random; the group names the kinds of site and their distances.
 
     The distances between the vacancies, rounded to 0.1 Å in the ideal crystal, tell arrangements apart that
@@ -235,27 +241,29 @@ def _with_vacancies(ideal: Atoms, wanted: Counter[str], rng: np.random.Generator
     return atoms
 
 
-def _plain(atoms: Atoms) -> Atoms:
+def _strip_spacegroup(atoms: Atoms) -> Atoms:
     """The bare structure of a spacegroup crystal, its inequivalent sites numbered in the array "site"."""
     bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     bare.set_array("site", np.asarray(atoms.arrays["spacegroup_kinds"], dtype=np.int64))
     return bare
 
 
-def _strained_and_displaced(
+def strain_and_displace(
     atoms: Atoms, rng: np.random.Generator, displacement: tuple[float, float] = OXIDE_DISPLACEMENT
 ) -> Atoms:
     """A random homogeneous strain, then independent thermal displacements of one random amplitude."""
-    strain = STRAIN * _truncated_normal(rng, (3, 3))
+    strain = STRAIN * _draw_truncated_normal(rng, (3, 3))
     deformation = np.eye(3) + 0.5 * (strain + strain.T)
     atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
     amplitude = rng.uniform(*displacement)
-    atoms.positions += amplitude * _truncated_normal(rng, (len(atoms), 3))
+    atoms.positions += amplitude * _draw_truncated_normal(rng, (len(atoms), 3))
     del atoms.arrays["site"]
     return atoms
 
 
-def _truncated_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Float[np.ndarray, "rows columns"]:
+def _draw_truncated_normal(
+    rng: np.random.Generator, shape: tuple[int, ...]
+) -> Float[np.ndarray, "rows columns"]:
     """Normal variates of unit width, redrawn until none exceeds the truncation: no two ions may collide."""
     draws = rng.normal(size=shape)
     while (outside := np.abs(draws) > TRUNCATION).any():

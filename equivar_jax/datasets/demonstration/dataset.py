@@ -108,7 +108,7 @@ def demonstration_set(
     )
 
 
-def _labelled(tasks: list[Task], seed: int) -> list[Atoms]:
+def _make_labelled(tasks: list[Task], seed: int) -> list[Atoms]:
     """Generate and label structures, each from its own random stream."""
     structures = []
     for kind, number in tasks:
@@ -124,7 +124,7 @@ def _generate(
 ) -> Iterator[Atoms]:
     """All structures in order, from worker processes where there are `pool_from` or more."""
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
-    work = functools.partial(_labelled, seed=seed)
+    work = functools.partial(_make_labelled, seed=seed)
     with tqdm(total=len(tasks), desc="demonstration set", unit="structure", disable=not progress) as bar:
         for structures in map_in_order(work, chunks, processes=len(tasks) >= pool_from):
             yield from structures
