@@ -33,7 +33,8 @@ from benchmarks.accuracy.protocols import PROTOCOLS, Protocol, Request
 from benchmarks.accuracy.rows import DEMONSTRATION
 from benchmarks.common.timing import RESULTS
 from equivar_jax.config.command_line import OptionParser, override
-from equivar_jax.config.schema import Config, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.runtime import enable_compilation_cache
 

@@ -17,17 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.rows import (
-    DEMONSTRATION,
-    Row,
-    Tests,
-    keep_row,
-    known_row,
-    run_name,
-    slug,
-    tests_digest,
-    tests_of,
-)
+from benchmarks.accuracy.result_file import find_row, keep_row
+from benchmarks.accuracy.rows import DEMONSTRATION, Row, Tests, digest_tests, run_name, slug, test_digests
 from benchmarks.common.machine import describe_machine
 from equivar_jax import load
 from equivar_jax.config.settings import to_dict
@@ -78,11 +69,11 @@ def run_rows(
     _refuse(rows, names, output, tests or {}, replace)
     for number, row in enumerate(rows, start=1):
         tested = {**(tests or {}), **row.tests}
-        name, known = names[row.label], known_row(output, row.label)
-        digests = {test: tests_digest(structures) for test, structures in tested.items()}
+        name, known = names[row.label], find_row(output, row.label)
+        digests = {test: digest_tests(structures) for test, structures in tested.items()}
         title = f"{output.stem}, {number} of {len(rows)}: {row.label}"
         known = known if known is not None and known["run"] == name else {}
-        if known.get("failed") or (known and digests.items() <= tests_of(known).items()):
+        if known.get("failed") or (known and digests.items() <= test_digests(known).items()):
             print(f"{title}: finished", flush=True)
             continue
         print(f"\n{title}, in {runs / name}", flush=True)
@@ -105,7 +96,7 @@ def _refuse(rows: Sequence[Row], names: Mapping[str, str], output: Path, tests: 
     for row in rows:
         if row.cross_validated and {**tests, **row.tests}:
             raise InputError(f"{row.label!r} is validated by its folds; leave out the structures to test on")
-        known = known_row(output, row.label)
+        known = find_row(output, row.label)
         if known is not None and known["run"] != names[row.label] and not replace:
             raise InputError(
                 f"{output}: {row.label!r} is there with other settings ({known['run']}); "
@@ -177,6 +168,7 @@ def _evaluate(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[st
     for name, structures in tests.items():
         picture = folder / f"parity-{slug(name)}.png"
         report = evaluate_model(load(folder), structures, allow_unseen=True, parity_plot=picture, title=name)
+        write_json(folder / f"test-{slug(name)}.json", report.to_dict())
         atoms = sum(map(len, structures))
         print(f"\n{name}:\n{report.table()}", flush=True)
         counts = {

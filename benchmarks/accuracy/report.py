@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.accuracy import plots as plots
 from benchmarks.accuracy import tables as tables
-from benchmarks.accuracy.rows import DEMONSTRATION, read_rows
+from benchmarks.accuracy.result_file import read_rows
+from benchmarks.accuracy.rows import DEMONSTRATION
 from benchmarks.accuracy.tables import Rows
 from benchmarks.common.tables import where
 

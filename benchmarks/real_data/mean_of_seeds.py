@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.rows import keep_row, read_rows
+from benchmarks.accuracy.result_file import keep_row, read_rows
 from benchmarks.accuracy.tables import finished, variants
 from equivar_jax import load
 from equivar_jax.datasets.load import load_dataset

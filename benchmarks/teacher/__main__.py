@@ -25,14 +25,16 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from benchmarks.accuracy.rows import keep_row, slug, tests_digest
+from benchmarks.accuracy.result_file import keep_row
+from benchmarks.accuracy.rows import digest_tests, slug
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.__main__ import DEEP, EPOCHS
 from benchmarks.real_data.parts import TEST_FRAMES, data_folder, write_parts
 from benchmarks.teacher.mixed_frames import mixed_frames
 from benchmarks.teacher.side_by_side import Teacher, begin, frame_of, read, stacked, train, write
-from equivar_jax.config.schema import Config, ModelConfig, TrainConfig, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
 from equivar_jax.config.settings import to_dict
 from equivar_jax.errors import InputError, exit_on_input_error
 from equivar_jax.graphs.batch import Sample
@@ -65,7 +67,7 @@ def report(teacher: Teacher, structures: Sequence[Atoms]) -> dict[str, Any]:
     mean = evaluate(numbers, np.concatenate(tensors.mean(axis=1)), np.concatenate(labels)).to_dict()
     each = np.abs(tensors - labels[:, None]).mean(axis=(0, 2, 3, 4))
     sizes = {"structures": len(structures), "mean_atoms": len(structures[0])}
-    return {"digest": tests_digest(structures), **sizes, **mean, "members_mae": each.tolist()}
+    return {"digest": digest_tests(structures), **sizes, **mean, "members_mae": each.tolist()}
 
 
 def teach(name: str, options: argparse.Namespace, command: str) -> None:

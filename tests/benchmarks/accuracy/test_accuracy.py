@@ -14,11 +14,12 @@ from benchmarks.accuracy import protocols as accuracy_protocols
 from benchmarks.accuracy import report as accuracy_report
 from benchmarks.accuracy.data import demonstration_counts, limited, names, with_data
 from benchmarks.accuracy.protocols import PROTOCOLS, Request
-from benchmarks.accuracy.rows import Row, read_rows, run_name
+from benchmarks.accuracy.result_file import keep_row, read_rows
+from benchmarks.accuracy.rows import Row, run_name
 from benchmarks.real_data.__main__ import part_by_part, taught
 from benchmarks.real_data.mean_of_seeds import mean_of_seeds
 from benchmarks.real_data.parts import TEST_FRAMES
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
@@ -82,13 +83,63 @@ def test_a_row_says_what_was_run_and_what_came_of_it(finished):
     for report in (found["validation"], test):
         assert 0 < report["overall"]["mae"] < report["overall"]["rmse"]
         assert report["drift"]["structures"] == 2
-        assert "O" in report["elements"]
     folder = finished.folder / "runs" / found["run"]
-    assert json.loads((folder / "validation.json").read_text()) == found["validation"]
+    for name, report in (("validation", found["validation"]), ("test-held-out.extxyz", test)):
+        whole = json.loads((folder / f"{name}.json").read_text())
+        assert "O" in whole.pop("elements")  # the row does without: no table reads them
+        assert whole.items() <= report.items()
+        assert "elements" not in report
     records = read_records(folder)
     assert [record["epoch"] for record in records] == [1, 2]
     assert found["best_epoch"] == min(records, key=lambda record: record["validation_mae"])["epoch"]
     assert found["config"]["model"]["mean_neighbours"] > 1
+
+
+def test_a_config_is_written_as_its_difference_from_defaults_that_stand_in_the_file(finished):
+    written_row = json.loads(finished.output.read_text())["rows"][0]
+    assert written_row["config"]["model.interactions"] == 1
+    assert "model.envelope" not in written_row["config"]
+    config = load_config("test")
+    whole = read_rows(finished.output)["rows"][0]["config"]
+    assert set(whole["model"]) == {field.name for field in dataclasses.fields(config.model)}
+    assert whole["data"]["hygiene"] == dataclasses.asdict(config.data.hygiene)
+
+
+def config_of(**model):
+    """As `to_dict` gives it, of a version that may have other settings."""
+    return {"model": {"channels": 64, "cutoff": 3.0, **model}, "train": {"epochs": 500, "loss": "l1"}}
+
+
+def test_what_a_row_was_run_with_stays_true_in_later_versions(tmp_path, monkeypatch):
+    """A default changes, a setting comes, another goes; a row is replaced."""
+    output, head = tmp_path / "rows.json", {"protocol": "run", "data": "few"}
+    defaults, kept = config_of(), {}
+
+    def keep(label, config):
+        kept[label] = config
+        keep_row(output, head, {"label": label, "config": config})
+        assert {row["label"]: row["config"] for row in read_rows(output)["rows"]} == kept
+
+    monkeypatch.setattr("benchmarks.accuracy.result_file.to_dict", lambda _: defaults)
+    keep("first", config_of(channels=32))
+    assert json.loads(output.read_text())["rows"][0]["config"] == {"model.channels": 32}
+    defaults = config_of(channels=32, gates=True)
+    del defaults["train"]["loss"]
+    keep("second", defaults)
+    keep("third", config_of(channels=64, gates=1))  # which is not True
+    keep("first", config_of(cutoff=None))
+    assert [row["label"] for row in read_rows(output)["rows"]] == ["first", "second", "third"]
+    assert {name: read_rows(output)[name] for name in head} == head
+
+
+def test_errors_of_elements_are_kept_where_a_table_reads_them(tmp_path):
+    output, report = tmp_path / "rows.json", {"overall": 1, "elements": {"O": 1}}
+    crossed = {"label": "crossed", "validation": report, "cross_validation": {"folds": [report]}}
+    for one in (crossed, {"label": "plain", "validation": report, "tests": {"test": report}}):
+        keep_row(output, {}, one)
+    first, second = read_rows(output)["rows"]
+    assert first == crossed
+    assert second == {"label": "plain", "validation": {"overall": 1}, "tests": {"test": {"overall": 1}}}
 
 
 def test_finished_rows_are_skipped(finished, no_training, capsys):
@@ -228,7 +279,7 @@ def test_a_fine_tuning_is_named_by_the_weights_that_the_package_has(tmp_path, mo
     train = dataclasses.replace(tiny().train, start_from="shipped")
     tuned = Row("", dataclasses.replace(tiny(), train=train))
     (tmp_path / "weights").write_text("some")
-    monkeypatch.setattr("equivar_jax.weights.shipped", lambda: tmp_path)
+    monkeypatch.setattr("equivar_jax.weights.shipped_checkpoint", lambda: tmp_path)
     before = run_name(tuned, tmp_path / "rows.json")
     assert run_name(tuned, tmp_path / "rows.json") == before
     (tmp_path / "weights").write_text("others")
