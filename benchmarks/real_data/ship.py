@@ -22,7 +22,7 @@ from benchmarks.real_data.model_card import write_card
 from benchmarks.real_data.parts import data_folder
 from equivar_jax import load, train
 from equivar_jax.datasets.load import Dataset, load_dataset
-from equivar_jax.errors import exit_on_input_error
+from equivar_jax.errors import plain_messages
 from equivar_jax.io import write_structures
 from equivar_jax.prediction import committee
 from equivar_jax.prediction.predictor import Predictor
@@ -118,12 +118,20 @@ def final(runs: Sequence[Path], first: committee.Committee) -> committee.Committ
     return first._replace(predictor=replace(predictor, metadata=metadata))
 
 
-def write(result: committee.Committee, folder: Path) -> None:
-    """The committee as it is packaged."""
+def write_weights(result: committee.Committee, folder: Path) -> None:
+    """Write the committee as it is packaged, in the place of the one that was there."""
     if folder.exists():
         shutil.rmtree(folder)
     write_committee(result, folder)
-    for marker in folder.rglob("commit_success.txt"):  # counts by being there; it names the place it was made
+    clear_commit_markers(folder)
+
+
+def clear_commit_markers(folder: Path) -> None:
+    """Empty the `commit_success.txt` files of checkpoints, which name the folder where they were made.
+
+    Only that these files exist is ever read.
+    """
+    for marker in folder.rglob("commit_success.txt"):
         marker.write_text("")
 
 
@@ -136,7 +144,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.members < 2:
         parser.error("--members is below 2; a committee needs two or more")
-    with exit_on_input_error():
+    with plain_messages():
         enable_compilation_cache()
         seeds = range(options.members)
         runs = [train_member(options.runs / f"seed-{seed}", seed, divided()) for seed in seeds]
@@ -145,7 +153,7 @@ def main() -> None:
         words = undivided(dataset, options.runs / "data")
         last = [train_member(options.runs / f"refit-{seed}", seed, words) for seed in seeds]
         result = final(last, first)
-        write(result, WEIGHTS / "committee")
+        write_weights(result, WEIGHTS / "committee")
         alone = [evaluate_model(load(run), held_out).overall.mae for run in runs]
         counts = {
             "refused": sum(finding.refused for finding in dataset.findings),
