@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from equivar_jax import __version__
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 
 
 class Command(NamedTuple):
@@ -20,7 +20,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "predict": Command("predict", "Born effective charges of structures, files, folders, databases"),
-    "response": Command("response.__main__", "LO-TO splitting, dielectric tensors, infrared spectra, dynamics"),
+    "response": Command("response.__main__", "LO-TO splitting, dielectric tensors, spectra, dynamics"),
     "train": Command("train", "train a network, or fine-tune one, on your own DFPT data"),
     "evaluate": Command("evaluate", "errors of a network on labelled structures"),
     "cross-validate": Command("cross_validate", "train and validate fold by fold"),
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[0] == "--version":
         print(f"equivar {__version__}")
         return
-    with exit_on_input_error():
+    with plain_messages():
         if words[0] not in COMMANDS:
             from equivar_jax.config.settings import did_you_mean  # not needed for what comes above
 

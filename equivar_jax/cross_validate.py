@@ -18,17 +18,18 @@ from pathlib import Path
 from ase.data import chemical_symbols
 
 from equivar_jax.config.command_line import OptionParser, data_words, override, settings_named
+from equivar_jax.config.files import load_config
 from equivar_jax.config.old_settings import read_config
-from equivar_jax.config.schema import Config, check_config, load_config
+from equivar_jax.config.schema import Config, check_config
 from equivar_jax.config.settings import to_dict
 from equivar_jax.datasets.load import load_dataset
-from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
+from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_report
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.training.loop import last_checkpoint, start_run, train
+from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import drop_records_after, new_run_directory, write_json
 from equivar_jax.training.starting_point import with_network_of_start
 from equivar_jax.weights.checkpoint import read_checkpoint
@@ -107,7 +108,7 @@ def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | 
         drop_records_after(run_folder, 0)  # of a process that was killed before it had saved anything
     _describe(config, folder)
     announce_run(run)
-    interrupted = train(run)
+    interrupted = run_training(run)
     if interrupted is None:
         report_run(run)
     return interrupted
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--config FILE_OR_NAME --folds N | --resume FOLDER, --run-dir FOLDER, --data FILE (short for "
         "--data.path FILE), and any setting below."
     )
-    with exit_on_input_error():
+    with plain_messages():
         options, settings = parser.parse_known_args(arguments)
         enable_compilation_cache()
         settings = data_words(options.data, settings)

@@ -1,27 +1,36 @@
-"""The one exception that means: the input is at fault, and this is how to mend it."""
+"""`InputError`: the user's input cannot be used; the message says where, what is wrong and how to fix it."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 class InputError(ValueError):
-    """A file, structure, label or setting that cannot be used.
+    """The error for a file, structure, label or setting that cannot be used.
 
-    The message is one line that names where (file and frame), what was found, and the fix.
-    Command-line programs print it and exit with status 2; libraries may catch it as `ValueError`.
+    The message is one line that names the place (file and frame), what was found there, and the fix.
+    Command-line programs print it and exit with status 2; code that calls this package may catch it as a
+    `ValueError`.
     """
 
 
 @contextmanager
-def exit_on_input_error() -> Iterator[None]:
-    """Turn an `InputError` inside the block into one line on standard error and exit status 2."""
+def plain_messages() -> Iterator[None]:
+    """Speak as a command does: an `InputError` becomes one line on standard error and exit status 2.
+
+    Warnings are one line each, `warning: ...`, without the path and source line that Python adds.
+    """
+    before = warnings.formatwarning
+    warnings.formatwarning = _one_line
     try:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    finally:
+        warnings.formatwarning = before
 
 
 @contextmanager
@@ -33,3 +42,9 @@ def input_error_unless_writable(path: Path, option: str) -> Iterator[None]:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); choose another {option}"
         ) from None
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """Format a warning as one line; on a terminal over the bar, which is drawn again below."""
+    over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
+    return f"{over_the_bar}warning: {' '.join(str(message).split())}\n"

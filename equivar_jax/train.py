@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from equivar_jax.config.command_line import OptionParser, data_words, override, settings_named
-from equivar_jax.config.schema import load_config
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.config.files import load_config
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.training.loop import last_checkpoint, start_run, train
+from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import new_run_directory
 from equivar_jax.training.starting_point import with_network_of_start
 from equivar_jax.weights.checkpoint import read_checkpoint
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--config FILE_OR_NAME | --resume RUN, --run-dir FOLDER, --data FILE (short for --data.path FILE), "
         "and any setting below."
     )
-    with exit_on_input_error():
+    with plain_messages():
         options, settings = parser.parse_known_args(arguments)
         enable_compilation_cache()
         if options.resume is None:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folder = Path(options.resume)
         run = start_run(config, folder, resume=options.resume is not None)
         announce_run(run)
-        interrupted = train(run)
+        interrupted = run_training(run)
         if interrupted is not None:
             raise SystemExit(128 + interrupted)
         report_run(run)

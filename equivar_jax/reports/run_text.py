@@ -20,50 +20,57 @@ from equivar_jax.training.steps import count_trained
 
 def report_run(run: Run) -> None:
     """Evaluate the best weights on the validation part; draw history and parity."""
-    path = run.config.data.path
+    path = run.plan.config.data.path
     result = evaluate_model(
-        load(run.folder),
-        run.dataset.validation.structures,
+        load(run.plan.folder),
+        run.plan.dataset.validation.structures,
         allow_unseen=True,
-        parity_plot=run.folder / "parity.png",
+        parity_plot=run.plan.folder / "parity.png",
         title=f"Validation, {Path(path).name if path else 'demonstration set (not DFT)'}",
     )
-    write_json(run.folder / "validation.json", result.to_dict())
-    plot_history(read_records(run.folder), run.folder / "history.png")
+    write_json(run.plan.folder / "validation.json", result.to_dict())
+    plot_history(read_records(run.plan.folder), run.plan.folder / "history.png")
     print(result.table())
-    counts = ", ".join(f"{kind} {count}" for kind, count in sorted(run.steps.compiles.items()))
-    print(f"compilations: {counts}, for {len(run.budgets)} batch shapes")
-    kept = "" if run.config.train.keep == "best" else f", of the last epoch, {kept_validation_mae(run):.4f} e"
+    counts = ", ".join(f"{kind} {count}" for kind, count in sorted(run.plan.steps.compiles.items()))
+    print(f"compilations: {counts}, for {len(run.plan.budgets)} batch shapes")
+    kept = (
+        ""
+        if run.plan.config.train.keep == "best"
+        else f", of the last epoch, {kept_validation_mae(run):.4f} e"
+    )
     print(
-        f"best validation MAE {run.progress.best_validation_mae:.4f} e{kept}; everything is in {run.folder}"
+        f"best validation MAE {run.progress.best_validation_mae:.4f} e{kept}; "
+        f"everything is in {run.plan.folder}"
     )
 
 
 def announce_run(run: Run) -> None:
     """Print what will be trained on what."""
-    data, budgets = run.dataset, run.budgets
+    data, budgets = run.plan.dataset, run.plan.budgets
     statistics = data.statistics
     shapes = "; ".join(f"{b.nodes} atoms, {b.edges:,} edges" for b in budgets)
     parameters = f"{count_parameters(run.state.params):,}"
-    if run.config.train.freeze != "nothing":
-        parameters += f", of which {count_trained(run.state.params, run.config.train.freeze):,} are trained"
+    if run.plan.config.train.freeze != "nothing":
+        parameters += (
+            f", of which {count_trained(run.state.params, run.plan.config.train.freeze):,} are trained"
+        )
     lines = {
         "parameters": parameters,
-        "data": run.config.data.path or "embedded demonstration set (not DFT)",
+        "data": run.plan.config.data.path or "embedded demonstration set (not DFT)",
         "elements": " ".join(chemical_symbols[number] for number in data.elements),
         "structures": f"{len(data.training):,} training, {len(data.validation):,} validation",
         "atoms": f"{statistics['atoms']:,} training",
         "edges": f"{statistics['edges']:,} training, {statistics['mean_neighbours']:.2f} an atom",
-        "batches": f"{run.batches_per_epoch} an epoch, of {shapes}",
+        "batches": f"{run.plan.batches_per_epoch} an epoch, of {shapes}",
         "padding": f"{100 * edge_fill(data.training.sizes, budgets):.0f} % of a batch's edges are real",
         "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
-        "run": str(run.folder),
+        "run": str(run.plan.folder),
     }
     only_validated = {*data.validation.structures.elements.tolist()} - {*run.progress.elements}
     if only_validated:
         symbols = " ".join(chemical_symbols[number] for number in sorted(only_validated))
         lines["unseen"] = f"{symbols}: validated on, but never trained on; use another --data.split_seed"
-    lines |= _left_out(data, run.folder)
+    lines |= _left_out(data, run.plan.folder)
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
     for remark in (*run.remarks, *data.remarks):
         print(f"{'note':>10}  {remark}", flush=True)

@@ -1,6 +1,6 @@
 """A run: loss, compiled steps, epochs, checkpoints, the folder that explains itself."""
 
-from equivar_jax.training.loop import Run, last_checkpoint, start_run, train
+from equivar_jax.training.loop import Run, last_checkpoint, run_training, start_run
 from equivar_jax.training.losses import (
     DielectricErrors,
     ErrorSums,
@@ -10,6 +10,7 @@ from equivar_jax.training.losses import (
     dielectric_errors,
     l1_loss,
 )
+from equivar_jax.training.plan import Plan
 from equivar_jax.training.steps import Steps, TrainState, make_optimizer, make_steps
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ErrorSums",
     "Loss",
     "Output",
+    "Plan",
     "Run",
     "Steps",
     "TrainState",
@@ -26,6 +28,6 @@ __all__ = [
     "last_checkpoint",
     "make_optimizer",
     "make_steps",
+    "run_training",
     "start_run",
-    "train",
 ]

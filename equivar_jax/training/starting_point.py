@@ -15,7 +15,7 @@ from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
 from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Batch
-from equivar_jax.network.initial_weights import from_labels, unit_variance
+from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar
 from equivar_jax.network.periodic_table import period_and_group
 from equivar_jax.training.steps import TrainState, drawn_weights, weight_shapes
@@ -130,8 +130,8 @@ def first_weights(config: Config, dataset: Dataset, typical: Batch, start: Start
     """
     if start is None:
         params = drawn_weights(config.model, config.train.seed, typical)
-        params = unit_variance(Equivar(config.model), params, typical.graph)
-        return from_labels(params, dataset.training) if config.model.element_shift else params
+        params = scale_to_unit_variance(Equivar(config.model), params, typical.graph)
+        return start_from_labels(params, dataset.training) if config.model.element_shift else params
     params = start.params
     if config.model.dielectric != start.network.dielectric:
         other = (
@@ -153,7 +153,7 @@ def _with_rows_of(new: tuple[int, ...], params: dict, known: tuple[int, ...], da
     if not new:
         return params
     shifted = "element_shift" in params["params"]
-    labelled = from_labels(params, dataset.training)["params"] if shifted else {}
+    labelled = start_from_labels(params, dataset.training)["params"] if shifted else {}
     relatives = [_relatives(number, known) for number in new]
 
     def with_rows(path: jax.tree_util.KeyPath, table: jax.Array) -> jax.Array:

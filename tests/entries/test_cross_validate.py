@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from equivar_jax import cross_validate, load
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.datasets.load import load_structures
 from equivar_jax.structures import born_effective_charges, source
 from equivar_jax.training import loop
@@ -158,7 +158,7 @@ def test_an_interruption_in_the_second_fold_changes_no_number(crossed, tmp_path,
     folder = tmp_path / "run"
     bars = []
 
-    class Bar(loop.tqdm):
+    class Bar(loop.ProgressBar):
         def __init__(self, *words, **settings):
             super().__init__(*words, **settings)
             bars.append(self)
@@ -169,7 +169,7 @@ def test_an_interruption_in_the_second_fold_changes_no_number(crossed, tmp_path,
                 os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "tqdm", Bar)
+        patch.setattr(loop, "ProgressBar", Bar)
         status, _, errors = run(*QUICK, "--run-dir", folder)
     assert status == 130
     assert f"continue all folds with python -m equivar_jax.cross_validate --resume {folder}" in errors

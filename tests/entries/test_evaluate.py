@@ -7,7 +7,7 @@ from ase import Atoms
 from helpers.crystals import labelled_crystal
 
 from equivar_jax import evaluate, load
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.datasets.load import load_structures
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures

@@ -10,11 +10,11 @@ from ase.io import read, write
 from helpers.crystals import titanate
 
 from equivar_jax import load, predict
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.datasets.load import load_structures, make_samples
 from equivar_jax.errors import InputError
 from equivar_jax.predict import IsolatedAtomWarning, UnseenElementWarning
-from equivar_jax.prediction.batches import BATCH_NODES, prediction_batches
+from equivar_jax.prediction.batches import BATCH_NODES, plan_batches
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 
@@ -98,7 +98,7 @@ def test_a_supercell_and_a_rotation_give_the_tensors_they_must(model):
 
 def test_many_sizes_need_few_compilations(trained, model):
     def shapes(structures):
-        return {budget for _, budget in prediction_batches(make_samples(structures, 3.0), dense=False)}
+        return {budget for _, budget in plan_batches(make_samples(structures, 3.0), dense=False)}
 
     sizes = [titanate(k) for k in range(1, 101)]
     assert len(set.union(*(shapes([atoms]) for atoms in sizes))) <= 32  # one by one

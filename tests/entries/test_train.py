@@ -18,7 +18,8 @@ from helpers.crystals import labelled_crystal
 
 from equivar_jax import load, train
 from equivar_jax import predict as prediction
-from equivar_jax.config.schema import Config, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Config
 from equivar_jax.config.settings import from_dict
 from equivar_jax.datasets.load import load_structures
 from equivar_jax.io import write_structures
@@ -68,13 +69,13 @@ def same_arrays(first, second):
 def signal_at(monkeypatch, batch, kind):
     """Send this process a signal as soon as it has trained on so many batches."""
 
-    class Bar(loop.tqdm):
+    class Bar(loop.ProgressBar):
         def update(self, n=1):
             super().update(n)
             if self.n == batch:
                 os.kill(os.getpid(), kind)
 
-    monkeypatch.setattr(loop, "tqdm", Bar)
+    monkeypatch.setattr(loop, "ProgressBar", Bar)
 
 
 def test_the_start_tells_what_is_trained_on_what(trained):

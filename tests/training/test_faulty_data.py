@@ -33,7 +33,7 @@ FAULTY = {
     ),
     "a cell without volume": (
         GOOD + frame(header=HEADER.replace("0 0 4", "0 4 0")),
-        "frame 5: periodic along 3 directions but the cell vectors span no volume",
+        "frame 5: periodic along 3 directions, but their cell vectors span no volume",
     ),
     "two atoms at one place": (
         GOOD + frame(("Ca 0 0 0" + TENSOR, "O 4 0 4" + TENSOR)),
@@ -41,7 +41,7 @@ FAULTY = {
     ),
     "a charge that is no number": (
         GOOD + frame(more=" charge=plus"),
-        "frame 5: the net charge 'plus' in its info is no number",
+        "frame 5: the net charge 'plus' in its info is not a finite number",
     ),
     "an unknown element": (
         GOOD + frame(("Qq 0 0 0" + TENSOR, "O 2 2 0" + TENSOR)),

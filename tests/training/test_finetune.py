@@ -12,9 +12,10 @@ from helpers.crystals import labelled_crystal
 from helpers.networks import dense_batch
 
 from equivar_jax import load, train
-from equivar_jax.config.schema import Config, DataConfig, ModelConfig, TrainConfig, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from equivar_jax.errors import InputError
-from equivar_jax.network.initial_weights import from_labels
+from equivar_jax.network.initial_weights import start_from_labels
 from equivar_jax.structures import born_effective_charges
 from equivar_jax.training import loop
 from equivar_jax.training.losses import ErrorSums
@@ -89,10 +90,10 @@ def test_it_starts_from_exactly_the_weights_and_with_their_network(labelled_file
     started = loop.start_run(config, tmp_path / "run")
     same(started.state.params, weights_of(0))
     same(started.state.ema, weights_of(0))
-    assert started.config.model == dataclasses.replace(NETWORK, kernel="chunked")
-    assert started.config.train == config.train
+    assert started.plan.config.model == dataclasses.replace(NETWORK, kernel="chunked")
+    assert started.plan.config.train == config.train
     assert started.progress.elements == (OXYGEN, MAGNESIUM, TITANIUM)
-    validation = started.dataset.validation.structures
+    validation = started.plan.dataset.validation.structures
     found = load(pretrained).predict(list(validation))
     errors = [np.abs(z - born_effective_charges(atoms)) for z, atoms in zip(found, validation, strict=True)]
     assert loop.validate(started) == pytest.approx(np.concatenate(errors).mean(), abs=1e-5)
@@ -155,7 +156,7 @@ def test_elements_that_are_new_start_from_their_relatives_and_the_labels(labelle
     assert started.progress.elements == (OXYGEN, MAGNESIUM, CALCIUM, TITANIUM)
     assert any("never seen Mg Ti" in remark for remark in started.remarks)
     old, new = stored["params"], started.state.params["params"]
-    labelled = from_labels(stored, started.dataset.training)["params"]
+    labelled = start_from_labels(stored, started.plan.dataset.training)["params"]
     rest = [k for k in range(NETWORK.species) if k not in (MAGNESIUM, TITANIUM)]
     for before, after in (
         (old["embedding"], new["embedding"]),
@@ -195,7 +196,7 @@ def test_seeds_start_from_the_members_of_a_committee_in_turn(tmp_path):
 
 
 def test_the_shipped_weights_are_a_word(pretrained, monkeypatch):
-    monkeypatch.setattr(checkpoint, "shipped", lambda: pretrained)
+    monkeypatch.setattr(checkpoint, "shipped_checkpoint", lambda: pretrained)
     assert load_config("finetune").train.start_from == "shipped"
     same(read_starting_point(TrainConfig(start_from="shipped")).params, weights_of(0))
     assert read_starting_point(TrainConfig()) is None
@@ -214,7 +215,7 @@ def test_a_readout_that_the_run_does_not_train_is_left_out(labelled_file, tmp_pa
     started = loop.start_run(configured(labelled_file, start), tmp_path / "run")
     kept = {name: leaf for name, leaf in stored["params"].items() if not name.startswith("dielectric_")}
     same(started.state.params["params"], kept)
-    assert not started.config.model.dielectric
+    assert not started.plan.config.model.dielectric
     assert any("is left out (--model.dielectric True keeps it)" in remark for remark in started.remarks)
 
 
@@ -228,9 +229,9 @@ def test_a_frozen_fine_tuning_goes_on_without_the_weights_that_it_started_from(
     labelled_file, pretrained, tmp_path
 ):
     config = configured(labelled_file, pretrained, freeze="elements", keep="last", warmup_epochs=0.0)
-    assert loop.train(loop.start_run(config, tmp_path / "through")) is None
+    assert loop.run_training(loop.start_run(config, tmp_path / "through")) is None
     shorter, run = with_settings(config, epochs=1), tmp_path / "run"
-    assert loop.train(loop.start_run(shorter, run)) is None
+    assert loop.run_training(loop.start_run(shorter, run)) is None
     shutil.rmtree(pretrained)
     for change, found in (
         ({"freeze": "nothing"}, "began with --train.freeze elements, not nothing; start a new run"),
@@ -240,7 +241,7 @@ def test_a_frozen_fine_tuning_goes_on_without_the_weights_that_it_started_from(
             loop.start_run(
                 with_settings(read_checkpoint(run)[1].config, epochs=2, **change), run, resume=True
             )
-    assert loop.train(loop.start_run(config, run, resume=True)) is None
+    assert loop.run_training(loop.start_run(config, run, resume=True)) is None
 
     for which in ("best", "last"):
         resumed, through = (read_checkpoint(tmp_path / name, which) for name in ("run", "through"))
@@ -266,10 +267,11 @@ def test_the_weights_of_the_last_epoch_are_kept_if_asked_for(
     found = {}
     for keep in ("best", "last"):
         started = loop.start_run(configured(labelled_file, pretrained, keep=keep), tmp_path / keep)
-        started.steps = started.steps._replace(
+        steps = started.plan.steps._replace(
             train=lambda state, _: state.replace(sums=ErrorSums(jnp.ones(()), jnp.ones(())))
         )
-        assert loop.train(started) is None
+        started.plan = dataclasses.replace(started.plan, steps=steps)
+        assert loop.run_training(started) is None
         metadata = read_checkpoint(tmp_path / keep)[1]
         assert metadata.validation_mae == loop.kept_validation_mae(started)
         found[keep] = (metadata.epoch, metadata.validation_mae, metadata.best_validation_mae)

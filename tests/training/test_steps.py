@@ -11,7 +11,7 @@ from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Sample, collate
 from equivar_jax.graphs.graph import build_graph
 from equivar_jax.graphs.packing import Budget
-from equivar_jax.network.initial_weights import unit_variance
+from equivar_jax.network.initial_weights import scale_to_unit_variance
 from equivar_jax.network.model import Equivar, born_effective_charges
 from equivar_jax.training.losses import ErrorSums, absolute_errors
 from equivar_jax.training.steps import (
@@ -34,7 +34,7 @@ def batch_of(structures, nodes=24, edges=300, seed=0):
 
 
 def fresh_state(config, optimizer, batch, model=MODEL):
-    params = unit_variance(Equivar(model), drawn_weights(model, config.seed, batch), batch.graph)
+    params = scale_to_unit_variance(Equivar(model), drawn_weights(model, config.seed, batch), batch.graph)
     return initial_state(params, config, optimizer)
 
 

@@ -1,0 +1,73 @@
+"""How a program says where it is: a bar on a terminal, now and then a line in a file, and nothing twice.
+
+Everything goes to standard error, so that results can be piped.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 30.0
+"""Where standard error is no terminal, progress is at most one line in this time."""
+SECONDS_OF_SILENCE = 2.0
+"""A step that takes longer says what it is."""
+
+_LINE = "{desc}: {percentage:.0f} % ({n_fmt} of {total_fmt}), {elapsed} gone, {remaining} left{postfix}"
+
+
+class ProgressBar(tqdm):
+    """A bar of `tqdm` on a terminal; in a file a line every half a minute, without carriage returns.
+
+    Takes the arguments of `tqdm`.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any):
+        self._in_file = not sys.stderr.isatty()
+        self._shown_at = time.monotonic()
+        options = {"file": sys.stderr, "dynamic_ncols": not self._in_file, **options}
+        if self._in_file:
+            options |= {"bar_format": _LINE, "leave": False, "mininterval": 1.0}
+            options["desc"] = options.get("desc") or "progress"
+        super().__init__(*arguments, **options)
+
+    @staticmethod
+    def status_printer(file: Any) -> Any:
+        """Give the function that shows a state: on a terminal over the last one, else below it."""
+        if getattr(file, "isatty", bool)():
+            return tqdm.status_printer(file)
+
+        def write_line(text: str) -> None:
+            if text:
+                file.write(f"{text}\n")
+                file.flush()
+
+        return write_line
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        """Show the state, in a file only if the last line is old enough."""
+        if self._in_file:
+            if time.monotonic() - self._shown_at < SECONDS_BETWEEN_LINES:
+                return False
+            self._shown_at = time.monotonic()
+        return bool(super().display(msg, pos))
+
+
+@contextmanager
+def announce_if_slow(what: str) -> Iterator[None]:
+    """Say on standard error what is being done, if the block takes longer than two seconds.
+
+    Args:
+        what: Such as "reading my.extxyz".
+    """
+    timer = threading.Timer(SECONDS_OF_SILENCE, tqdm.write, (f"{what} ...",), {"file": sys.stderr})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
