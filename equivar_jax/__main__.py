@@ -19,9 +19,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "predict": Command("predict", "Born effective charges of structures, files, folders, databases"),
+    "predict": Command("predict", "charges of structures, files, folders, databases"),
     "response": Command("response.__main__", "LO-TO splitting, dielectric tensors, spectra, dynamics"),
-    "train": Command("train", "train a network, or fine-tune one, on your own DFPT data"),
+    "train": Command("train", "train a network, or fine-tune one, on your data"),
     "evaluate": Command("evaluate", "errors of a network on labelled structures"),
     "cross-validate": Command("cross_validate", "train and validate fold by fold"),
     "committee": Command("committee", "join networks into one that knows how sure it is"),
@@ -29,14 +29,14 @@ COMMANDS = {
 }
 
 _SCREEN = """\
-equivar {version}: Born effective charges from a crystal structure, and the physics made from them
+equivar {version}: Born effective charges from a crystal structure
 
 {commands}
 
 First commands:
-  equivar predict POSCAR -o tensors.csv     the charges of a crystal, by the weights of the package
-  equivar response dielectric --example     what follows from charges and phonons, on a model crystal
-  equivar train --config quickstart.py      a minute of training on the demonstration set
+  equivar predict POSCAR -o tensors.csv    charges by the weights of the package
+  equivar response dielectric --example    eps_0 and LO modes of a model crystal
+  equivar train --config quickstart.py     a minute on the demonstration set
 
 `equivar COMMAND --help` explains the options of a command."""
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Hand over to the command that the first word names; without one, print what there is."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
-        lines = "\n".join(f"  equivar {name:16s} {command.what}" for name, command in COMMANDS.items())
+        lines = "\n".join(f"  equivar {name:14s}  {command.what}" for name, command in COMMANDS.items())
         print(_SCREEN.format(version=__version__, commands=lines))
         return
     if words[0] == "--version":
@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if words[0] not in COMMANDS:
             from equivar_jax.config.settings import did_you_mean  # not needed for what comes above
 
-            raise InputError(f"no command {words[0]!r}{did_you_mean(words[0], COMMANDS)}; equivar lists all")
+            raise InputError(
+                f"no command {words[0]!r}; `equivar` lists all{did_you_mean(words[0], COMMANDS)}"
+            )
     command = importlib.import_module(f"equivar_jax.{COMMANDS[words[0]].module}")
     command.main(words[1:])
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -29,32 +29,35 @@ class ProgressBar(tqdm):
     def __init__(self, *arguments: Any, **options: Any):
         self._in_file = not sys.stderr.isatty()
         self._shown_at = time.monotonic()
-        options = {"file": sys.stderr, "dynamic_ncols": not self._in_file, **options}
         if self._in_file:
-            options |= {"bar_format": _LINE, "leave": False, "mininterval": 1.0}
+            options |= {"file": _Lines(sys.stderr), "bar_format": _LINE, "leave": False}
             options["desc"] = options.get("desc") or "progress"
+        else:
+            options = {"dynamic_ncols": True, **options}
         super().__init__(*arguments, **options)
 
-    @staticmethod
-    def status_printer(file: Any) -> Any:
-        """Give the function that shows a state: on a terminal over the last one, else below it."""
-        if getattr(file, "isatty", bool)():
-            return tqdm.status_printer(file)
-
-        def write_line(text: str) -> None:
-            if text:
-                file.write(f"{text}\n")
-                file.flush()
-
-        return write_line
-
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        """Show the state, in a file only if the last line is old enough."""
+        """Show the state; in a file only if the last line is old enough."""
         if self._in_file:
             if time.monotonic() - self._shown_at < SECONDS_BETWEEN_LINES:
                 return False
             self._shown_at = time.monotonic()
         return bool(super().display(msg, pos))
+
+
+class _Lines:
+    """A file in which every state of a bar is a line of its own."""
+
+    def __init__(self, file: TextIO):
+        self._file = file
+
+    def write(self, text: str) -> None:
+        """Write a line; what only moves the cursor is left out."""
+        if text := text.strip():
+            self._file.write(f"{text}\n")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 @contextmanager

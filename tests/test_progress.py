@@ -15,35 +15,28 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def log(monkeypatch):
-    """Standard error in a file, a clock that stands still, and no least time between two looks at it."""
-    file, now = io.StringIO(), [0.0]
-    monkeypatch.setattr(sys, "stderr", file)
+def test_a_file_gets_a_line_every_half_minute_and_no_carriage_return(monkeypatch, capsys):
+    now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    return file, now
-
-
-def test_a_file_gets_a_line_every_half_minute_and_no_carriage_return(log):
-    file, now = log
     with ProgressBar(total=100, unit="batch", desc="epoch 1/5") as bar:
         for step in range(100):
             now[0] = float(step)
             bar.set_postfix_str(f"loss {step}")
             bar.update()
             bar.refresh()
-    lines = file.getvalue().splitlines()
+    written = capsys.readouterr().err
+    lines = written.splitlines()
     assert len(lines) == 3
-    assert "\r" not in file.getvalue()
+    assert "\r" not in written
     assert all(line.startswith("epoch 1/5: ") and " left, loss " in line for line in lines)
     found = [line.partition(": ")[2].partition(",")[0] for line in lines]
     assert found == ["30 % (30 of 100)", "60 % (60 of 100)", "90 % (90 of 100)"]
 
 
-def test_a_short_step_leaves_nothing_in_a_file(log):
+def test_a_short_step_leaves_nothing_in_a_file(capsys):
     with ProgressBar(total=3) as bar:
         bar.update(3)
-    assert log[0].getvalue() == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_has_a_bar(monkeypatch):
