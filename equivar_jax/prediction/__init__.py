@@ -1,4 +1,4 @@
-"""From a checkpoint to tensors: `load`, `predict`, `Predictor`, committees, sweeps."""
+"""Prediction with trained weights: `load`, `predict`, `Predictor`, committees, and sweeps over many files."""
 
 from equivar_jax.prediction.committee import Committee, calibrate_committee, join_members
 from equivar_jax.prediction.dielectric import dielectric_tensors, electronic_dielectric_tensor

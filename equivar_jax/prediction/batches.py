@@ -1,4 +1,4 @@
-"""Batches for prediction: few shapes for structures of any size, since each shape is compiled once."""
+"""Batches for prediction: few distinct shapes for structures of any size, since each new shape compiles."""
 
 import itertools
 import math
@@ -13,30 +13,39 @@ from equivar_jax.graphs.packing import Budget, GraphSizes, pack
 from equivar_jax.prediction.layerwise import NODES_AT_ONCE
 
 BATCH_NODES = 1024
-"""Structures are joined up to about this many atoms; a larger one makes a batch of its own."""
+"""Structures share a batch of up to about this many atoms; a larger structure has a batch of its own."""
 WINDOW_ATOMS = 16 * BATCH_NODES
-"""Structures whose graphs are built together."""
+"""Atoms, about, of the structures whose graphs are built together."""
 LARGE = 2 * NODES_AT_ONCE
-"""Atoms above which a structure is predicted layer by layer, with bounded memory."""
-_WORTH_A_SHAPE = 4  # batches
-_GROWTH = 1.2  # padded sizes follow a geometric series, so that few of them are ever compiled
+"""A structure of more atoms than this is in no batch; it is predicted layer by layer, with bounded memory."""
+_WORTH_A_SHAPE = 4  # full batches that justify one more shape, and so one more compilation
+_GROWTH = 1.2  # ratio of the geometric series that padded sizes follow, so that few of them are ever compiled
 
 
-def prediction_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int], Budget]]:
-    """Samples up to `LARGE` atoms in batches of few shapes; these depend on nothing but the samples.
+def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int], Budget]]:
+    """Group the samples of at most `LARGE` atoms into batches with few distinct shapes.
 
-    Kernels with slots (`dense`) want structures of similar largest degrees together. Otherwise one shape with
-    the average number of edges an atom serves all that fit, since batches fill up in atoms and edges alike.
+    The plan is deterministic: the same samples give the same batches. For kernels with slots (`dense`),
+    structures with similar largest neighbour counts come together. For other kernels, one shape with the
+    average number of edges per atom serves all samples that fit it, since such batches run out of room for
+    atoms and for edges at about the same time.
+
+    Args:
+        samples: Structures of any size. Those of more than `LARGE` atoms are in no batch.
+        dense: Whether the kernel needs slots for the neighbours of each node.
+
+    Yields:
+        Indices of the samples of a batch, and the shape of the batch.
     """
     sizes = GraphSizes.of(sample.graph for sample in samples)
-    kinds = _class_of(np.maximum(sizes.degrees if dense else sizes.edges / sizes.atoms, 1.0))
+    kinds = _size_classes(np.maximum(sizes.degrees if dense else sizes.edges / sizes.atoms, 1.0))
     common = np.flatnonzero(sizes.atoms <= BATCH_NODES)
     if dense:
-        kinds[common] = _joined(kinds[common], sizes.atoms[common])
+        kinds[common] = _merge_small_classes(kinds[common], sizes.atoms[common])
     elif len(common):
         atoms, edges = int(sizes.atoms[common].sum()), int(sizes.edges[common].sum())
-        (average,) = _class_of(np.array([max(edges / atoms, 1.0)]))
-        room = _padded(min(atoms, BATCH_NODES) + 1) * _GROWTH ** int(average)
+        (average,) = _size_classes(np.array([max(edges / atoms, 1.0)]))
+        room = _round_up_nodes(min(atoms, BATCH_NODES) + 1) * _GROWTH ** int(average)
         kinds[common[sizes.edges[common] <= room]] = average
     for kind in np.unique(kinds).tolist():
         together = common[kinds[common] == kind]
@@ -46,7 +55,7 @@ def prediction_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple
                 continue
             chosen = GraphSizes(*(column[members] for column in sizes))
             total, largest = int(chosen.atoms.sum()), int(chosen.atoms.max())
-            nodes = _padded(max(largest, min(total, BATCH_NODES)) + 1)
+            nodes = _round_up_nodes(max(largest, min(total, BATCH_NODES)) + 1)
             width = math.ceil(_GROWTH**kind)
             edges = nodes * width if dense else math.ceil(nodes * _GROWTH**kind)
             budget = Budget(nodes, edges, width if dense else 0, nodes + 1)
@@ -55,34 +64,37 @@ def prediction_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple
                 yield members[batch].tolist(), budget
 
 
-def windows(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
-    """Runs of structures that make several batches each."""
+def split_into_windows(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
+    """Cut a sequence into runs of about `WINDOW_ATOMS` atoms, each of which makes several batches."""
     ends = np.cumsum([len(atoms) for atoms in structures]) // WINDOW_ATOMS
     starts = np.flatnonzero(np.diff(ends, prepend=-1)).tolist()
     for start, stop in itertools.pairwise([*starts, len(structures)]):
         yield structures[start:stop]
 
 
-def _joined(
+def _merge_small_classes(
     kinds: Int[np.ndarray, " structures"], atoms: Int[np.ndarray, " structures"]
 ) -> Int[np.ndarray, " structures"]:
-    """Classes too small for a few batches join the next one: a compilation costs more than padding."""
-    joined = kinds.copy()
+    """Merge classes too small for `_WORTH_A_SHAPE` batches into the next larger class.
+
+    A compilation costs more than the padding that this adds.
+    """
+    merged = kinds.copy()
     waiting = np.zeros(len(kinds), bool)
     for kind in np.unique(kinds).tolist():
         waiting |= kinds == kind
-        joined[waiting] = kind
+        merged[waiting] = kind
         if atoms[waiting].sum() >= _WORTH_A_SHAPE * BATCH_NODES:
             waiting[:] = False
-    return joined
+    return merged
 
 
-def _class_of(numbers: Float[np.ndarray, " structures"]) -> Int[np.ndarray, " structures"]:
-    """The smallest power of `_GROWTH` that holds each number: its exponent."""
+def _size_classes(numbers: Float[np.ndarray, " structures"]) -> Int[np.ndarray, " structures"]:
+    """Return, for each number, the exponent of the smallest power of `_GROWTH` that is not below it."""
     return np.ceil(np.log(numbers) / np.log(_GROWTH) - 1e-9).astype(int)
 
 
-def _padded(atoms: int) -> int:
-    """The next size of a geometric series, a multiple of 8."""
-    (exponent,) = _class_of(np.array([max(atoms, 8) / 8]))
+def _round_up_nodes(atoms: int) -> int:
+    """Round a number of atoms up to the next size of the geometric series; sizes are multiples of 8."""
+    (exponent,) = _size_classes(np.array([max(atoms, 8) / 8]))
     return 8 * math.ceil(_GROWTH ** int(exponent))

@@ -1,4 +1,4 @@
-"""Committees: several networks whose mean is predicted and whose calibrated spread says how sure they are."""
+"""Committees: networks whose mean is the prediction and whose calibrated spread is its uncertainty."""
 
 import dataclasses
 import json
@@ -23,36 +23,37 @@ _SEEDS = "train each with the same config and data, and another --train.seed"
 
 
 class Committee(NamedTuple):
-    """A calibrated committee and how that went."""
+    """A calibrated committee, with its errors on the calibration data."""
 
     predictor: Predictor
     residuals: Residuals
     mae: float
-    """Of the mean on the calibration data, in e."""
+    """Mean absolute error of the mean of the members on the calibration data, in e."""
 
 
 def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predictor:
-    """The members as one predictor, not calibrated.
+    """Join single networks into one committee, which is not calibrated yet.
 
     Args:
-        members: Single networks of the same shape that know the same elements.
-        names: Of these, for messages.
+        members: Single networks of the same architecture, trained on the same elements.
+        names: Names of the members for messages, such as their run directories.
 
     Raises:
-        InputError: they do not belong together.
+        InputError: there are fewer than two members, one is a committee already, two differ in a setting of
+            the network or in the elements they were trained on, or two have the same weights.
     """
     if len(members) < 2:
         raise InputError(f"a committee needs two members or more; {_SEEDS}")
     first, where = members[0], names[0]
     for member, name in zip(members, names, strict=True):
         if member.members > 1:
-            raise InputError(f"{name}: a committee already; name the runs of its members")
-        # Kernels all give the same numbers.
-        ours, theirs = ({**to_dict(one.model.config), "kernel": ""} for one in (first, member))
+            raise InputError(f"{name}: this is a committee already; name the runs of its members instead")
+        # The kernel may differ: all kernels give the same numbers.
+        ours, theirs = ({**to_dict(one.network.config), "kernel": ""} for one in (first, member))
         for setting, value in theirs.items():
             if value != ours[setting]:
                 raise InputError(
-                    f"{name}: --model.{setting} is {value}, that of {where} {ours[setting]}; {_SEEDS}"
+                    f"{name}: --model.{setting} is {value}, but that of {where} is {ours[setting]}; {_SEEDS}"
                 )
         if member.metadata.elements != first.metadata.elements:
             raise InputError(f"{name}: trained on other elements than {where}; {_SEEDS}")
@@ -60,7 +61,7 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
     for k in range(len(members)):
         for other in range(k):
             if all(map(np.array_equal, leaves[k], leaves[other])):
-                raise InputError(f"{names[k]}: the same weights as {names[other]}; {_SEEDS}")
+                raise InputError(f"{names[k]}: has the same weights as {names[other]}; {_SEEDS}")
     metadata = dataclasses.replace(
         first.metadata,
         members=len(members),
@@ -70,26 +71,27 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
         domain=None,
     )
     weights = jax.tree.map(jax.numpy.asarray, stack_weights([member.weights for member in members]))
-    return Predictor(first.model, weights, metadata)
+    return Predictor(first.network, weights, metadata)
 
 
 def calibrate_committee(
     committee: Predictor, structures: Sequence[Atoms], domain: Domain | None = None
 ) -> Committee:
-    """A committee that knows how sure it is.
+    """Calibrate the uncertainty of a committee on labelled structures.
 
     Args:
-        committee: See `join_members`.
-        structures: Labelled, that no member was trained on.
-        domain: Of the training data; the range of uncertainties is added to it.
+        committee: As `join_members` returns it.
+        structures: Labelled structures that no member was trained on.
+        domain: Of the training data. The result carries it with its largest uncertainty set: the 99th
+            percentile of the mean sigma of an atom.
 
     Raises:
-        InputError: fewer than two structures with labels, or one that cannot be used.
+        InputError: there are fewer than two structures, or one has no labels or cannot be used.
     """
     labels = [labels_of(atoms) for atoms in structures]
     if len(structures) < 2:
         raise InputError(
-            f"{len(structures)} structures to calibrate with; give some hundred, or two at least"
+            f"too few structures to calibrate with: {len(structures)}; give some hundred, two at the least"
         )
     found = committee.predictions(structures, progress=True)
     residuals = residuals_of(found, labels)
@@ -105,22 +107,29 @@ def calibrate_committee(
 
 
 def check_split(first: str, others: Sequence[str], configs: Sequence[Any]) -> None:
-    """Refuse members that were not trained on the same structures.
+    """Refuse members that were trained on different divisions of the data.
+
+    Runs with a `split.json` are compared by the structures in each part, others by their `data` settings.
+
+    Args:
+        first: Run directory of the first member.
+        others: Run directories of the other members.
+        configs: Settings of all members, that of the first one first.
 
     Raises:
-        InputError: names the first that was trained on others.
+        InputError: a member was trained on another division than the first; the message names it.
     """
-    splits = [_split_of(Path(name)) for name in (first, *others)]
+    splits = [_read_split(Path(name)) for name in (first, *others)]
     for name, split, config in zip(others, splits[1:], configs[1:], strict=True):
         if split != splits[0] if split and splits[0] else config.data != configs[0].data:
             raise InputError(
                 f"{name}: trained on another division of the data than {first}, so neither validation part "
-                f"is new to both; {_SEEDS}, or give --data FILE that is new to all"
+                f"is new to both; {_SEEDS}, or give --data FILE with structures that are new to all"
             )
 
 
-def _split_of(run: Path) -> dict[str, list[str]] | None:
-    """Names of the structures in each part, or None where the run does not say."""
+def _read_split(run: Path) -> dict[str, list[str]] | None:
+    """Read the names of the structures in each part of a run's data; None if it has no `split.json`."""
     path = run / "split.json"
     if not path.is_file():
         return None
@@ -128,5 +137,5 @@ def _split_of(run: Path) -> dict[str, list[str]] | None:
 
 
 def keep_known_elements(structures: Sequence[Atoms], elements: Sequence[int]) -> list[Atoms]:
-    """Those of elements that were trained on."""
+    """Return the structures that have no other elements than these atomic numbers."""
     return [atoms for atoms in structures if set(atoms.numbers.tolist()) <= set(elements)]

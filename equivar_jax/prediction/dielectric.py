@@ -1,7 +1,7 @@
-"""The electronic dielectric tensor of a crystal from a network with that readout.
+"""The electronic dielectric tensor of a crystal, from a network with a readout for it.
 
-phonopy needs it beside the Born effective charges for the non-analytical correction. Where a DFPT value
-exists, take that: this one is for structures without.
+phonopy needs this tensor beside the Born effective charges for the non-analytical correction. Where a DFPT
+value exists, use that one: the network's is for structures without.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ STRUCTURES_AT_ONCE = 32
 
 
 def electronic_dielectric_tensor(predictor: Predictor, atoms: Atoms) -> Float[np.ndarray, "3 3"]:
-    """The high-frequency, ion-clamped dielectric tensor eps_inf of one crystal.
+    """Predict the high-frequency, ion-clamped dielectric tensor eps_inf of one crystal.
 
     Args:
         predictor: A loaded model that was trained with `--model.dielectric True`.
@@ -37,13 +37,14 @@ def electronic_dielectric_tensor(predictor: Predictor, atoms: Atoms) -> Float[np
         Dimensionless, symmetric, float64; no eigenvalue is below 1.
 
     Raises:
-        InputError: the model has no such readout or has never seen an element, or this is no crystal.
+        InputError: the model has no such readout, it has never seen an element of the structure, or the
+            structure is not periodic in all three directions.
     """
-    unseen = sorted(set(atoms.get_chemical_symbols()) - set(_known(predictor)))
+    unseen = sorted(set(atoms.get_chemical_symbols()) - set(_known_symbols(predictor)))
     if unseen:
         raise InputError(
             f"{source(atoms)}: the model has never seen {', '.join(unseen)}; it knows "
-            f"{' '.join(_known(predictor))}; train on such data"
+            f"{' '.join(_known_symbols(predictor))}; train on such data"
         )
     return dielectric_tensors(predictor, [atoms])[0]
 
@@ -51,12 +52,21 @@ def electronic_dielectric_tensor(predictor: Predictor, atoms: Atoms) -> Float[np
 def dielectric_tensors(
     predictor: Predictor, structures: Sequence[Atoms]
 ) -> Float[np.ndarray, "structures 3 3"]:
-    """As `electronic_dielectric_tensor`, many crystals in batches, whether their elements are known or not.
+    """Predict the electronic dielectric tensors of many crystals, in batches.
+
+    Elements that the model has never seen are not refused, unlike in `electronic_dielectric_tensor`.
+
+    Args:
+        predictor: A loaded model that was trained with `--model.dielectric True`.
+        structures: Crystals, periodic in all three directions.
+
+    Returns:
+        Dimensionless, symmetric, float64; no eigenvalue is below 1.
 
     Raises:
-        InputError: the model has no such readout, or a structure is no crystal.
+        InputError: the model has no such readout, or a structure is not periodic in all three directions.
     """
-    config = predictor.model.config
+    config = predictor.network.config
     if not config.dielectric:
         raise InputError(
             "the model has no readout for the electronic dielectric tensor; train one with "
@@ -72,11 +82,11 @@ def dielectric_tensors(
     samples = [Sample(build_graph(atoms, config.cutoff), None) for atoms in structures]
     sizes = GraphSizes.of(sample.graph for sample in samples)
     dense = needs_slots(config.kernel, config.channels, dtype)
-    budgets = [_with_few_shapes(budget) for budget in plan_budgets(sizes, STRUCTURES_AT_ONCE, dense)]
+    budgets = [_round_up_sizes(budget) for budget in plan_budgets(sizes, STRUCTURES_AT_ONCE, dense)]
     found = np.zeros((len(samples), 3, 3))
     for bucket, members in pack(sizes, budgets, range(len(samples))):
         graph = collate([samples[k] for k in members], budgets[bucket], dtype).graph
-        found[members] = np.asarray(_apply(predictor.model, predictor.weights, graph, predictor.members))[
+        found[members] = np.asarray(_apply(predictor.network, predictor.weights, graph, predictor.members))[
             : len(members)
         ]
     return found
@@ -84,7 +94,7 @@ def dielectric_tensors(
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _apply(model: Equivar, weights: dict, graph, members: int):
-    """Of a committee the mean; its eigenvalues are not below 1 either."""
+    """Compute the tensors of a batch; for a committee the mean, whose eigenvalues are not below 1 either."""
 
     def one(params):
         return model.apply(params, graph, method="with_dielectric")[1]
@@ -92,12 +102,12 @@ def _apply(model: Equivar, weights: dict, graph, members: int):
     return one(weights) if members == 1 else jax.vmap(one)(weights).mean(axis=0)
 
 
-def _with_few_shapes(budget: Budget) -> Budget:
-    """Every size rounded up to a power of two, so that one structure after the other compiles little."""
+def _round_up_sizes(budget: Budget) -> Budget:
+    """Round every size up to a power of two, so that many calls for single structures compile few shapes."""
     sizes = dataclasses.asdict(budget)
     return Budget(**{name: 1 << (size - 1).bit_length() if size else 0 for name, size in sizes.items()})
 
 
-def _known(predictor: Predictor) -> list[str]:
-    """Symbols of the elements that the model was trained on."""
+def _known_symbols(predictor: Predictor) -> list[str]:
+    """Return the symbols of the elements that the model was trained on."""
     return [chemical_symbols[number] for number in predictor.metadata.elements]

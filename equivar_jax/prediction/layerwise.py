@@ -1,7 +1,8 @@
-"""Prediction of structures of any size: layer by layer, a few thousand atoms at a time.
+"""Prediction of structures of any size in bounded memory: layer by layer, a few thousand atoms at a time.
 
-All atoms need the features of the layer before, 12 f numbers each, so two tables of features are held (6 kB
-an atom for BM1); everything that belongs to edges exists for one piece at a time.
+Each layer needs the features of all atoms from the layer before it, 12 f numbers per atom for f channels, so
+two tables of features are held (6 kB per atom for BM1). Everything that belongs to edges exists for one piece
+of the atoms at a time.
 """
 
 import functools
@@ -12,15 +13,16 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 from jaxtyping import Array, Float, Int
-from tqdm import tqdm
 
 from equivar_jax.graphs.graph import neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.features import Features
 from equivar_jax.network.model import Equivar, live_irreps
+from equivar_jax.progress import ProgressBar
 
 NODES_AT_ONCE = 8192
-_GROWTH = 1.05  # room for edges follows a geometric series: what is compiled serves along a trajectory
+"""Atoms in one piece of a structure."""
+_GROWTH = 1.05  # ratio of the series of edge capacities, few enough for frames of a trajectory to share code
 
 
 def tensors_layer_by_layer(
@@ -30,26 +32,28 @@ def tensors_layer_by_layer(
     nodes_at_once: int = NODES_AT_ONCE,
     progress: bool = False,
 ) -> Float[np.ndarray, "atoms 3 3"]:
-    """Born effective charges before the sum rule, the numbers that `model.apply` gives.
+    """Compute the Born effective charges of one structure before the sum rule, as `model.apply` gives them.
 
     Args:
         model: The network.
         params: Its weights.
         graph: One structure, as `equivar_jax.graphs.graph.build_graph` makes it.
-        nodes_at_once: Atoms of a piece.
-        progress: Show a bar.
+        nodes_at_once: Atoms in one piece.
+        progress: Show a progress bar.
 
     Returns:
-        float64 [atom, field direction, displacement direction] in e.
+        float64 (N, 3, 3) in e, [atom, field direction, displacement direction].
     """
     dtype = jax.tree.leaves(params)[0].dtype
-    pieces = _pieces(graph, nodes_at_once, needs_slots(model.config.kernel, model.config.channels, dtype))
+    pieces = _cut_into_pieces(
+        graph, nodes_at_once, needs_slots(model.config.kernel, model.config.channels, dtype)
+    )
     atoms, layers = len(graph.nodes["species"]), model.config.interactions
     species = np.pad(graph.nodes["species"], (0, pieces[-1]["start"] + nodes_at_once - atoms))
     all_species = jnp.asarray(species)
     table = _embed(model, params, all_species, dtype)
     result = np.zeros((len(species), 3, 3))
-    with tqdm(total=layers * atoms, unit="atom", unit_scale=True, disable=not progress) as bar:
+    with ProgressBar(total=layers * atoms, unit="atom", unit_scale=True, disable=not progress) as bar:
         for layer in range(layers):
             following = None
             for piece in pieces:
@@ -59,14 +63,24 @@ def tensors_layer_by_layer(
                     own = jnp.asarray(species[start : start + nodes_at_once])
                     result[start : start + nodes_at_once] = _read_out(model, params, new, own)
                 else:
-                    following = _placed(following, new, start, len(species))
+                    following = _place_rows(following, new, start, len(species))
                 bar.update(min(nodes_at_once, atoms - start))
             table = following
     return result[:atoms]
 
 
-def _pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
-    """Runs of nodes and where their edges lie; all of one shape."""
+def _cut_into_pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
+    """Cut a graph into runs of `nodes` nodes with the edges that they receive; all pieces have one shape.
+
+    Args:
+        graph: One structure, its edges sorted by receiver.
+        nodes: Nodes in one piece.
+        slots: Whether the kernel needs slots for the neighbours of each node.
+
+    Returns:
+        For each piece: its first node (`start`), the slice of its `edges`, the neighbour `counts` of its
+        nodes (zero for padding), and the edge `capacity` and `width` of slots that all pieces share.
+    """
     counts = neighbour_counts(graph)
     ends = np.concatenate([[0], np.cumsum(counts)])
     starts = range(0, len(counts), nodes)
@@ -89,7 +103,10 @@ def _pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
 def _graph_of_piece(
     graph: jraph.GraphsTuple, piece: dict, species: Int[Array, " table"], dtype: np.dtype
 ) -> jraph.GraphsTuple:
-    """The edges that the nodes of a piece receive, padded; both their ends are rows of the table."""
+    """Build the padded graph of the edges that the nodes of a piece receive.
+
+    Senders and receivers are numbered as in the whole structure: both ends of an edge are rows of the table.
+    """
     missing = piece["capacity"] - (piece["edges"].stop - piece["edges"].start)
     vectors = np.zeros((piece["capacity"], 3), dtype)
     vectors[:, 0] = 1.0
@@ -116,7 +133,7 @@ def _embed(model: Equivar, params: dict, species, dtype):
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _interact(model: Equivar, layer: int, params: dict, table, start, graph):
-    """One interaction of one piece; the irreps of a table follow from its layer."""
+    """Compute one interaction for the nodes of one piece; the layer tells which irreps the table has."""
     irreps = live_irreps(model.config, layer)
     own = jax.lax.dynamic_slice_in_dim(table, start, len(graph.nodes["neighbours"]))
     species = jax.lax.dynamic_slice_in_dim(graph.nodes["species"], start, len(own))
@@ -132,12 +149,12 @@ def _read_out(model: Equivar, params: dict, array, species):
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _put(table, rows, start):
+def _overwrite_rows(table, rows, start):
     return jax.lax.dynamic_update_slice_in_dim(table, rows, start, 0)
 
 
-def _placed(table, rows, start: int, nodes: int):
-    """Rows in their place of the next table, which is made for the first of them."""
+def _place_rows(table, rows, start: int, nodes: int):
+    """Put rows into the next table from row `start` on; where there is no table yet, make one of zeros."""
     if table is None:
         table = jnp.zeros((nodes, *rows.shape[1:]), rows.dtype)
-    return _put(table, rows, start)
+    return _overwrite_rows(table, rows, start)

@@ -1,4 +1,4 @@
-"""From a checkpoint to a `Predictor`, and the function that needs none: `predict(atoms)`."""
+"""`load`, which makes a `Predictor` of a checkpoint, and `predict`, which uses the package's weights."""
 
 import functools
 from collections.abc import Sequence
@@ -23,34 +23,34 @@ from equivar_jax.weights.checkpoint import check_parameters, read_checkpoint
 def load(
     location: str | Path | None = None, dtype: str = "float32", *, member: int | None = None
 ) -> Predictor:
-    """The best model of a run directory (or of one checkpoint folder).
+    """Load the best weights of a run directory, or those of one checkpoint folder.
 
     Args:
-        location: What `equivar_jax.train` or `equivar_jax.committee` wrote; None or "shipped" are the weights
-            that come with the package (read once in a process).
+        location: The folder that `equivar_jax.train` or `equivar_jax.committee` wrote. None or "shipped"
+            takes the weights that come with the package, which are read once per process.
         dtype: Precision of the computation; "float64" needs `jax.config.update("jax_enable_x64", True)`.
-        member: One network of a committee, by its number from 0: faster, without uncertainty.
+        member: Take one network of a committee, by its number from 0: faster, but without uncertainty.
 
     Raises:
-        InputError: no readable checkpoint of this architecture there, no such member, or float64 without 64
-            bits in JAX.
+        InputError: there is no readable checkpoint of this architecture, it has no such member, or float64 is
+            asked for without `jax_enable_x64`.
     """
     if jax.dtypes.canonicalize_dtype(dtype) != np.dtype(dtype):
         raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
     if location is None or str(location) == NAME:
-        predictor = _shipped(np.dtype(dtype).name)
+        predictor = _load_shipped(np.dtype(dtype).name)
     else:
-        predictor = _loaded(location, dtype)
+        predictor = _read_predictor(location, dtype)
     return predictor if member is None else predictor.member(member)
 
 
 @functools.cache
-def _shipped(dtype: str) -> Predictor:
-    """One for a process."""
-    return _loaded(NAME, dtype)
+def _load_shipped(dtype: str) -> Predictor:
+    """Load the weights that come with the package, once per process and precision."""
+    return _read_predictor(NAME, dtype)
 
 
-def _loaded(location: str | Path, dtype: str) -> Predictor:
+def _read_predictor(location: str | Path, dtype: str) -> Predictor:
     state, metadata = read_checkpoint(location)
     model = Equivar(metadata.config.model)
     tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 8, 1, 2))
@@ -87,17 +87,18 @@ def predict(
 
 
 def predict(structures, *, allow_unseen=False, uncertainty=False):
-    """Born effective charges by the weights that come with the package: `load().predict(...)`.
+    """Predict Born effective charges with the weights that come with the package: `load().predict(...)`.
 
     Args:
         structures: `ase.Atoms`, or a sequence of them; `info["charge"]` is the net charge of a cell in e.
-        allow_unseen: Only warn about elements that the training data did not have.
-        uncertainty: Return pairs (Z, sigma), sigma the standard deviation of each component in e.
+        allow_unseen: Only warn about elements that did not occur in the training data.
+        uncertainty: Return pairs (Z, sigma), where sigma is the standard deviation of each component in e.
 
     Returns:
-        float64 (N, 3, 3) in e, [atom, field direction, displacement direction]; a list for a list.
+        float64 (N, 3, 3) in e, [atom, field direction, displacement direction], or a list of such arrays
+        for a list of structures.
 
     Raises:
-        InputError: a structure that cannot be used, or an element the model has never seen.
+        InputError: a structure cannot be used, or it has an element that the model has never seen.
     """
     return load().predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)

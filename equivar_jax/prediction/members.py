@@ -1,7 +1,8 @@
-"""The networks of a checkpoint: one, or a committee whose weights have a leading axis, one entry a member.
+"""Mean and spread of the networks of a checkpoint: a single network, or the members of a committee.
 
-The members of a committee differ in the seed they were trained from. Their mean is predicted, and how far
-they are apart says how sure they are (see `equivar_jax.uncertainty.calibration`).
+The weights of a committee have a leading axis with one entry for each member. Members differ in the seed that
+they were trained from. Their mean is the prediction, and how far they are apart tells how certain it is (see
+`equivar_jax.uncertainty.calibration`).
 """
 
 import functools
@@ -15,38 +16,39 @@ from jaxtyping import Float
 
 from equivar_jax.network.model import Equivar
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
-from equivar_jax.uncertainty.calibration import BY_SYMMETRY, Residuals, pooled
+from equivar_jax.uncertainty.calibration import BY_SYMMETRY, Residuals, pool_spread
 from equivar_jax.weights.stacking import member_of
 
 Moments = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"] | None]
-"""Mean of the members before the sum rule and, of more than one, their spread after it."""
+"""Mean of the members before the sum rule, and their spread after it, None for a single network; in e."""
 Uncertain = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"]]
 """Tensors and the standard deviation of each component, in e."""
 
 
 class Prediction(NamedTuple):
-    """Tensors of one structure."""
+    """What is predicted for one structure."""
 
     tensors: Float[np.ndarray, "atoms 3 3"]
     """[atom, field, displacement] in e; the sum rule holds to 1e-8 e."""
     raw: Float[np.ndarray, "atoms 3 3"]
-    """The same before the sum rule was applied."""
+    """The same tensors before the sum rule was applied."""
     spread: Float[np.ndarray, "atoms 3 3"] | None = None
-    """Over the members of a committee in e, pooled (see `calibration`), not calibrated; of one, None."""
+    """Spread over the members of a committee in e, pooled (see `calibration.pool_spread`) but not calibrated;
+    None for a single network."""
 
     @classmethod
     def of(cls, moments: Moments, charge: float) -> "Prediction":
-        """From mean and spread of the members for a cell with this net charge."""
+        """Make the prediction from mean and spread of the members, for a cell with this net charge in e."""
         mean, spread = moments
-        tensors = with_sum_rule(mean, charge)
-        return cls(tensors, mean, None if spread is None else pooled(spread, tensors))
+        tensors = impose_sum_rule(mean, charge)
+        return cls(tensors, mean, None if spread is None else pool_spread(spread, tensors))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def apply(model: Equivar, weights, graph, members: int):
-    """Tensors [member, node, 3, 3] before the sum rule.
+    """Compute the tensors [member, node, 3, 3] of a batch before the sum rule, in e.
 
-    One compilation for a network, batch shape and number of members, whoever holds the network.
+    There is one compilation for each network, batch shape and number of members, whoever holds the network.
     """
     if members == 1:
         return model.apply(weights, graph)[None]
@@ -54,23 +56,24 @@ def apply(model: Equivar, weights, graph, members: int):
 
 
 def mean_and_spread(raw: Float[np.ndarray, "members atoms 3 3"]) -> Moments:
-    """Of the tensors that the members give for one structure, in float64.
+    """Compute mean and spread of the tensors that the members predict for one structure, in float64.
 
-    The spread is the standard deviation (n - 1 in the denominator) of each component after the sum rule.
+    The spread is the standard deviation (n - 1 in the denominator) of each component after the sum rule; None
+    for a single network.
     """
     mean = raw.mean(axis=0)
     if len(raw) == 1:
         return mean, None
-    return mean, _under_sum_rule(raw).std(axis=0, ddof=1)
+    return mean, _remove_drift(raw).std(axis=0, ddof=1)
 
 
 def moments_layer_by_layer(
     model: Equivar, weights: dict, members: int, graph: jraph.GraphsTuple, progress: bool = False
 ) -> Moments:
-    """`mean_and_spread` of a structure of any size, one member after the other (see `layerwise`).
+    """Compute `mean_and_spread` of a structure of any size, one member after the other (see `layerwise`).
 
-    Mean and spread are kept running (Welford), so a committee needs the memory of one network and three
-    tables of tensors.
+    Mean and spread are accumulated as the members come (Welford's method), so a committee needs the memory of
+    one network and three tables of tensors.
     """
     if members == 1:
         return tensors_layer_by_layer(model, weights, graph, progress=progress), None
@@ -79,7 +82,7 @@ def moments_layer_by_layer(
     for number in range(members):
         one = tensors_layer_by_layer(model, member_of(weights, number), graph, progress=progress)
         mean += (one - mean) / (number + 1)
-        one = _under_sum_rule(one)
+        one = _remove_drift(one)
         step = one - centre
         centre += step / (number + 1)
         squares += step * (one - centre)
@@ -87,7 +90,7 @@ def moments_layer_by_layer(
 
 
 def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray, "_atoms 3 3"]]) -> Residuals:
-    """From what a committee predicts for structures, and their labels."""
+    """Compare predictions of a committee with labels, [atom, field, displacement] in e, one a structure."""
     tensors = np.concatenate([prediction.tensors for prediction in found])
     spread = np.concatenate([prediction.spread for prediction in found if prediction.spread is not None])
     return Residuals(
@@ -98,13 +101,17 @@ def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray,
     )
 
 
-def with_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:
-    """`tensor.apply_sum_rule` for one structure in float64, whatever the precision of the model."""
+def impose_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> Float[np.ndarray, "atoms 3 3"]:
+    """Apply the sum rule to one structure in float64, whatever the precision of the model.
+
+    This is `tensor.apply_sum_rule` for a single structure: every atom gives up an equal share of the excess,
+    so that the tensors sum to the net charge in e times the identity.
+    """
     return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
 
 
-def _under_sum_rule(
+def _remove_drift(
     tensors: Float[np.ndarray, "*members atoms 3 3"],
 ) -> Float[np.ndarray, "*members atoms 3 3"]:
-    """As if the cell were neutral: its charge is the same for all members."""
+    """Apply the sum rule with net charge 0; used for the spread only, where the charge cancels."""
     return tensors - tensors.mean(axis=-3, keepdims=True)

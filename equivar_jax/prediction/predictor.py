@@ -1,4 +1,4 @@
-"""Born effective charges of structures by a loaded network or committee: `Predictor`."""
+"""`Predictor`: a loaded network or committee that predicts Born effective charges of structures."""
 
 import dataclasses
 import functools
@@ -12,7 +12,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
-from tqdm import tqdm
 
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Batch, Sample, collate, prefetch
@@ -20,7 +19,7 @@ from equivar_jax.graphs.graph import build_graph, neighbour_counts
 from equivar_jax.graphs.packing import Budget
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.model import Equivar
-from equivar_jax.prediction.batches import LARGE, prediction_batches, windows
+from equivar_jax.prediction.batches import LARGE, plan_batches, split_into_windows
 from equivar_jax.prediction.members import (
     Moments,
     Prediction,
@@ -29,13 +28,14 @@ from equivar_jax.prediction.members import (
     mean_and_spread,
     moments_layer_by_layer,
 )
+from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import source
 from equivar_jax.uncertainty.calibration import Calibration
-from equivar_jax.uncertainty.domain import DomainWarning, gathered
+from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings
 from equivar_jax.weights.checkpoint import Metadata
 from equivar_jax.weights.stacking import member_of
 
-_Joined = tuple[list[int], Batch]  # places of samples, and the batch made of them
+_PlannedBatch = tuple[list[int], Batch]  # indices of samples, and the batch that they were collated into
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -43,65 +43,79 @@ class IsolatedAtomWarning(UserWarning):
 
 
 class UnseenElementWarning(UserWarning):
-    """An element did not occur in the training data, and its tensors mean nothing."""
+    """An element did not occur in the training data, so its predicted tensors are meaningless."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
-    """A trained network, or a committee of them, whose mean is predicted.
+    """A trained network, or a committee of networks whose mean is predicted.
 
-    `model.apply` and `params` are the pure function for JAX pipelines (of a committee: those of a `member`).
+    `network.apply` and `params` are the pure function and its weights for JAX pipelines. For a committee,
+    take those of one `member`.
     """
 
-    model: Equivar
+    network: Equivar
     weights: dict
-    """Of the network; those of a committee have a leading axis, one entry a member."""
+    """Weights of the network; those of a committee have a leading axis with one entry for each member."""
     metadata: Metadata
 
     @property
+    def model(self) -> Equivar:
+        """The network under its old name; warns with a `DeprecationWarning`."""
+        warnings.warn(
+            "Predictor.model is now Predictor.network; the old name goes with the next minor version",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.network
+
+    @property
     def members(self) -> int:
-        """Networks in the committee, or 1."""
+        """Number of networks: that of the committee, or 1 for a single network."""
         return self.metadata.members
 
     @property
     def params(self) -> dict:
-        """Weights of the network.
+        """Weights of the single network.
 
         Raises:
-            InputError: there is more than one network.
+            InputError: this is a committee, with more than one network.
         """
         if self.members > 1:
             raise InputError(
-                f"this takes the weights of one network, and the model is a committee of {self.members}; "
+                f"this needs the weights of one network, but the model is a committee of {self.members}; "
                 "take one of them: load(..., member=0), or model.member(0)"
             )
         return self.weights
 
     def member(self, number: int) -> "Predictor":
-        """One network of a committee, by its number from 0: faster, without uncertainty.
+        """Return one network of the committee as a predictor of its own: faster, but without uncertainty.
+
+        Args:
+            number: Of the member, counted from 0.
 
         Raises:
-            InputError: no member of this number.
+            InputError: there is no member with this number.
         """
         if not 0 <= number < self.members:
-            raise InputError(f"member={number}: the model has {self.members}; count from 0")
+            raise InputError(f"member={number}: the model has {self.members} members; count from 0")
         if self.members == 1:
             return self
         metadata = dataclasses.replace(self.metadata, members=1, calibration=None)
-        return Predictor(self.model, member_of(self.weights, number), metadata)
+        return Predictor(self.network, member_of(self.weights, number), metadata)
 
     @property
     def calibration(self) -> Calibration:
-        """What makes standard deviations of the spread of the members.
+        """The calibration that turns the spread of the members into standard deviations.
 
         Raises:
-            InputError: there is no committee, or it was not calibrated.
+            InputError: this is a single network, or a committee that was not calibrated.
         """
         how = "python -m equivar_jax.committee RUN RUN ... -o FOLDER"
         if self.members == 1:
             raise InputError(
-                "uncertainty needs a committee, and the model is one network; train a few with different "
-                f"--train.seed and join them: {how}"
+                "uncertainty needs a committee, but the model is a single network; train a few with "
+                f"different --train.seed and join them: {how}"
             )
         if self.metadata.calibration is None:
             raise InputError(f"uncertainty needs a calibrated committee; join the members anew: {how}")
@@ -128,21 +142,22 @@ class Predictor:
     ) -> list[Uncertain]: ...
 
     def predict(self, structures, *, allow_unseen=False, uncertainty=False):
-        """Born effective charges of a structure, or of each of a list.
+        """Predict the Born effective charges of a structure, or of each structure of a list.
 
         Args:
             structures: `ase.Atoms`, or a sequence of them; `info["charge"]` is the net charge of a cell in e.
-            allow_unseen: Only warn about elements that the training data did not have.
-            uncertainty: Return pairs (Z, sigma), sigma the standard deviation of each component in e, of the
-                same shape (see `equivar_jax.uncertainty.calibration`); for a calibrated committee.
+            allow_unseen: Only warn about elements that did not occur in the training data.
+            uncertainty: Return pairs (Z, sigma), where sigma has the shape of Z and is the standard deviation
+                of each component in e (see `equivar_jax.uncertainty.calibration`). This needs a calibrated
+                committee.
 
         Returns:
-            float64 (N, 3, 3) in e, [atom, field direction, displacement direction]; a list for a list. The
-            sum over atoms is the net charge times the identity within 1e-8 e.
+            float64 (N, 3, 3) in e, [atom, field direction, displacement direction], or a list of such arrays
+            for a list of structures. The sum over atoms is the net charge times the identity within 1e-8 e.
 
         Raises:
-            InputError: a structure that cannot be used, an element the model has never seen, or there is no
-                calibrated committee for the uncertainty.
+            InputError: a structure cannot be used, it has an element that the model has never seen, or the
+                uncertainty is asked for without a calibrated committee.
         """
         calibration = self.calibration if uncertainty else None  # before anything is computed
         if isinstance(structures, Atoms):
@@ -157,146 +172,188 @@ class Predictor:
     def predictions(
         self, structures: Sequence[Atoms], *, allow_unseen: bool = False, progress: bool = False
     ) -> list[Prediction]:
-        """As `predict` for a list, with the tensors before the sum rule beside those after it."""
+        """Predict a list of structures as `predict` does, with all that is known about each of them.
+
+        Args:
+            structures: The structures.
+            allow_unseen: Only warn about elements that did not occur in the training data.
+            progress: Show a progress bar, unless there is only one structure.
+
+        Returns:
+            One `Prediction` for each structure: tensors after and before the sum rule, and the spread of the
+            members.
+
+        Raises:
+            InputError: a structure cannot be used, or it has an element that the model has never seen.
+        """
         for atoms in structures:  # before anything is computed
             self.check_elements(atoms, allow_unseen)
 
-        def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], list[_Joined]]:
+        def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], list[_PlannedBatch]]:
             prepared = [self.prepare(atoms, allow_unseen=allow_unseen) for atoms in window]
             samples = [sample for sample, _ in prepared]
             remarks = [remark for _, remarks in prepared for remark in remarks]
-            return samples, remarks, [self._join(samples, plan) for plan in self._plans(samples)]
+            return samples, remarks, [self._collate(samples, plan) for plan in self._plan_batches(samples)]
 
         found: list[Prediction] = []
         outside: list[DomainWarning] = []
         total = sum(map(len, structures))
         hidden = not progress or len(structures) == 1
-        with tqdm(total=total, unit="atom", unit_scale=True, disable=hidden, delay=0.5) as bar:
-            # Batches of a window are made while the network works on the one before.
-            for samples, remarks, batches in prefetch(prepare, list(windows(structures)), ahead=1):
+        with ProgressBar(total=total, unit="atom", unit_scale=True, disable=hidden, delay=0.5) as bar:
+            # The batches of a window are made while the network works on the window before it.
+            for samples, remarks, batches in prefetch(prepare, list(split_into_windows(structures)), ahead=1):
                 outside += [remark for remark in remarks if isinstance(remark, DomainWarning)]
                 for remark in remarks:
                     if not isinstance(remark, DomainWarning):
                         warnings.warn(remark, stacklevel=3)
-                found += self._predict(samples, batches, progress, bar.update)
+                found += self._run_batches(samples, batches, progress, bar.update)
         if self.metadata.calibration is not None:
             for atoms, prediction in zip(structures, found, strict=True):
-                outside += self.doubts(atoms, prediction)
-        for warning in gathered(outside, len(structures)):
+                outside += self.uncertainty_warnings(atoms, prediction)
+        for warning in gather_warnings(outside, len(structures)):
             warnings.warn(warning, stacklevel=3)
         return found
 
     def prepare(self, atoms: Atoms, *, allow_unseen: bool = False) -> tuple[Sample, list[UserWarning]]:
-        """The graph of a structure, and what there is to warn of.
+        """Build the graph of a structure, and collect its warnings (see `structure_warnings`).
+
+        Args:
+            atoms: The structure.
+            allow_unseen: Only warn about elements that did not occur in the training data.
+
+        Returns:
+            The unlabelled sample with the graph, and the warnings, which are not yet emitted.
 
         Raises:
-            InputError: a structure that cannot be used, or an element the model has never seen.
+            InputError: the structure cannot be used, or it has an element that the model has never seen.
         """
-        graph = build_graph(atoms, self.model.config.cutoff)
-        return Sample(graph, None), self.remarks(atoms, graph, allow_unseen)
+        graph = build_graph(atoms, self.network.config.cutoff)
+        return Sample(graph, None), self.structure_warnings(atoms, graph, allow_unseen)
 
-    def remarks(self, atoms: Atoms, graph: jraph.GraphsTuple, allow_unseen: bool) -> list[UserWarning]:
-        """What there is to warn of in a structure with this graph.
+    def structure_warnings(
+        self, atoms: Atoms, graph: jraph.GraphsTuple, allow_unseen: bool
+    ) -> list[UserWarning]:
+        """Collect the warnings about a structure that need no prediction, without emitting them.
+
+        They are about elements that were never or rarely seen in training, atoms without a neighbour, and
+        atoms closer than in the training data.
+
+        Args:
+            atoms: The structure.
+            graph: Its graph, as `build_graph` returns it.
+            allow_unseen: Only warn about elements that did not occur in the training data.
 
         Raises:
-            InputError: an element the model has never seen, if that is not allowed.
+            InputError: the structure has an element that the model has never seen, and `allow_unseen` is
+                false; or the network has no place for the element.
         """
         remarks = self.check_elements(atoms, allow_unseen)
         isolated = int(np.sum(neighbour_counts(graph) == 0))
         if isolated:
             message = (
-                f"{source(atoms)}: {isolated} atoms have no neighbour within {self.model.config.cutoff} Å"
+                f"{source(atoms)}: {isolated} atoms have no neighbour within {self.network.config.cutoff} Å"
             )
             remarks.append(IsolatedAtomWarning(message))
         if self.metadata.domain is not None:
-            remarks += self.metadata.domain.remarks(atoms, graph)
+            remarks += self.metadata.domain.structure_warnings(atoms, graph)
         return remarks
 
-    def doubts(self, atoms: Atoms, prediction: Prediction) -> list[DomainWarning]:
-        """What there is to warn of in the uncertainties of a structure; nothing without a calibration."""
+    def uncertainty_warnings(self, atoms: Atoms, prediction: Prediction) -> list[DomainWarning]:
+        """Collect the warnings about the uncertainty of a prediction, without emitting them.
+
+        Args:
+            atoms: The structure.
+            prediction: What this predictor returned for it.
+
+        Returns:
+            A warning if atoms are less certain than those of the validation data; nothing without a
+            calibrated committee that knows its domain.
+        """
         domain, calibration = self.metadata.domain, self.metadata.calibration
         if domain is None or calibration is None or prediction.spread is None:
             return []
-        return domain.doubts(atoms, calibration.sigma(prediction.spread))
+        return domain.uncertainty_warnings(atoms, calibration.sigma(prediction.spread))
 
-    def predictions_of(
+    def predict_samples(
         self,
         samples: Sequence[Sample],
         *,
         progress: bool = False,
         advance: Callable[[int], object] = lambda _: None,
     ) -> list[Prediction]:
-        """As `predictions`, of prepared structures.
+        """Predict structures that `prepare` has turned into samples; emit no warnings.
 
         Args:
-            samples: Of `prepare`; their order changes nothing but the order of the result.
-            progress: Show a bar for the layers of large structures.
-            advance: Called with numbers of atoms, as they are done.
+            samples: The samples. Their order changes nothing but the order of the result.
+            progress: Show a progress bar for the layers of large structures.
+            advance: Called with the number of atoms of every batch or large structure, as soon as it is done.
         """
-        join = functools.partial(self._join, samples)
-        return self._predict(samples, prefetch(join, self._plans(samples)), progress, advance)
+        collate_plan = functools.partial(self._collate, samples)
+        batches = prefetch(collate_plan, self._plan_batches(samples))
+        return self._run_batches(samples, batches, progress, advance)
 
-    def _plans(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
-        return list(prediction_batches(samples, self.dense))
+    def _plan_batches(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
+        return list(plan_batches(samples, self.dense))
 
-    def _join(self, samples: Sequence[Sample], plan: tuple[list[int], Budget]) -> _Joined:
+    def _collate(self, samples: Sequence[Sample], plan: tuple[list[int], Budget]) -> _PlannedBatch:
         return plan[0], collate([samples[k] for k in plan[0]], plan[1], self.dtype)
 
-    def _predict(
+    def _run_batches(
         self,
         samples: Sequence[Sample],
-        batches: Iterable[_Joined],
+        batches: Iterable[_PlannedBatch],
         progress: bool,
         advance: Callable[[int], object],
     ) -> list[Prediction]:
-        """The network on batches of samples, and on those too large for batches."""
+        """Run the network on batches of samples, then on each sample that is too large for a batch."""
         found: list[Prediction | None] = [None] * len(samples)
 
         def keep(k: int, moments: Moments) -> None:
             found[k] = Prediction.of(moments, float(samples[k].graph.globals["charge"][0]))
 
-        for joined, batch in batches:
-            raw = self.raw(batch.graph)
-            sizes = batch.graph.n_node[: len(joined)]
-            for k, tensors in zip(joined, np.split(raw, np.cumsum(sizes), axis=1), strict=False):
+        for members, batch in batches:
+            raw = self.raw_tensors(batch.graph)
+            sizes = batch.graph.n_node[: len(members)]
+            for k, tensors in zip(members, np.split(raw, np.cumsum(sizes), axis=1), strict=False):
                 keep(k, mean_and_spread(tensors))
             advance(int(sizes.sum()))
         for k, sample in enumerate(samples):
             if len(sample.graph.nodes["species"]) > LARGE:
-                keep(k, self.layer_by_layer(sample.graph, progress))
+                keep(k, self.moments_layer_by_layer(sample.graph, progress))
                 advance(len(sample.graph.nodes["species"]))
         return [prediction for prediction in found if prediction is not None]
 
-    def raw(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
-        """Tensors of the nodes of a batch by each network, before the sum rule, in e."""
-        return np.asarray(apply(self.model, self.weights, graph, self.members), np.float64)
+    def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
+        """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
+        return np.asarray(apply(self.network, self.weights, graph, self.members), np.float64)
 
-    def layer_by_layer(self, graph: jraph.GraphsTuple, progress: bool = False) -> Moments:
-        """Mean and spread of a structure too large for `raw`, with bounded memory."""
-        return moments_layer_by_layer(self.model, self.weights, self.members, graph, progress)
+    def moments_layer_by_layer(self, graph: jraph.GraphsTuple, progress: bool = False) -> Moments:
+        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory."""
+        return moments_layer_by_layer(self.network, self.weights, self.members, graph, progress)
 
     @property
     def dense(self) -> bool:
-        """Whether batches need slots (see `Budget`)."""
-        return needs_slots(self.model.config.kernel, self.model.config.channels, self.dtype)
+        """Whether batches need slots for the neighbours of each node (see `Budget`)."""
+        return needs_slots(self.network.config.kernel, self.network.config.channels, self.dtype)
 
     @property
     def dtype(self) -> type[np.floating]:
-        """Precision of the weights, and so of the network."""
+        """Precision of the weights, and so of the computation."""
         return jax.tree.leaves(self.weights)[0].dtype.type
 
     def check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
-        """What there is to warn of: elements that the training data did not have.
+        """Collect a warning about elements that did not occur in the training data, without emitting it.
 
         Raises:
-            InputError: there are some, and they are not allowed, or the network has no place for them.
+            InputError: there are such elements, and either `allow_unseen` is false or the network has no
+                place for them.
         """
         unseen = sorted(set(atoms.numbers.tolist()) - set(self.metadata.elements))
         if not unseen:
             return []
         names = ", ".join(chemical_symbols[number] for number in unseen if number < len(chemical_symbols))
         message = f"{source(atoms)}: the model has never seen {names}"
-        if not allow_unseen or unseen[-1] >= self.model.config.species:
+        if not allow_unseen or unseen[-1] >= self.network.config.species:
             known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
             raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
         return [UnseenElementWarning(f"{message}; the tensors mean nothing there")]

@@ -107,8 +107,8 @@ def test_other_structures_may_come_in_between(model):
 
 
 def test_kernels_with_slots_give_the_same_numbers_and_get_more_slots_where_atoms_gain_neighbours(model):
-    config = dataclasses.replace(model.model.config, kernel="chunked")
-    charges, atoms = EquivarCalculator(dataclasses.replace(model, model=Equivar(config))), titanate()
+    config = dataclasses.replace(model.network.config, kernel="chunked")
+    charges, atoms = EquivarCalculator(dataclasses.replace(model, network=Equivar(config))), titanate()
     assert_predicted(charges.get_property(BEC, atoms), model, atoms)
     first = charges._budget
     counts = np.full(len(atoms), first.neighbours)

@@ -15,16 +15,18 @@ from helpers.crystals import titanate
 import equivar_jax
 from equivar_jax import committee, evaluate, load, predict, weights
 from equivar_jax.calculators.born import EquivarCalculator
-from equivar_jax.config.schema import Config, TrainConfig, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Config, TrainConfig
 from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import graph_of
 from equivar_jax.io import write_structures
 from equivar_jax.network.model import Equivar, born_effective_charges
 from equivar_jax.prediction import loading, predictor
+from equivar_jax.prediction.committee import join_members
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
 from equivar_jax.response.dynamics.moving_charges import network_charges
-from equivar_jax.uncertainty.calibration import pooled
+from equivar_jax.uncertainty.calibration import pool_spread
 from equivar_jax.weights import checkpoint
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
 from equivar_jax.weights.stacking import stack_weights
@@ -65,10 +67,10 @@ def made(runs, tmp_path_factory):
 @pytest.fixture
 def shipped(made, monkeypatch):
     """The committee as if it came with the package."""
-    monkeypatch.setattr(checkpoint, "shipped", lambda: made)
-    loading._shipped.cache_clear()
+    monkeypatch.setattr(checkpoint, "shipped_checkpoint", lambda: made)
+    loading._load_shipped.cache_clear()
     yield made
-    loading._shipped.cache_clear()
+    loading._load_shipped.cache_clear()
 
 
 def test_the_mean_and_the_spread_are_those_of_the_members(three):
@@ -78,17 +80,17 @@ def test_the_mean_and_the_spread_are_those_of_the_members(three):
     scale = np.abs(members).max()
     np.testing.assert_allclose(found.tensors, members.mean(axis=0), atol=2e-6 * scale)
     spread = members.std(axis=0, ddof=1)
-    np.testing.assert_allclose(found.spread, pooled(spread, found.tensors), atol=2e-6 * scale)
+    np.testing.assert_allclose(found.spread, pool_spread(spread, found.tensors), atol=2e-6 * scale)
     assert found.spread.max() > 1e-2
     assert np.abs(found.tensors.sum(axis=0)).max() < 1e-8
     atoms.info["charge"] = 2.0
     (charged,) = three.predictions([atoms])
-    np.testing.assert_allclose(charged.spread, pooled(spread, charged.tensors), atol=2e-6 * scale)
+    np.testing.assert_allclose(charged.spread, pool_spread(spread, charged.tensors), atol=2e-6 * scale)
     assert np.abs(charged.tensors.sum(axis=0) - 2.0 * np.eye(3)).max() < 1e-8
 
 
 def test_kernels_with_slots_give_the_same_mean_and_spread(three):
-    other = dataclasses.replace(three, model=Equivar(dataclasses.replace(CONFIG, kernel="chunked")))
+    other = dataclasses.replace(three, network=Equivar(dataclasses.replace(CONFIG, kernel="chunked")))
     (expected,), (found,) = (one.predictions([titanate()]) for one in (three, other))
     np.testing.assert_allclose(found.tensors, expected.tensors, atol=1e-5 * np.abs(expected.tensors).max())
     np.testing.assert_allclose(found.spread, expected.spread, atol=1e-5 * np.abs(expected.tensors).max())
@@ -106,7 +108,7 @@ def test_layer_by_layer_gives_mean_and_spread_of_the_batch(three, monkeypatch):
     atoms = titanate(3)
     (whole,) = three.predictions([atoms])
     monkeypatch.setattr(predictor, "LARGE", len(atoms) - 1)
-    monkeypatch.setattr(predictor, "prediction_batches", lambda *_: iter(()))
+    monkeypatch.setattr(predictor, "plan_batches", lambda *_: iter(()))
     (found,) = three.predictions([atoms])
     for name in ("tensors", "raw", "spread"):
         expected = getattr(whole, name)
@@ -139,12 +141,12 @@ def test_one_member_serves_where_weights_are_needed(three):
         with pytest.raises(InputError, match=r"committee of 3; take one of them: load\(\.\.\., member=0\)"):
             use()
     one = three.member(2)
-    tensors = born_effective_charges(one.model, one.params, graph_of(atoms, CONFIG.cutoff))
+    tensors = born_effective_charges(one.network, one.params, graph_of(atoms, CONFIG.cutoff))
     np.testing.assert_allclose(tensors, network(2).predict(atoms), atol=1e-5)
-    assert network_charges(one, atoms).model == one.model
+    assert network_charges(one, atoms).model == one.network
     assert one.member(0) is one
     for number in (-1, MEMBERS):
-        with pytest.raises(InputError, match="the model has 3; count from 0"):
+        with pytest.raises(InputError, match="the model has 3 members; count from 0"):
             three.member(number)
 
 
@@ -178,11 +180,11 @@ def test_members_must_belong_together():
     assert "two members or more" in refuse(network(0))
     other = dataclasses.replace(CONFIG, mean_neighbours=8.0)
     assert refuse(network(0), network(1, other)).startswith(
-        "run1: --model.mean_neighbours is 8.0, that of run0 9.0; train each with the same config"
+        "run1: --model.mean_neighbours is 8.0, but that of run0 is 9.0; train each with the same config"
     )
     assert "other elements than run0" in refuse(network(0), network(1, elements=(8,)))
-    assert refuse(network(0), network(1), network(0)).startswith("run2: the same weights as run0")
-    assert "run1: a committee already" in refuse(network(0), joined())
+    assert refuse(network(0), network(1), network(0)).startswith("run2: has the same weights as run0")
+    assert "run1: this is a committee already" in refuse(network(0), joined())
     kernel = dataclasses.replace(CONFIG, kernel="chunked")
     assert join_members([network(0), network(1, kernel)], ["a", "b"]).members == 2
 
@@ -244,7 +246,7 @@ def test_mistakes_are_one_line(runs, made, tmp_path, complaint):
     assert "not an empty folder" in complaint(committee.main, *two, "-o", made)
     write_structures(tmp_path / "one.extxyz", [dataset.validation.structures[0]])
     words = ("--data", tmp_path / "one.extxyz", "-o", tmp_path / "out")
-    assert "1 structures to calibrate with" in complaint(committee.main, *two, *words)
+    assert "too few structures to calibrate with: 1" in complaint(committee.main, *two, *words)
     write(tmp_path / "none.extxyz", titanate())
     words = ("--data", tmp_path / "none.extxyz", "-o", tmp_path / "out")
     assert "no Born effective charges" in complaint(committee.main, *two, *words)
@@ -339,4 +341,4 @@ def test_a_checkpoint_can_be_moved_and_is_not_written_to_when_it_is_read(made, t
 def test_an_installation_without_weights_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "files", lambda _: tmp_path)
     with pytest.raises(InputError, match=r"has no weights.*load\(RUN\), --checkpoint RUN"):
-        weights.shipped()
+        weights.shipped_checkpoint()

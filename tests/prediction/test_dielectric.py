@@ -93,7 +93,7 @@ def test_a_label_is_symmetrised_within_rounding_and_may_be_nine_numbers():
 @pytest.mark.parametrize(
     ("stored", "reason"),
     [
-        ("metal", "no array of numbers"),
+        ("metal", "not an array of numbers"),
         ([1.0, 2.0], "not 3x3 finite"),
         (np.diag([3.0, 3.0, np.nan]), "not 3x3 finite"),
         ([[3.0, 1.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]], "not symmetric"),

@@ -204,7 +204,8 @@ def test_a_killed_process_leaves_what_it_had_and_the_rest_follows(trained, small
     code = "\n".join(
         [
             "import sys, time",
-            "from equivar_jax import predict, sweep, sweep_inputs",
+            "from equivar_jax import predict",
+            "from equivar_jax.prediction.sweep import inputs as sweep_inputs, run as sweep",
             "sweep_inputs.WINDOW_STRUCTURES = 4",
             "write = sweep._Writer.write",
             "sweep._Writer.write = lambda *words: (time.sleep(0.2), write(*words))",
@@ -248,7 +249,7 @@ def test_a_signal_ends_the_sweep_after_a_window(
     assert stop.value.code == 128 + kind
     said = capsys.readouterr().err
     assert f"{kind.name}: " in said
-    assert f"structures are in {out}.part; the same command goes on from there" in said
+    assert f"structures are in {out}.part; give the same command again to resume from there" in said
     run(trained, nested, out)
     run(trained, nested, whole)
     assert out.read_bytes() == whole.read_bytes()
@@ -268,11 +269,12 @@ def unfinished(trained, nested, small_windows, tmp_path, monkeypatch):
 def test_other_inputs_models_and_options_do_not_go_on(trained, unfinished, complaint, tmp_path):
     data, out = unfinished
     before = Path(f"{out}.part").read_bytes()
-    start = f"{out}.progress: an unfinished sweep is there and cannot go on: "
+    start = f"{out}.progress: belongs to an unfinished sweep that cannot be resumed: "
     end = "; start afresh with --restart, or choose another -o"
     words = ("-o", out, "--checkpoint", trained.folder)
     assert complaint(predict.main, data / "a.extxyz", *words).startswith(f"{start}its input files")
-    assert complaint(predict.main, data, *words, "--allow-unseen") == f"{start}its options are others{end}"
+    message = complaint(predict.main, data, *words, "--allow-unseen")
+    assert message == f"{start}it was begun with other options{end}"
     other = tmp_path / "other"
     shutil.copytree(trained.folder / "checkpoints" / "last", other / "checkpoints" / "best")
     os.utime(data / "a.extxyz")
@@ -290,11 +292,11 @@ def test_another_model_does_not_go_on(trained, unfinished, complaint, monkeypatc
     def changed(location):
         model = original(location)
         params = jax.tree.map(lambda leaf: leaf * 1.001, model.params)
-        return predict.Predictor(model.model, params, model.metadata)
+        return predict.Predictor(model.network, params, model.metadata)
 
     monkeypatch.setattr(predict, "load", changed)
     message = complaint(predict.main, data, "-o", out, "--checkpoint", trained.folder)
-    assert "cannot go on: its model is another one" in message
+    assert "cannot be resumed: it was begun with another model" in message
 
 
 def test_what_a_sweep_left_is_not_taken_when_damaged(trained, unfinished, complaint):
@@ -314,7 +316,7 @@ def test_an_output_in_use_is_refused(trained, unfinished, complaint):
     identity = json.loads(Path(f"{out}.progress").read_bytes().splitlines()[0])
     with sweep.Journal(Path(f"{out}.progress"), identity, fresh=False):
         message = complaint(predict.main, data, "-o", out, "--checkpoint", trained.folder)
-    assert message.startswith(f"{out}.progress: another process writes this output")
+    assert message.startswith(f"{out}.progress: another process is writing this output")
 
 
 def test_an_older_output_is_replaced_only_when_the_new_one_is_complete(trained, unfinished):
@@ -406,7 +408,7 @@ def test_an_output_in_the_swept_folder_is_no_input(trained, nested, complaint):
     (nested / "only").mkdir()
     shutil.copy(out, nested / "only" / "o.extxyz")
     words = ("--checkpoint", trained.folder, "-o", nested / "only" / "o.extxyz")
-    assert "no structure files but" in complaint(predict.main, nested / "only", *words)
+    assert "no structure files but the output" in complaint(predict.main, nested / "only", *words)
 
 
 def test_files_of_labels_in_an_unknown_order_are_predicted(trained, tmp_path):
@@ -450,7 +452,8 @@ def test_a_disk_that_is_full_loses_nothing(trained, nested, small_windows, compl
 
         patch.setattr(TextOutput, "commit", full)
         message = complaint(predict.main, nested, "-o", out, "--checkpoint", trained.folder)
-    assert message.startswith(f"{out}: cannot be written on ([Errno 28] No space left on device); make room")
+    reason = "[Errno 28] No space left on device"
+    assert message.startswith(f"{out}: cannot be written any further ({reason}); make room")
     run(trained, nested, out)
     run(trained, nested, whole)
     assert out.read_bytes() == whole.read_bytes()

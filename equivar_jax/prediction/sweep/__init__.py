@@ -1,9 +1,9 @@
-"""Any number of structures, window by window in bounded memory, resumable."""
+"""Prediction for any number of structures: window by window in bounded memory, and resumable."""
 
-from equivar_jax.prediction.sweep.inputs import input_files
+from equivar_jax.prediction.sweep.inputs import find_input_files
 from equivar_jax.prediction.sweep.run import sweep
 
 __all__ = [
-    "input_files",
+    "find_input_files",
     "sweep",
 ]

@@ -1,4 +1,4 @@
-"""The structures of a sweep: from files, folders and patterns to windows of them with their graphs."""
+"""Input of a sweep: find the files of paths, folders and patterns, and read them as windows of structures."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,31 +20,33 @@ from equivar_jax.prediction.predictor import Predictor
 
 WINDOW_STRUCTURES = 1024
 WINDOW_ATOMS = 1 << 14
-"""A window ends with the structure that reaches either: some 16 batches."""
+"""A window ends with the structure by which it reaches either limit; it makes some 16 batches."""
 
 
 @dataclass
 class Window:
-    """Structures that are read, computed and written together, or the reason in the place of each bad one."""
+    """Structures that are read, predicted and written together."""
 
     found: list[tuple[Atoms, Sample] | InputError] = field(default_factory=list)
+    """Each structure with its graph, or, in the place of one that cannot be used, the reason."""
     files: list[Path] = field(default_factory=list)
-    """Of each."""
-    remarks: list[UserWarning] = field(default_factory=list)
+    """The file that each of them comes from."""
+    warnings: list[UserWarning] = field(default_factory=list)
+    """Warnings about the structures, not yet emitted."""
     end: tuple[int, int] = (0, 0)
-    """File, and number of its structures read, with which the next window begins."""
+    """Where the next window begins: index of a file, and how many of its structures were read before."""
 
     @property
     def samples(self) -> list[Sample]:
-        """Of the good structures."""
+        """The graphs of the structures that can be used."""
         return [found[1] for found in self.found if not isinstance(found, InputError)]
 
 
-def input_files(inputs: Sequence[str], output: Path) -> list[Path]:
-    """The files that paths, folders and patterns mean; the output of an earlier sweep there is none of them.
+def find_input_files(inputs: Sequence[str], output: Path) -> list[Path]:
+    """Expand paths, folders and glob patterns to structure files, leaving out `output` itself.
 
     Raises:
-        InputError: one of them does not exist or holds no structure files.
+        InputError: an input does not exist or holds no structure files, or there is none but `output`.
     """
     files: list[Path] = []
     for name in inputs:
@@ -53,20 +55,23 @@ def input_files(inputs: Sequence[str], output: Path) -> list[Path]:
             found = [path for path in found if path.resolve() != output.resolve()]
         files += found
     if not files:
-        raise InputError(f"{inputs[0]}: no structure files but {output} itself; name another -o")
+        raise InputError(f"{inputs[0]}: no structure files but the output {output} itself; choose another -o")
     return files
 
 
-def expected_structures(files: Sequence[Path]) -> int:
-    """How many structures there will be, for a progress bar: counted where that is quick, else one a file."""
-    return sum(map(_expected, files))
+def estimate_structures(files: Sequence[Path]) -> int:
+    """Estimate how many structures files hold, for a progress bar.
+
+    Structures are counted in formats where that is quick; any other file counts as one structure.
+    """
+    return sum(map(_estimate_in_file, files))
 
 
-def _expected(file: Path) -> int:
+def _estimate_in_file(file: Path) -> int:
     try:
         if format_suffix(file) in (".extxyz", ".xyz"):
             with open_text(file, errors="replace") as lines:
-                return sum(1 for line in lines if line.strip() and _after(lines, 1 + int(line)))
+                return sum(1 for line in lines if line.strip() and _skip_lines(lines, 1 + int(line)))
         if file.suffix == ".traj":
             with file.open("rb") as handle:
                 return len(TrajectoryReader(handle))
@@ -74,38 +79,38 @@ def _expected(file: Path) -> int:
             with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 return connection.execute("SELECT COUNT(*) FROM systems").fetchone()[0]
     except Exception:
-        # What is wrong with a file is for its reader to say; parsers of damaged files raise all sorts.
+        # The reader will say what is wrong with the file; parsers of damaged files raise all sorts of errors.
         return 1
     return 1
 
 
-def _after(lines: Iterator[str], count: int) -> bool:
-    """Skip lines."""
+def _skip_lines(lines: Iterator[str], count: int) -> bool:
+    """Skip lines, if there are so many left; return True."""
     next(islice(lines, count, count), None)
     return True
 
 
-def windows_of(
+def read_windows(
     predictor: Predictor, files: Sequence[Path], start: tuple[int, int], allow_unseen: bool
 ) -> Iterator[Window]:
-    """Structures with their graphs, a window at a time.
+    """Read structures and build their graphs, a window at a time.
 
     Args:
-        predictor: The network, for its cutoff and elements.
+        predictor: The model, for its cutoff and elements.
         files: The input.
-        start: Where to begin: the place of a file among these, and how many of its structures to leave out.
-        allow_unseen: Take elements that the training data did not have, too.
+        start: Where to begin: index of a file, and how many of its structures to skip.
+        allow_unseen: Take structures with elements that did not occur in the training data, too.
     """
     window, atoms = Window(), 0
     for number, file in enumerate(files[start[0] :], start[0]):
-        known = start[1] if number == start[0] else 0
-        for frame, found in enumerate(islice(_frames(file), known, None), known + 1):
+        skipped = start[1] if number == start[0] else 0
+        for frame, found in enumerate(islice(_read_frames(file), skipped, None), skipped + 1):
             window.files.append(file)
             if not isinstance(found, InputError):
                 try:
-                    sample, remarks = predictor.prepare(found, allow_unseen=allow_unseen)
+                    sample, warnings = predictor.prepare(found, allow_unseen=allow_unseen)
                     window.found.append((found, sample))
-                    window.remarks += remarks
+                    window.warnings += warnings
                     atoms += len(found)
                 except InputError as error:
                     found = error
@@ -120,8 +125,8 @@ def windows_of(
         yield window
 
 
-def _frames(file: Path) -> Iterator[Atoms | InputError]:
-    """The structures of one file; where it cannot be read on, the reason is the last."""
+def _read_frames(file: Path) -> Iterator[Atoms | InputError]:
+    """Read the structures of one file; where it cannot be read any further, yield the reason and end."""
     count = 0
     try:
         try:
@@ -129,7 +134,7 @@ def _frames(file: Path) -> Iterator[Atoms | InputError]:
                 yield found
                 count += 1
         except UnknownIndexOrderError:
-            # Labels are not used here, so any order does.
+            # The labels, whose index order is unknown, are not used here: read them in any order.
             yield from islice(scan_structures(file, first_index="field"), count, None)
     except InputError as error:
         yield error

@@ -1,7 +1,8 @@
-"""How far a sweep has come, in a file that survives whatever ends the process.
+"""The journal of a sweep: a file that records how far it has come, and survives whatever ends the process.
 
-The journal has one line of JSON for what is swept and one more for every commit; a last line that was cut
-short is no commit. It is locked while a process uses it, and removed when the output is complete.
+Its first line is JSON that identifies the sweep (inputs, model, options); each commit adds one more line. A
+last line that was cut short is not a commit. The journal is locked while a process uses it, and removed when
+the output is complete.
 """
 
 import contextlib
@@ -19,55 +20,58 @@ from equivar_jax.errors import InputError
 from equivar_jax.prediction.predictor import Predictor
 
 VERSION = "1"
-"""Of the journal, windows and batches: raise it when an unfinished sweep cannot go on with a new form."""
+"""Version of the journal, the windows and the batches. Raise it with any change after which a sweep that an
+earlier version began cannot be resumed."""
 _OTHERWISE = "start afresh with --restart, or choose another -o"
 _CHANGES = {
-    "inputs": "its input files are not those of now (another list, size or time of change)",
-    "model": "its model is another one",
-    "options": "its options are others",
-    "version": "another version of this program began it",
+    "inputs": "its input files were others (the list, a size or a time of change differs)",
+    "model": "it was begun with another model",
+    "options": "it was begun with other options",
+    "version": "it was begun by another version of this program",
 }
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What was done at a commit."""
+    """What a sweep has done up to a commit."""
 
     file: int = 0
-    """Place in the list of input files of the one to go on with."""
+    """Index of the input file to resume with."""
     frame: int = 0
-    """Its structures that were read, good or bad."""
+    """Number of its structures that were read, whether they could be used or not."""
     structures: int = 0
-    """Written."""
+    """Structures written."""
     atoms: int = 0
-    """Of these."""
+    """Atoms of the structures written."""
     skipped: int = 0
+    """Structures (or files) that could not be used."""
     first_reason: str = ""
-    """Why the first of those was skipped."""
+    """Why the first of these was skipped."""
     remarks: dict[str, int] = field(default_factory=dict)
-    """Structures that were predicted with a warning, by its kind."""
+    """Number of structures that were predicted with a warning, for each class of warning."""
     output_mark: int = 0
-    """Where the output can be cut back to."""
+    """Mark to which the unfinished output is cut back when the sweep is resumed."""
     skipped_mark: int = 0
     """The same for the list of what was skipped."""
 
 
 class Journal:
-    """The journal of one output; use as a context manager.
+    """The journal of one output, for use as a context manager.
 
     Args:
         path: Of the journal.
-        identity: What a sweep must have in common with the one that is to go on.
-        fresh: Begin anew, whatever is there.
+        identity: What identifies the sweep (see `identity_of`); only a sweep with the same is resumed.
+        fresh: Begin anew, even if there is an unfinished sweep.
 
     Raises:
-        InputError: another process uses it, it belongs to another sweep, or it cannot be read or written.
+        InputError: another process uses the journal, it belongs to another sweep, it is damaged, or it cannot
+            be written.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str], fresh: bool):
         self.path = path
         self.progress = Progress()
-        """Of the last commit."""
+        """What was done up to the last commit."""
         try:
             self._handle = path.open("a+b")
         except OSError as error:
@@ -88,16 +92,16 @@ class Journal:
         self._handle.close()
 
     def commit(self, progress: Progress) -> None:
-        """Note what was done; it is on the disk when this returns."""
+        """Record what was done; it is on the disk when this returns."""
         self._write(asdict(progress))
         self.progress = progress
 
     def remove(self) -> None:
-        """The sweep is over."""
+        """Delete the journal of a sweep that is complete."""
         self.path.unlink(missing_ok=True)
 
     def _lock(self) -> None:
-        """Refuse a journal in use; the lock goes with the process, however it ends."""
+        """Lock the journal, and refuse one in use; the lock ends with the process, however that ends."""
         with contextlib.suppress(ImportError):  # no such locks on Windows
             import fcntl
 
@@ -105,7 +109,7 @@ class Journal:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"{self.path}: another process writes this output; wait for it, or choose another -o"
+                    f"{self.path}: another process is writing this output; wait for it, or choose another -o"
                 ) from None
 
     def _read(self, identity: Mapping[str, str], fresh: bool) -> None:
@@ -123,8 +127,8 @@ class Journal:
             raise InputError(f"{self.path}: the journal of a sweep is damaged; {_OTHERWISE}") from None
         if differences:
             raise InputError(
-                f"{self.path}: an unfinished sweep is there and cannot go on: {_CHANGES[differences[0]]}; "
-                f"{_OTHERWISE}"
+                f"{self.path}: belongs to an unfinished sweep that cannot be resumed: "
+                f"{_CHANGES[differences[0]]}; {_OTHERWISE}"
             )
         if cut_short:
             self._handle.truncate(self._handle.tell() - len(cut_short))
@@ -138,30 +142,34 @@ class Journal:
 def identity_of(
     predictor: Predictor, files: Sequence[Path], allow_unseen: bool, uncertainty: bool
 ) -> dict[str, str]:
-    """What decides the output of a sweep: its files by name, size and time of change; weights; options."""
+    """Identify a sweep by all that decides its output.
+
+    These are its input files by name, size and time of change; the weights and settings of the model; the
+    options; and `VERSION`.
+    """
     return {
         "version": VERSION,
-        "inputs": _inputs_key(files),
-        "model": _model_key(predictor),
+        "inputs": _digest_inputs(files),
+        "model": _digest_model(predictor),
         "options": f"allow_unseen={allow_unseen}" + uncertainty * ", uncertainty",
     }
 
 
-def _inputs_key(files: Sequence[Path]) -> str:
-    """A digest of the names, sizes and times of change of the input files."""
+def _digest_inputs(files: Sequence[Path]) -> str:
+    """Return a digest of the names, sizes and times of change of the input files."""
     digest = hashlib.sha256()
     for file in files:
         try:
             status = file.stat()
             known = (str(file), status.st_size, status.st_mtime_ns)
-        except OSError:  # a broken link: the reader says so
+        except OSError:  # a broken link, which the reader will report
             known = (str(file), -1, -1)
         digest.update(repr(known).encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _model_key(predictor: Predictor) -> str:
-    """A digest of weights and settings."""
+def _digest_model(predictor: Predictor) -> str:
+    """Return a digest of the weights, the settings of the network and the elements it was trained on."""
     meaning = predictor.metadata
     digest = hashlib.sha256(repr((meaning.config.model, meaning.elements)).encode())
     for path, leaf in jax.tree.leaves_with_path(predictor.weights):

@@ -1,9 +1,9 @@
-"""Prediction for any number of structures: read, computed and written window by window.
+"""Sweeps: any number of structures are read, predicted and written window by window.
 
-While a window is computed, a thread reads the next one and builds its graphs and another writes the one
-before, so memory holds three windows however long the input is. After each window the output is on the disk
-and the journal says so: whatever ends the process, the same command goes on from there, and because windows
-and batches follow from the input alone, the output is that of an uninterrupted run.
+While a window is predicted, one thread reads the next window and builds its graphs, and another writes the
+window before it, so memory holds three windows however long the input is. After each window the output is on
+the disk and the journal records it: whatever ends the process, the same command resumes from there. Because
+windows and batches follow from the input alone, the output is that of an uninterrupted run.
 """
 
 import re
@@ -18,13 +18,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ase import Atoms
-from tqdm import tqdm
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.appending import AppendingOutput, TextOutput, csv_row, open_output
 from equivar_jax.prediction.predictor import Prediction, Predictor
-from equivar_jax.prediction.sweep.inputs import Window, expected_structures, windows_of
+from equivar_jax.prediction.sweep.inputs import Window, estimate_structures, read_windows
 from equivar_jax.prediction.sweep.journal import Journal, Progress, identity_of
+from equivar_jax.progress import ProgressBar
 from equivar_jax.runtime import Interruption
 from equivar_jax.structures import BEC_STD, with_born_effective_charges
 from equivar_jax.uncertainty.calibration import Calibration
@@ -50,23 +50,24 @@ def sweep(
 ) -> signal.Signals | None:
     """Predict the tensors of every structure of many files, and write them in the order of the input.
 
-    What cannot be used is skipped and listed, with file, frame and reason, in `<output>.skipped.csv`. Until
-    it is complete, the output is `<output>.part`, and `<output>.progress` the journal.
+    Structures that cannot be used are skipped, and listed with file, frame and reason in
+    `<output>.skipped.csv`. Until the output is complete it is called `<output>.part`, and its journal
+    `<output>.progress`.
 
     Args:
-        predictor: The network.
-        files: See `input_files`.
+        predictor: The model.
+        files: As `find_input_files` returns them.
         output: A name that `check_output` accepts; an older file is replaced when the new one is complete.
-        allow_unseen: Predict for elements that the training data did not have, too.
-        uncertainty: Write standard deviations, too, as `check_output` allows.
-        restart: Drop what an unfinished sweep has left.
+        allow_unseen: Predict structures with elements that did not occur in the training data, too.
+        uncertainty: Write standard deviations, too, for formats where `check_output` allows it.
+        restart: Discard what an unfinished sweep has left, and begin anew.
 
     Returns:
-        The signal (Ctrl-C or SIGTERM) that stopped it after a window, or None if it came to the end.
+        The signal (Ctrl-C or SIGTERM) that stopped the sweep after a window, or None if it came to the end.
 
     Raises:
-        InputError: nothing could be predicted; the output cannot be written, is in use, or belongs to an
-            unfinished sweep of other inputs; there is no calibrated committee for the uncertainty.
+        InputError: no structure could be predicted; the output cannot be written, is in use, or belongs to an
+            unfinished sweep of other inputs; or the uncertainty is asked for without a calibrated committee.
     """
     calibration = predictor.calibration if uncertainty else None
     partial, journal_path = (output.with_name(f"{output.name}.{end}") for end in ("part", "progress"))
@@ -75,11 +76,11 @@ def sweep(
     with Journal(journal_path, identity, restart or not partial.is_file()) as journal:
         try:
             writer = _Writer(output, partial, skipped_path, journal, calibration)
-            stopped = _in_windows(predictor, files, writer, allow_unseen)
+            stopped = _process_windows(predictor, files, writer, allow_unseen)
             if stopped is not None:
                 return stopped
             if not journal.progress.structures:
-                raise _nothing(journal.progress)
+                raise _nothing_predicted(journal.progress)
         except InputError:
             if not journal.progress.structures:
                 for path in (partial, skipped_path, journal_path):
@@ -87,17 +88,17 @@ def sweep(
             raise
         partial.replace(output)
         journal.remove()
-    print(_summary(output, skipped_path, journal.progress), file=sys.stderr)
+    print(_summarise(output, skipped_path, journal.progress), file=sys.stderr)
     return None
 
 
-def _in_windows(
+def _process_windows(
     predictor: Predictor, files: Sequence[Path], writer: "_Writer", allow_unseen: bool
 ) -> signal.Signals | None:
-    """Go through what is left to do; the signal that stopped it, if any."""
+    """Predict and write the windows that are left; return the signal that stopped this, or None."""
     start = writer.journal.progress
-    windows = windows_of(predictor, files, (start.file, start.frame), allow_unseen)
-    expected = expected_structures(files)
+    windows = read_windows(predictor, files, (start.file, start.frame), allow_unseen)
+    expected = estimate_structures(files)
     done = start.structures + start.skipped
     written: Future[None] | None = None
     with ExitStack() as stack:
@@ -105,19 +106,21 @@ def _in_windows(
         stack.callback(lambda: writing.submit(writer.close).result())
         interruption = stack.enter_context(Interruption())
         bar = stack.enter_context(
-            tqdm(total=max(expected, done), initial=done, unit="structure", delay=1, disable=expected == 1)
+            ProgressBar(
+                total=max(expected, done), initial=done, unit="structure", delay=1, disable=expected == 1
+            )
         )
         ahead = reading.submit(next, windows, None)
         while (window := ahead.result()) is not None and interruption.signal is None:
             ahead = reading.submit(next, windows, None)
-            writer.warn(window.remarks)
+            writer.warn(window.warnings)
             end = bar.n + len(window.found)
-            advance = _shown_on(bar, window)
-            predictions = predictor.predictions_of(window.samples, progress=True, advance=advance)
+            advance = _make_advance(bar, window)
+            predictions = predictor.predict_samples(window.samples, progress=True, advance=advance)
             bar.update(end - bar.n)
-            doubts = _doubts(predictor, window, predictions)
-            writer.warn(doubts)
-            window.remarks += doubts
+            of_uncertainty = _uncertainty_warnings(predictor, window, predictions)
+            writer.warn(of_uncertainty)
+            window.warnings += of_uncertainty
             if written is not None:
                 written.result()
             written = writing.submit(writer.write, window, predictions)
@@ -125,25 +128,33 @@ def _in_windows(
             written.result()
     if window is None:
         return None
-    assert interruption.signal is not None  # what else leaves a window undone
+    assert interruption.signal is not None  # nothing else leaves a window undone
     end = writer.journal.progress
     print(
-        f"{interruption.signal.name}: {end.structures} structures are in {writer.partial}; the same command "
-        "goes on from there",
+        f"{interruption.signal.name}: {end.structures} structures are in {writer.partial}; give the same "
+        "command again to resume from there",
         file=sys.stderr,
     )
     return interruption.signal
 
 
-def _doubts(predictor: Predictor, window: Window, predictions: Sequence[Prediction]) -> list[UserWarning]:
-    """What there is to warn of once a window is computed."""
+def _uncertainty_warnings(
+    predictor: Predictor, window: Window, predictions: Sequence[Prediction]
+) -> list[UserWarning]:
+    """Collect the warnings about the uncertainties of a window that was predicted."""
     good = [found[0] for found in window.found if not isinstance(found, InputError)]
-    pairs = zip(good, predictions, strict=True)
-    return [doubt for atoms, prediction in pairs for doubt in predictor.doubts(atoms, prediction)]
+    warned: list[UserWarning] = []
+    for atoms, prediction in zip(good, predictions, strict=True):
+        warned += predictor.uncertainty_warnings(atoms, prediction)
+    return warned
 
 
-def _shown_on(bar: tqdm, window: Window) -> Callable[[int], None]:
-    """Makes structures on the bar of atoms done: the largest are computed first, which would mislead."""
+def _make_advance(bar: ProgressBar, window: Window) -> Callable[[int], None]:
+    """Make a function that takes a number of atoms done and advances a bar that counts structures.
+
+    It advances the bar in proportion to the atoms: the largest structures are predicted first, so the number
+    of finished structures would mislead.
+    """
     begin, done, atoms = bar.n, 0, sum(len(sample.graph.nodes["species"]) for sample in window.samples)
 
     def advance(number: int) -> None:
@@ -155,7 +166,7 @@ def _shown_on(bar: tqdm, window: Window) -> Callable[[int], None]:
 
 
 class _Writer:
-    """Writes windows, the list of what was skipped, and the journal, in this order."""
+    """Writer of the output, the list of what was skipped, and the journal, in this order."""
 
     def __init__(
         self, output: Path, partial: Path, skipped: Path, journal: Journal, calibration: Calibration | None
@@ -165,15 +176,15 @@ class _Writer:
         self._outputs: tuple[AppendingOutput, TextOutput] | None = None
         self._warned: set[type[UserWarning]] = set()
 
-    def warn(self, remarks: Sequence[UserWarning]) -> None:
-        """Show the first of each kind; the summary counts them."""
-        for remark in remarks:
-            if type(remark) not in self._warned:
-                warnings.warn(remark, stacklevel=2)
-            self._warned.add(type(remark))
+    def warn(self, collected: Sequence[UserWarning]) -> None:
+        """Emit the first warning of each class; the summary at the end tells how many there were."""
+        for warning in collected:
+            if type(warning) not in self._warned:
+                warnings.warn(warning, stacklevel=2)
+            self._warned.add(type(warning))
 
     def write(self, window: Window, predictions: Sequence[Prediction]) -> None:
-        """Add a window to the output and bring it to the disk.
+        """Add a window to the output, and commit it to the disk and to the journal.
 
         Raises:
             InputError: the output cannot be written to.
@@ -186,12 +197,12 @@ class _Writer:
                 try:
                     if isinstance(found, InputError):
                         raise found
-                    output.add(self._labelled(found[0], next(remaining)))
+                    output.add(self._label(found[0], next(remaining)))
                     structures, atoms = structures + 1, atoms + len(found[0])
                 except InputError as error:
                     reasons.append(str(error))
-                    skipped.add(_place_and_reason(file, str(error)))
-            remarks = Counter(before.remarks) + Counter(type(remark).__name__ for remark in window.remarks)
+                    skipped.add(_split_message(file, str(error)))
+            remarks = Counter(before.remarks) + Counter(type(warning).__name__ for warning in window.warnings)
             progress = Progress(
                 *window.end,
                 structures,
@@ -205,24 +216,24 @@ class _Writer:
             self.journal.commit(progress)
         except (OSError, sqlite3.Error) as error:
             raise InputError(
-                f"{self.output}: cannot be written on ({error}); make room or mend the folder, and give the "
-                "same command again to go on"
+                f"{self.output}: cannot be written any further ({error}); make room or mend the folder, and "
+                "give the same command again to resume"
             ) from None
 
-    def _labelled(self, atoms: Atoms, prediction: Prediction) -> Atoms:
-        """A structure with what was predicted."""
+    def _label(self, atoms: Atoms, prediction: Prediction) -> Atoms:
+        """Return a copy of a structure that carries the predicted tensors and, if asked for, their sigma."""
         labelled = with_born_effective_charges(atoms, prediction.tensors)
         if self._calibration is not None and prediction.spread is not None:
             labelled.arrays[BEC_STD] = self._calibration.sigma(prediction.spread).reshape(-1, 9)
         return labelled
 
     def close(self) -> None:
-        """Release the files."""
+        """Close the output and the list of what was skipped."""
         for output in self._outputs or ():
             output.close()
 
     def _open(self) -> tuple[AppendingOutput, TextOutput]:
-        """Output and list of what was skipped, as they were at the last commit."""
+        """Open the output and the list of what was skipped, once, cut back to the last commit."""
         if self._outputs is None:
             done = self.journal.progress
             self._outputs = (
@@ -245,14 +256,17 @@ class _Writer:
         return self._outputs
 
 
-def _place_and_reason(file: Path, message: str) -> tuple[str, str, str]:
-    """File, frame and reason of "<file>, frame 3: <reason>"; a reason may be about the file as a whole."""
+def _split_message(file: Path, message: str) -> tuple[str, str, str]:
+    """Split "<file>, frame 3: <reason>" into file, frame and reason.
+
+    The frame is empty for a message about the file as a whole.
+    """
     match = re.fullmatch(rf"{re.escape(str(file))}(?:, frame (\d+))?: (.*)", message, re.DOTALL)
     return (str(file), match[1] or "", match[2]) if match else (str(file), "", message)
 
 
-def _summary(output: Path, skipped: Path, done: Progress) -> str:
-    """What the program says at the end."""
+def _summarise(output: Path, skipped: Path, done: Progress) -> str:
+    """Describe a finished sweep in one line: what was written, warned about and skipped."""
     parts = [f"{output}: {done.atoms} tensors of {done.structures} structures"]
     parts += [f"{count} with {_REMARKS[name]}" for name, count in done.remarks.items()]
     if done.skipped:
@@ -260,7 +274,7 @@ def _summary(output: Path, skipped: Path, done: Progress) -> str:
     return "; ".join(parts)
 
 
-def _nothing(done: Progress) -> InputError:
-    """Why there is no output."""
+def _nothing_predicted(done: Progress) -> InputError:
+    """Make the error of a sweep in which no structure could be predicted, with the first reason."""
     several = f" (and none of the {done.skipped} structures can be predicted)" if done.skipped > 1 else ""
     return InputError(done.first_reason + several)

@@ -115,12 +115,12 @@ def network_charges(predictor: Predictor, atoms: Atoms, room: float = 1.3) -> Ne
         InputError: a structure that cannot be used, or an element that the network has never seen.
     """
     predictor.check_elements(atoms, allow_unseen=False)
-    graph = build_graph(atoms, predictor.model.config.cutoff)
+    graph = build_graph(atoms, predictor.network.config.cutoff)
     return NetworkCharges(
         params=predictor.params,
         species=graph.nodes["species"],
         charge=graph.globals["charge"],
-        model=predictor.model,
+        model=predictor.network,
         capacity=with_room(len(graph.receivers), room),
         degree=with_room(int(neighbour_counts(graph).max(initial=0)), room),
     )

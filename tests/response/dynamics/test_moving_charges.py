@@ -38,9 +38,9 @@ def in_motion(predictor, atoms, steps=60, **settings):
 @pytest.mark.parametrize(("kernel", "cells"), [("auto", 2), ("chunked", 1)])
 def test_charges_in_motion_are_those_of_the_predictor(predictor, kernel, cells):
     """In single precision, on a last frame whose list was renewed; the sum rule in double."""
-    config = dataclasses.replace(predictor.model.config, kernel=kernel)
+    config = dataclasses.replace(predictor.network.config, kernel=kernel)
     atoms = hot(cells)
-    state, _ = in_motion(dataclasses.replace(predictor, model=Equivar(config)), atoms)
+    state, _ = in_motion(dataclasses.replace(predictor, network=Equivar(config)), atoms)
     assert int(state.pairs.builds) > 1
     atoms.positions = np.asarray(state.positions)
     np.testing.assert_allclose(state.charges, predictor.predict(atoms), atol=1e-5)
