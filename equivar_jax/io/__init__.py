@@ -1,8 +1,8 @@
-"""Reading and writing structures with Born effective charges.
+"""Read and write structures with Born effective charges.
 
-Every tensor that leaves a reader or enters a writer has index order [atom, field direction, displacement
-direction] and the unit e; see `equivar_jax.structures`. One file a format: the table of readers is
-`formats.FORMATS`, that of writers is below.
+Every tensor that a reader gives or a writer takes has the index order [atom, field direction, displacement
+direction] and the unit e; see `equivar_jax.structures`. Each format has its own module. The table
+`formats.FORMATS` lists the readers, the table `_WRITERS` below lists the writers.
 """
 
 import os
@@ -44,26 +44,28 @@ _WITH_DEVIATIONS = (".csv", ".extxyz", ".xyz")
 def read_structures(
     path: str | os.PathLike[str], key: str | None = None, first_index: FirstIndex | None = None
 ) -> list[Atoms]:
-    """Read every structure of a file, of the files of a folder, or of those that a pattern matches.
+    """Read every structure of a file, of a folder's files, or of the files that a pattern matches.
 
-    The format is told by name and content, through compression (gzip, bzip2, xz, zstd); `formats.FORMATS`
-    lists those that bring labels. Every other structure file that `ase.io.read` knows (CIF, POSCAR, ...) is
-    read without labels.
+    The format is recognised by name and content, also inside compressed files (gzip, bzip2, xz, zstd).
+    `formats.FORMATS` lists the formats that hold labels. Every other structure file that `ase.io.read` knows
+    (CIF, POSCAR, ...) is read without labels.
 
     Args:
         path: a file, a folder or a pattern; see `structure_files`.
-        key: the extended XYZ column or the entry of an ASE database that holds the Born effective charges; by
-            default the usual names are looked for. A structure without it has no label.
-        first_index: "field" or "displacement", what the first index of a stored tensor is, for formats that
-            leave it open (extended XYZ, there "field" by default); those that state it refuse this.
+        key: name of the extended XYZ column or of the ASE database entry that holds the Born effective
+            charges. By default the usual names are looked for. A structure that lacks the key has no label.
+        first_index: "field" or "displacement": the meaning of the first index of a stored tensor. It is for
+            formats that leave the order open (extended XYZ; there the default is "field"). Formats that state
+            the order themselves refuse it.
 
     Returns:
-        The structures in the order of the files. `atoms.info["source"]` of each says "<path>, frame <k>", k
-        from 0. A label, where there is one, is at `structures.born_effective_charges(atoms)`: float64, shape
-        (N, 3, 3), [atom, field, displacement], in e.
+        The structures in the order of the files. `atoms.info["source"]` of each is "<path>, frame <k>", with
+        k counted from 0. A label, if there is one, is found by `structures.born_effective_charges(atoms)`:
+        float64, shape (N, 3, 3), [atom, field, displacement], in e.
 
     Raises:
-        InputError: something cannot be used; one line says where, why, and how to mend it.
+        InputError: a file or a frame cannot be used. The message is one line that says where, why, and how to
+            fix it.
     """
     structures = []
     for found in scan_structures(path, key, first_index):
@@ -76,20 +78,20 @@ def read_structures(
 def scan_structures(
     path: str | os.PathLike[str], key: str | None = None, first_index: FirstIndex | None = None
 ) -> Iterator[Atoms | InputError]:
-    """Go through structures one by one, with the reason in the place of each that cannot be used.
+    """Yield structures one by one, with an `InputError` in the place of each that cannot be used.
 
     Args:
         path: a file, a folder or a pattern; see `structure_files`.
-        key: as for `read_structures`.
-        first_index: as for `read_structures`.
+        key: see `read_structures`.
+        first_index: see `read_structures`.
 
     Yields:
-        Structures as `read_structures` gives them, and an `InputError` in the place of a frame that cannot be
-        used. Of a folder or pattern, a file that cannot be read (on) is one `InputError`, too, and the next
-        file follows; what came before from that file is good.
+        Structures as `read_structures` returns them, and an `InputError` in the place of each frame that
+        cannot be used. In a folder or pattern, a file that cannot be read, or not to its end, also yields one
+        `InputError`, and the next file follows. Structures that were yielded before an error remain valid.
 
     Raises:
-        InputError: a single file cannot be read (on), or there are no files.
+        InputError: the path is a single file that cannot be read to its end, or there are no files.
     """
     path, options = Path(path), ReadOptions(key, first_index)
     if not means_several(path):
@@ -103,31 +105,34 @@ def scan_structures(
 
 
 def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[Atoms]) -> None:
-    """Write structures with their Born effective charges, in the format that the name says.
+    """Write structures with their Born effective charges, in the format that the file name says.
+
+    The file appears under its name only when it is complete.
 
     Args:
         path: the file to write: `.extxyz` or `.xyz` (see `write_extxyz`), `.csv` (see `write_csv`), each
-            compressed if `.gz` or `.zst` follows, `.traj` or `.db` (see `ase_writers`), or `BORN` or `.born`
-            for one structure (see `write_born`). It appears only when it is complete.
+            compressed if `.gz` or `.zst` follows, `.traj` or `.db` (see `ase_writers`), or, for one
+            structure, `BORN` or `.born` (see `write_born`).
         structures: one structure or several.
 
     Raises:
-        InputError: another name, nothing to write, or a structure that the format cannot hold.
+        InputError: the name belongs to no format that can be written, there is nothing to write, or the
+            format cannot hold one of the structures.
     """
     path = Path(path)
     _find_writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
 
 
 def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> None:
-    """Refuse before a long calculation what `write_structures` would refuse after it.
+    """Check before a long calculation that `write_structures` will accept the output file.
 
     Args:
         path: the file to write.
         uncertainty: whether standard deviations are to be written, too.
 
     Raises:
-        InputError: another name, a folder of this name, no folder to write it into, or no place for standard
-            deviations.
+        InputError: the name belongs to no format that can be written, the path is a folder, its folder does
+            not exist or cannot be written to, or the format has no place for standard deviations.
     """
     path = Path(path)
     _find_writer(path)
@@ -143,7 +148,7 @@ def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> Non
 
 
 def _find_writer(path: Path) -> Callable[[Path, Iterable[Atoms]], None]:
-    """What writes a file of this name."""
+    """Return the function that writes a file of this name."""
     suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
     compression = path.suffix.lower() if base_name(path) != path.name else ""
     if suffix not in _WRITERS or (compression and not (_WRITERS[suffix][2] and compression in _COMPRESSED)):

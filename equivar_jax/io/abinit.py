@@ -1,11 +1,12 @@
-"""Readers of Abinit's anaddb.nc and DDB files, through abipy.
+"""Readers of Abinit's anaddb.nc and DDB files, which use abipy.
 
 Index order in anaddb.nc: `becs_cart` is Fortran's `zeff(electric field direction, atomic direction, atom)`
-(Abinit, subroutine dtech9 of m_ddb), so as seen from Python it is [atom, displacement, field]: **first index
-the displacement**, in e. abipy says the same of its `Zeffs` ("last axis is the external field").
+(Abinit, subroutine dtech9 of m_ddb), so Python sees [atom, displacement, field]: the **first index is the
+displacement**, in e. abipy says the same of its `Zeffs` ("last axis is the external field").
 
-A DDB names the two perturbations of each second derivative of the energy: number `atom` is a displacement and
-number `natom + 2` the field, both in reduced coordinates. The order of the indices in the result is ours.
+A DDB names the two perturbations of each second derivative of the energy: perturbation `atom` is a
+displacement and perturbation `natom + 2` the field, both in reduced coordinates. This module chooses the
+order of the indices in the result.
 """
 
 import re
@@ -32,32 +33,32 @@ _ELEMENTS = "# elements"
 
 
 def recognises_anaddb(path: Path, head: bytes) -> bool:
-    """Whether a file is an anaddb.nc file, by its name and its first bytes."""
+    """Return whether a file is an anaddb.nc file, judged by its name and its first bytes."""
     name = path.name.lower()
     is_netcdf = head.startswith((b"CDF", b"\x89HDF"))
     return is_netcdf and (name.endswith("anaddb.nc") or (name.endswith(".nc") and b"becs_cart" in head))
 
 
 def recognises_ddb(path: Path, head: bytes) -> bool:
-    """Whether a file is a DDB text file, by its first lines or its name."""
+    """Return whether a file is a DDB text file, judged by its first lines or its name."""
     return _DDB_TITLE.encode() in head or path.name.endswith("_DDB")
 
 
 def read_anaddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read structure and Born effective charges of an anaddb.nc file.
+    """Read the structure and the Born effective charges of an anaddb.nc file.
 
     Args:
-        path: the file, plain or compressed, named `.nc` before any compression suffix.
-        options: nothing may be chosen, since the format leaves nothing open.
+        path: the file, plain or compressed. Its name ends in `.nc`, before any compression suffix.
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
         One structure, in Å. The label, if the file has one, has shape (N, 3, 3), [atom, field, displacement],
-        in e, with the sum rule as anaddb's `chneut` left it; the dielectric tensor of clamped ions, float64
-        (3, 3), is at `atoms.info["epsilon_inf"]`.
+        in e. It obeys the acoustic sum rule as far as anaddb's setting `chneut` made it.
+        `atoms.info["epsilon_inf"]` holds the dielectric tensor of clamped ions, float64 (3, 3).
 
     Raises:
-        InputError: abipy is missing or cannot read the file, tensors that are all zero or not finite, or an
-            option that does not apply.
+        InputError: abipy is not installed or cannot read the file, the tensors are all zero or not finite, or
+            an option was given.
     """
     refuse_choices(path, options)
     with _translate_abipy_faults(path), plain_file(path) as plain:
@@ -79,36 +80,36 @@ def read_anaddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
             "electric field; run anaddb on a DDB with one"
         )
     if stored.shape != (len(atoms), 3, 3) or epsilon.shape != (3, 3) or not np.isfinite(epsilon).all():
-        raise InputError(f"{path}: tensors that do not fit the {len(atoms)} atoms; run anaddb again")
+        raise InputError(
+            f"{path}: the tensors do not fit the {len(atoms)} atoms or are not finite; run anaddb again"
+        )
     yield finish_structure(atoms, f"{path}, frame 0", stored.transpose(0, 2, 1), epsilon)
 
 
 def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read structure and Born effective charges of a DDB text file.
-
-    The reduced second derivatives of the Gamma block are turned to Cartesian axes and the ionic charges
-    added, as anaddb does; where both orders of a pair of perturbations are there, their mean is taken. The
-    tensors are raw: neither the sum rule (anaddb's `chneut`) nor the space group is imposed on them.
+    """Read the structure and the Born effective charges of a DDB text file.
 
     Args:
         path: the file, plain or compressed.
-        options: nothing may be chosen, since the format leaves nothing open.
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
-        One structure, in Å. The label, if the file has field and displacement derivatives, has shape
-        (N, 3, 3), [atom, field, displacement], in e; the dielectric tensor of clamped ions, float64 (3, 3),
-        is at `atoms.info["epsilon_inf"]` if it is complete.
+        One structure, in Å. The label, if the file has derivatives by field and displacement, has shape (N,
+        3, 3), [atom, field, displacement], in e. `atoms.info["epsilon_inf"]` holds the dielectric tensor of
+        clamped ions, float64 (3, 3), if the file has all its components.
 
     Raises:
-        InputError: abipy is missing or cannot read the file, a part of the derivatives is missing (anaddb
-            completes them by symmetry), several Gamma blocks, or an option that does not apply.
+        InputError: abipy is not installed or cannot read the file, some of the derivatives are missing
+            (anaddb completes them by symmetry), there are several blocks at Gamma, or an option was given.
     """
     refuse_choices(path, options)
     with open_text(path) as handle:
         text = handle.read()
     if _DDB_TITLE not in text or _DDB_BLOCKS not in text:
-        # abipy would look for these words for ever.
-        raise InputError(f"{path}: no DDB file, or one cut short before its data; write it again with Abinit")
+        # Without these words abipy would search for ever.
+        raise InputError(
+            f"{path}: not a DDB file, or one cut short before its data; write it again with Abinit"
+        )
     with _translate_abipy_faults(path), plain_file(path) as plain:
         from abipy.dfpt.ddb import DdbFile
 
@@ -127,7 +128,7 @@ def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
 def _convert_tensors(
     derivatives: np.ndarray, lattice: np.ndarray, ionic: np.ndarray, path: Path
 ) -> np.ndarray:
-    """Born effective charges [atom, field, displacement] from reduced derivatives and ionic charges, e."""
+    """Return Born charges [atom, field, displacement], e, from reduced derivatives and ionic charges."""
     count, field = len(ionic), len(ionic) + 1
     field_first = derivatives[:, field, :, :count].transpose(2, 0, 1)
     field_last = derivatives[:, :count, :, field].transpose(1, 2, 0)
@@ -139,57 +140,64 @@ def _convert_tensors(
             f"{path}: {missing} of {mixed.size} derivatives by field and displacement are missing; run "
             "anaddb, which completes them by symmetry, and read its anaddb.nc"
         )
-    # Abinit's reduced field is conjugate to the reduced k point, hence 2 pi; lattice vectors are rows.
+    # Abinit's reduced field is conjugate to the reduced k point, hence the 2 pi. Lattice vectors are rows.
     electrons = np.einsum("ia,kij,bj->kab", lattice, mixed, np.linalg.inv(lattice)) / (2 * np.pi)
     return electrons + ionic[:, None, None] * np.eye(3)
 
 
 def _dielectric_tensor(derivatives: np.ndarray, atoms: Atoms) -> np.ndarray | None:
-    """The dielectric tensor of clamped ions, or None if a component is missing."""
+    """Return the dielectric tensor of clamped ions, or None if a component is missing."""
     field = len(atoms) + 1
     reduced = derivatives[:, field, :, field]
     if np.isnan(reduced).any():
         return None
-    lattice = atoms.cell.array / Bohr  # the derivatives are in hartree
+    lattice = atoms.cell.array / Bohr  # the derivatives are in hartree, so lengths are in bohr
     volume = abs(np.linalg.det(lattice))
     return np.eye(3) - np.einsum("ia,ij,jb->ab", lattice, reduced, lattice) / (np.pi * volume)
 
 
 def _gamma_derivatives(ddb: Any, path: Path) -> np.ndarray | None:
-    """Second derivatives at Gamma, reduced, [direction, perturbation, direction, perturbation] in hartree.
+    """Return the second derivatives of the energy at Gamma, or None if Born charges cannot be made.
 
-    Perturbations count from 0, the field is number `natom + 1`; absent ones are NaN. None if the file has no
-    derivative by field and displacement.
+    The derivatives are in reduced coordinates, in hartree, with index order [direction, perturbation,
+    direction, perturbation]. Perturbations are counted from 0, the field is number `natom + 1`. Derivatives
+    that the file lacks are NaN. The result is None if the file has no derivative by field and displacement.
     """
     blocks = [block for block in ddb.blocks if block["dord"] == 2 and not np.any(block["qpt"])]
     if not blocks or not ddb.has_bec_terms():
         return None
     if len(blocks) > 1:
-        raise InputError(f"{path}: {len(blocks)} blocks at Gamma; merge them with mrgddb or run anaddb")
+        raise InputError(
+            f"{path}: {len(blocks)} blocks at Gamma instead of one; merge them with mrgddb or run anaddb"
+        )
     elements = next(frame for point, frame in ddb.computed_dynmat.items() if not np.any(point.frac_coords))
     announced = int(blocks[0]["data"][0].split(_ELEMENTS)[1].strip(" :"))
     if len(elements) != announced or not elements.index.is_unique:
         raise InputError(
-            f"{path}: {len(elements)} elements in the block at Gamma, {announced} are announced; "
+            f"{path}: the block at Gamma has {len(elements)} elements but announces {announced}; "
             "the file was cut short or edited, write it again"
         )
     places = elements[["idir1", "ipert1", "idir2", "ipert2"]].to_numpy().T - 1
     if places.min() < 0 or places[::2].max() > 2:
-        raise InputError(f"{path}: directions outside 1 to 3 at Gamma; write the file again with Abinit")
-    known = (places[1::2] <= ddb.natom + 1).all(axis=0)  # strains come after the field
+        raise InputError(
+            f"{path}: the block at Gamma has directions outside 1 to 3; write the file again with Abinit"
+        )
+    known = (places[1::2] <= ddb.natom + 1).all(axis=0)  # strains are numbered after the field
     derivatives = np.full((3, ddb.natom + 2, 3, ddb.natom + 2), np.nan)
     derivatives[tuple(places[:, known])] = elements["cvalue"].to_numpy().real[known]
     return derivatives
 
 
 def _refuse_mixed_atoms(numbers: list[float], path: Path) -> None:
-    """Refuse fractional atomic numbers, which abipy cuts down to whole ones."""
+    """Refuse atomic numbers that are fractions; abipy would truncate them to whole numbers."""
     if any(number != round(number) for number in numbers):
-        raise InputError(f"{path}: atomic numbers {numbers} are not whole; give unmixed atoms")
+        raise InputError(
+            f"{path}: atomic numbers {numbers} are not whole; give a structure without mixed atoms"
+        )
 
 
 def _header_numbers(ddb: Any, key: str) -> list[float]:
-    """Numbers of the DDB's header that abipy would cut down to whole ones."""
+    """Read numbers from the header of a DDB that abipy would truncate to whole numbers."""
     found = re.search(rf"^ *{key}((?:\s+[-+.\dDE]+)+) *$", "\n".join(ddb.header.lines), re.MULTILINE)
     if found is None:
         raise ValueError(f"no {key} in the header")
@@ -198,7 +206,7 @@ def _header_numbers(ddb: Any, key: str) -> list[float]:
 
 @contextmanager
 def _translate_abipy_faults(path: Path) -> Iterator[None]:
-    """Report whatever abipy raises as one `InputError`, and keep abipy silent."""
+    """Turn whatever abipy raises into one `InputError`, and keep abipy from printing."""
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         try:
@@ -210,9 +218,9 @@ def _translate_abipy_faults(path: Path) -> Iterator[None]:
                 f"{path}: reading it needs abipy ({excerpt(str(error), 120)}); pip install abipy"
             ) from None
         except Exception as error:
-            # abipy leaves a file that it cannot read open until the frames of its parser are gone.
+            # abipy keeps a file that it cannot read open as long as the stack frames of its parser exist.
             traceback.clear_frames(error.__traceback__)
-            # Its parsers have no common exception: it depends on the line that met the damage.
+            # Its parsers have no common exception: the kind depends on the line that met the damage.
             raise InputError(
                 f"{path}: abipy cannot read it ({type(error).__name__}: {excerpt(str(error), 120)}); "
                 "write it again with Abinit"
@@ -220,7 +228,7 @@ def _translate_abipy_faults(path: Path) -> Iterator[None]:
 
 
 def _ase_atoms(structure: Any) -> Atoms:
-    """An abipy structure as an ASE one, in Å."""
+    """Convert an abipy structure to ASE's `Atoms`, in Å."""
     return Atoms(
         numbers=structure.atomic_numbers,
         cell=structure.lattice.matrix,

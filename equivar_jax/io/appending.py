@@ -1,7 +1,7 @@
-"""Outputs that grow while a sweep goes on, and that can be cut back to where they were at a commit.
+"""Output files that grow while a sweep runs and that can be cut back to their last commit.
 
-The content is that of the writers in `csv`, `extxyz_writer` and `ase_writers`; compressed text is one member
-(gzip) or frame (zstd) a commit.
+The content is the same as that of the writers in `csv`, `extxyz_writer` and `ase_writers`. Compressed text
+gets one gzip member or one zstd frame for each commit.
 """
 
 import csv
@@ -32,27 +32,35 @@ class AppendingOutput(Protocol):
         """Add a structure with its tensors [atom, field, displacement] in e.
 
         Raises:
-            InputError: the format cannot hold it; the file is as before.
+            InputError: the format cannot hold it; the file stays as it was.
         """
 
     def commit(self) -> int:
-        """Bring to the disk what was added; the result is where `open_output` can cut the file back to."""
+        """Write to the disk what was added.
+
+        Returns:
+            The mark to which `open_output` can later cut the file back.
+        """
 
     def close(self) -> None:
-        """Release the file; what was not committed is undefined."""
+        """Release the file. What was not committed may or may not be in it."""
 
 
 def open_output(
     path: Path, partial: Path, mark: int, count: int, uncertainty: bool = False
 ) -> AppendingOutput:
-    """The output of that name, to go on where it stood at a commit.
+    """Open the output file of this name, to continue where it stood at a commit.
 
     Args:
-        path: Its final name, which says the format (see `check_output`).
-        partial: Where it grows.
-        mark: What that commit returned, 0 to begin.
-        count: Structures in it then.
-        uncertainty: The structures carry standard deviations (`structures.BEC_STD`), to be written, too.
+        path: Its final name, which decides the format (see `check_output`).
+        partial: The file that grows until it gets its final name.
+        mark: What that commit returned; 0 starts a new file.
+        count: Number of structures in the file at that commit.
+        uncertainty: Whether the structures carry standard deviations (`structures.BEC_STD`) to be written,
+            too.
+
+    Returns:
+        The open output, without anything that was added after that commit.
 
     Raises:
         InputError: `partial` has less than it had at that commit.
@@ -72,29 +80,29 @@ def open_output(
 
 
 def csv_row(values: object) -> str:
-    """One line of comma-separated values."""
+    """Return one line of comma-separated values."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(values)  # type: ignore[arg-type]
     return text.getvalue()
 
 
 def csv_text(atoms: Atoms, index: int, uncertainty: bool = False) -> str:
-    """The lines of one structure, the `index`-th of its file."""
+    """Return the CSV lines of one structure, the `index`-th of its file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(csv_lines(atoms, index, uncertainty))
     return text.getvalue()
 
 
 class TextOutput:
-    """Text; the mark is its length in bytes.
+    """A text file that grows; its mark is its length in bytes.
 
     Args:
-        path: Its final name, which says the compression.
-        partial: Where it grows.
-        mark: Bytes to keep.
-        count: Structures in these.
-        text_of: The text of a structure, by its number in the file.
-        header: Text in front of the first.
+        path: Its final name, which decides the compression.
+        partial: The file that grows until it gets its final name.
+        mark: Number of bytes to keep.
+        count: Number of structures in these bytes.
+        text_of: Returns the text of a structure, given the structure and its number in the file.
+        header: Text before the first structure.
     """
 
     def __init__(
@@ -123,19 +131,19 @@ class TextOutput:
         self._header = "" if mark else header
 
     def add(self, atoms: Any) -> None:
-        """See `AppendingOutput`."""
+        """Add a structure; see `AppendingOutput`."""
         text = self._text_of(atoms, self._count)
         if self._handle is None:
             self._handle = self._partial.open("wb")
         if self._chunk is None:
             self._chunk = _open_compressor(self._handle, self._suffix)
-        # Names of files need not be UTF-8; their bytes go out as they came in.
+        # File names need not be UTF-8; their bytes are written as they were read.
         self._chunk.write((self._header + text).encode(errors="surrogateescape"))
         self._header = ""
         self._count += 1
 
     def commit(self) -> int:
-        """See `AppendingOutput`."""
+        """Write to the disk what was added; see `AppendingOutput`."""
         if self._handle is None:
             return 0
         if self._chunk is not None and self._chunk is not self._handle:
@@ -146,13 +154,16 @@ class TextOutput:
         return self._handle.tell()
 
     def close(self) -> None:
-        """See `AppendingOutput`."""
+        """Release the file; see `AppendingOutput`."""
         if self._handle is not None:
             self._handle.close()
 
 
 def _open_compressor(handle: BinaryIO, suffix: str) -> Any:
-    """What compresses into an open file as the suffix says; closing it leaves the file open."""
+    """Open a stream that compresses into an open file, as the file name's suffix says.
+
+    Closing the stream leaves the file open. Without a compression suffix the file itself is returned.
+    """
     if suffix == ".gz":
         return gzip.GzipFile(filename="", mode="wb", fileobj=handle, mtime=0)
     if suffix == ".zst":
@@ -161,7 +172,7 @@ def _open_compressor(handle: BinaryIO, suffix: str) -> Any:
 
 
 class _BornOutput:
-    """phonopy's BORN, which holds one structure."""
+    """A BORN file of phonopy, which holds one structure."""
 
     def __init__(self, path: Path, partial: Path):
         self._path, self._partial = path, partial

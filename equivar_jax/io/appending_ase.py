@@ -1,4 +1,4 @@
-"""ASE databases and trajectories that grow; see `appending`, whose protocol these classes follow."""
+"""ASE databases and trajectories that grow; the classes follow `appending.AppendingOutput`."""
 
 import os
 import sqlite3
@@ -15,26 +15,27 @@ from equivar_jax.io.ase_writers import prepare_for_ase, require_storable, write_
 
 
 class DatabaseOutput:
-    """An ASE database (SQLite), one transaction a commit; the mark is its number of rows."""
+    """An ASE database (SQLite) with one transaction for each commit; its mark is its number of rows."""
 
     def __init__(self, partial: Path, mark: int):
         self._rows = mark
         self._transaction = ExitStack()
         if mark == 0:
-            for name in (partial.name, f"{partial.name}-journal"):  # SQLite would roll the old one back
+            for name in (partial.name, f"{partial.name}-journal"):  # SQLite would roll back an old journal
                 partial.with_name(name).unlink(missing_ok=True)
         self._database = ase.db.connect(str(partial), type="db", use_lock_file=False)
         if mark:
             self._cut(partial, mark)
 
     def _cut(self, partial: Path, mark: int) -> None:
+        """Delete the rows after the first `mark`, so that new rows are numbered from there."""
         try:
             if self._database.count() < mark:
                 raise make_shortened_error(partial)
             with self._database:
                 self._database.delete([row.id for row in self._database.select(f"id>{mark}")])
             with closing(sqlite3.connect(partial)) as connection, connection:
-                # The next row takes the number after the last one kept.
+                # The next row gets the number after the last one kept.
                 connection.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = 'systems'", (mark,))
         except (sqlite3.Error, OSError):
             raise make_shortened_error(partial) from None
@@ -47,19 +48,19 @@ class DatabaseOutput:
         self._rows += 1
 
     def commit(self) -> int:
-        """Bring it to the disk; see `AppendingOutput`."""
+        """Write to the disk what was added; see `AppendingOutput`."""
         self._transaction.close()
         return self._rows
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; see `AppendingOutput`."""
         if self._database.connection is not None:
             self._database.connection.rollback()
         self._transaction.close()
 
 
 class TrajectoryOutput:
-    """An ASE trajectory; the mark is its number of frames."""
+    """An ASE trajectory that grows; its mark is its number of frames."""
 
     def __init__(self, partial: Path, mark: int):
         self._partial = partial
@@ -75,7 +76,7 @@ class TrajectoryOutput:
                 for frame in range(mark):
                     writer.write(reader[frame])
         except Exception:
-            # ASE does not name what its parser of damaged files raises.
+            # ASE does not document what its parser raises on damaged files.
             copy.unlink(missing_ok=True)
             raise make_shortened_error(partial) from None
         copy.replace(partial)
@@ -91,7 +92,7 @@ class TrajectoryOutput:
         self._frames += 1
 
     def commit(self) -> int:
-        """Bring it to the disk; see `AppendingOutput`."""
+        """Write to the disk what was added; see `AppendingOutput`."""
         if self._writer is not None:
             self.close()
             with self._partial.open("r+b") as handle:
@@ -99,14 +100,14 @@ class TrajectoryOutput:
         return self._frames
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; see `AppendingOutput`."""
         if self._writer is not None:
             self._writer.close()
         self._writer = None
 
 
 def make_shortened_error(partial: Path) -> InputError:
-    """The complaint about a file that has lost what was committed."""
+    """Return the error for a file that has lost what was committed to it."""
     return InputError(
         f"{partial}: has less than the sweep had written, or is damaged; start afresh with --restart"
     )

@@ -1,11 +1,11 @@
-"""Reader of ASE trajectories (`.traj`) and databases (`.db` of SQLite, `.json`).
+"""Readers of ASE trajectories (`.traj`) and databases (SQLite `.db`, `.json`).
 
 Index order: the label is ASE's result `born_effective_charges`, shape (N, 3, 3), **first index the field
-direction**, second the displacement, in e, as ASE's own reader of VASP output stores it. A flat (N, 9), which
-ASE makes of the nine columns of an extended XYZ file, is the same row-major.
+direction**, second the displacement direction, in e, as ASE's own reader of VASP output stores it. A flat (N,
+9), which ASE makes of the nine columns of an extended XYZ file, holds the same numbers row by row.
 
-ASE's SQLite table has no column for this result (see `ase_writers`), so there it is the entry of that name in
-the row's `data`.
+ASE's SQLite table has no column for this result (see `ase_writers`). There the label is the entry of that
+name in the row's `data`.
 """
 
 import re
@@ -35,12 +35,12 @@ _ROWS_AT_A_TIME = 256
 
 
 def recognises_trajectory(_path: Path, head: bytes) -> bool:
-    """Whether a file begins like an ASE trajectory."""
+    """Return whether a file begins like an ASE trajectory."""
     return head.startswith(_TRAJECTORY)
 
 
 def recognises_database(path: Path, head: bytes) -> bool:
-    """Whether a file begins like an ASE database, SQLite or JSON."""
+    """Return whether a file begins like an ASE database, SQLite or JSON."""
     return head.startswith(_SQLITE) or (format_suffix(path) == ".json" and _JSON_ROW.match(head) is not None)
 
 
@@ -49,18 +49,18 @@ def read_trajectory(path: Path, options: ReadOptions) -> Iterator[Atoms | InputE
 
     Args:
         path: the file, plain or compressed.
-        options: must be empty; a trajectory has one label, and its order is ASE's.
+        options: must be empty, because a trajectory has one label, in ASE's index order.
 
     Yields:
-        The structures, with `atoms.info["source"]`; labels are float64 (N, 3, 3), [atom, field,
-        displacement], in e. An `InputError` in the place of a frame that cannot be used.
+        The structures, with `atoms.info["source"]`. Labels are float64 (N, 3, 3), [atom, field,
+        displacement], in e. An `InputError` stands in the place of each frame that cannot be used.
 
     Raises:
-        InputError: the file is no trajectory, or an option was given.
+        InputError: the file is not a trajectory, or an option was given.
     """
     refuse_key(path, options)
     refuse_first_index(path, options)
-    # ASE leaves a file open that it cannot read, if it opened it.
+    # ASE leaves a file that it opened but cannot read open, so the file is opened here.
     with plain_file(path) as plain, plain.open("rb") as handle:
         reader = _call_ase(path, TrajectoryReader, handle)
         count = _call_ase(path, len, reader)
@@ -74,18 +74,19 @@ def read_database(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErr
     """Read the rows of an ASE database in the order of their ids.
 
     Args:
-        path: an SQLite or JSON database.
-        options: `key` names the entry of the rows' `data` that holds the Born effective charges, and
-            `first_index` the first index of that entry, by default the field. Without a key the label is the
-            result `born_effective_charges`, else the entry of that name; their order is known.
+        path: an SQLite or JSON database, plain or compressed.
+        options: `key` names the entry of the rows' `data` that holds the Born effective charges;
+            `first_index` says what the first index of that entry is, by default the field. Without a key the
+            label is the result `born_effective_charges`, else the entry of that name; their index order is
+            known.
 
     Yields:
-        The structures; key-value pairs and `data` of a row are in `atoms.info`, beside `source`. Labels are
-        float64 (N, 3, 3), [atom, field, displacement], in e. An `InputError` in the place of a row that
-        cannot be used.
+        The structures. `atoms.info` holds the key-value pairs and the `data` of the row, and `source`. Labels
+        are float64 (N, 3, 3), [atom, field, displacement], in e. An `InputError` stands in the place of each
+        row that cannot be used.
 
     Raises:
-        InputError: the file is no ASE database or damaged, or a first index was given without a key.
+        InputError: the file is not an ASE database or is damaged, or a first index was given without a key.
     """
     if options.key is None:
         refuse_first_index(path, options)
@@ -98,13 +99,15 @@ def read_database(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErr
 
 
 def _read_rows(path: Path, plain: Path) -> Iterator[AtomsRow]:
-    """The rows of a database, a few at a time where the format allows."""
+    """Yield the rows of a database, a few at a time where the format allows it."""
     kind = "json"
     with plain.open("rb") as handle:
         if handle.read(len(_SQLITE)) == _SQLITE:
             kind = "db"
     if kind == "db" and not _call_ase(path, _has_systems, plain):
-        raise InputError(f"{path}: an SQLite file without ASE's table of systems; name an ASE database")
+        raise InputError(
+            f"{path}: this is an SQLite file without ASE's table of systems; name an ASE database"
+        )
     database = _call_ase(path, _connect, plain, kind)
     if kind == "json":
         yield from _call_ase(path, _select_rows_after, database, 0, None)
@@ -116,27 +119,28 @@ def _read_rows(path: Path, plain: Path) -> Iterator[AtomsRow]:
 
 
 def _has_systems(path: Path) -> bool:
-    """Whether an SQLite file is an ASE database (ASE would make one of it)."""
+    """Return whether an SQLite file is an ASE database; ASE would turn any other into one."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         query = "SELECT COUNT(*) FROM sqlite_master WHERE type='table' AND name='systems'"
         return connection.execute(query).fetchone()[0] > 0
 
 
 def _connect(path: Path, kind: str) -> Any:
-    """ASE's view of a database that is there, only to be read."""
+    """Open an existing database with ASE, only to read from it."""
     return ase.db.connect(str(path), type=kind, use_lock_file=False)
 
 
 def _select_rows_after(database: Any, last: int, limit: int | None) -> list[AtomsRow]:
-    """The next rows by id."""
+    """Return the rows that follow the id `last`, at most `limit` of them."""
     with database:
         return list(database.select(f"id>{last}", sort="id", limit=limit))
 
 
 def _structure_of_row(row: AtomsRow, options: ReadOptions) -> Atoms:
-    """A row as a structure with its info; a label that stands in its `data` becomes a result."""
+    """Return a row as a structure with its info; a label from the row's `data` becomes a result."""
     atoms = row.toatoms()
-    # `row.get` gives ASE's own property where a key has its name: "charge", the sum of the initial charges.
+    # For a key named like one of ASE's properties, `row.get` would return that property instead: "charge"
+    # gives the sum of the initial charges.
     atoms.info = {**row.data, **{key: vars(row)[key] for key in row.key_value_pairs}}
     stored = atoms.info.pop(BEC if options.key is None else options.key, None)
     if options.key is not None:
@@ -152,7 +156,7 @@ def _structure_of_row(row: AtomsRow, options: ReadOptions) -> Atoms:
 def _finish_frame(
     where: str, options: ReadOptions, make: Callable[..., Atoms], *arguments: Any
 ) -> Atoms | InputError:
-    """A frame, checked and with its label, or why it cannot be used."""
+    """Return a frame, checked and with its label, or the error that says why it cannot be used."""
     try:
         atoms = _call_ase(where, make, *arguments)
         atoms.info[SOURCE] = where
@@ -165,7 +169,7 @@ def _finish_frame(
 
 
 def _call_ase(where: str | Path, make: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of ASE gives; whatever it raises is the fault of the file."""
+    """Call a function of ASE and report whatever it raises as a fault of the file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -173,7 +177,7 @@ def _call_ase(where: str | Path, make: Callable[..., Any], *arguments: Any) -> A
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     except Exception as error:
-        # ASE does not name what its parsers of damaged files raise (KeyError, ValueError, OSError, ...).
+        # ASE does not document what its parsers raise on damaged files (KeyError, ValueError, OSError, ...).
         raise InputError(
             f"{where}: ASE cannot read it ({type(error).__name__}: {excerpt(str(error), 120)}); "
             "the file is damaged, copy it again"

@@ -1,4 +1,4 @@
-"""Reader of bare structures through `ase.io`: CIF, POSCAR and every other format that ASE knows."""
+"""Reader of structures without labels through `ase.io`: CIF, POSCAR and every other format ASE knows."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,8 +15,9 @@ from equivar_jax.io.labels import remove_label
 from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
 from equivar_jax.structures import SOURCE, check_structure
 
-# ASE's names of formats whose files in a folder are taken for structures. Others that ASE can read carry
-# names that all sorts of files have (`.in`, `.out`, `.log`, `.dat`, ...) and have to be named one by one.
+# ASE's names of the formats whose files in a folder are taken for structures. Other formats that ASE can
+# read use suffixes that all sorts of files have (`.in`, `.out`, `.log`, `.dat`, ...); the user must name such
+# files one by one.
 _STRUCTURES = {
     "abinit-in", "abinit-out", "aims-output", "castep-castep", "cif", "espresso-in",
     "espresso-out", "lammps-dump-text", "proteindatabank", "vasp", "vasp-xdatcar", "xsf",
@@ -25,7 +26,7 @@ _SUFFIXES = {".cif", ".pdb", ".castep", ".xsf", ".vasp", ".poscar", ".pwi", ".pw
 
 
 def recognises_bare_structure(path: Path, head: bytes) -> bool:
-    """Whether a file is of one of the structure formats of ASE that name or content tell without doubt."""
+    """Return whether a file is surely one of ASE's structure formats, judged by its name or content."""
     name = base_name(path)
     if any(form.match_name(name) for key, form in ioformats.items() if key in _STRUCTURES):
         return True
@@ -40,19 +41,19 @@ def recognises_bare_structure(path: Path, head: bytes) -> bool:
 def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     """Read the frames of a structure file that ASE knows, without labels.
 
-    Born effective charges that ASE may find in such a file are removed: the index order of each format has to
-    be established by a reader of its own.
+    Born effective charges that ASE may find in such a file are removed, because their index order is known
+    only where a reader of this package has established it for the format.
 
     Args:
-        path: the file, plain or compressed; ASE tells the format from the name or the content.
-        options: must be empty, since there are no labels to choose or to order.
+        path: the file, plain or compressed. ASE recognises the format by the name or the content.
+        options: must be empty, because there are no labels to choose or to order.
 
     Yields:
         The structures in the order of the file, each with `atoms.info["source"]`, and an `InputError` in the
-        place of one that is unusable.
+        place of each that cannot be used.
 
     Raises:
-        InputError: an option was given, or ASE cannot read the file (on).
+        InputError: an option was given, or ASE cannot read the file to its end.
     """
     refuse_key(path, options)
     refuse_first_index(path, options)
@@ -73,7 +74,10 @@ def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | In
 
 
 def _check_atom_counts(path: Path, plain: Path) -> None:
-    """Refuse a POSCAR or XDATCAR of more atoms than it has bytes, for which ASE would take gigabytes."""
+    """Refuse a POSCAR or XDATCAR that announces more atoms than it has bytes.
+
+    ASE would take gigabytes of memory for it.
+    """
     by_name = any(ioformats[form].match_name(plain.name) for form in ("vasp", "vasp-xdatcar"))
     if not by_name and format_suffix(plain) not in (".vasp", ".poscar"):
         return
@@ -82,18 +86,18 @@ def _check_atom_counts(path: Path, plain: Path) -> None:
             atoms = sum(map(int, words)) if all(map(bytes.isdigit, words)) else 0
             if atoms > plain.stat().st_size:
                 raise InputError(
-                    f"{path}: announces {atoms} atoms, more than it has bytes; repair the counts"
+                    f"{path}: the file announces {atoms} atoms, more than it has bytes; repair the counts"
                 )
 
 
 def _read_frames(path: Path, plain: Path) -> Iterator[Atoms]:
-    """What ASE makes of a plain file; its complaints are about `path`."""
+    """Yield the frames that ASE reads from the plain file; errors name `path`."""
     # "@" in a file name is part of the name here, not ASE's frame selection.
     frames = ase.io.iread(str(plain), index=":", do_not_split_by_at_sign=True)
     while True:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # parsers warn of settings that leave the structure as it is
+                warnings.simplefilter("ignore")  # parsers warn of settings that do not change the structure
                 atoms = next(frames)
         except StopIteration:
             return

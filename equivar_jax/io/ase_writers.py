@@ -1,6 +1,6 @@
-"""Writers of ASE trajectories (`.traj`) and SQLite databases (`.db`), with every bit of the label.
+"""Writers of ASE trajectories (`.traj`) and SQLite databases (`.db`); both keep every bit of the label.
 
-The label keeps ASE's own convention: [atom, field direction, displacement direction], shape (N, 3, 3), in e.
+The label has ASE's own convention: [atom, field direction, displacement direction], shape (N, 3, 3), in e.
 """
 
 import sqlite3
@@ -29,16 +29,17 @@ from equivar_jax.structures import BEC, check_structure, source
 def write_trajectory(path: Path, structures: Iterable[Atoms]) -> None:
     """Write structures as an ASE trajectory.
 
-    `ase.io.read` gives back the same float64 bits: cell, positions, the results of the calculator with
-    `born_effective_charges`, and `atoms.info`, into which results go that ASE does not know. Of other arrays,
-    ASE keeps masses, momenta, tags, initial charges and magnetic moments.
+    `ase.io.read` returns the same float64 bits: the cell, the positions, the calculator's results with
+    `born_effective_charges`, and `atoms.info`. Results that ASE does not know are stored in `atoms.info`. Of
+    the other arrays, ASE keeps masses, momenta, tags, initial charges and magnetic moments.
 
     Args:
         path: the file to write.
         structures: the structures, with or without labels [atom, field, displacement] in e.
 
     Raises:
-        InputError: no structures, an unwritable path, or an entry of `atoms.info` that ASE cannot store.
+        InputError: there are no structures, the path cannot be written to, or ASE cannot store an entry of
+            `atoms.info`.
     """
     count = 0
     with complete_file(Path(path)) as partial, closing(TrajectoryWriter(str(partial))) as writer:
@@ -54,17 +55,19 @@ def write_trajectory(path: Path, structures: Iterable[Atoms]) -> None:
 def write_database(path: Path, structures: Iterable[Atoms]) -> None:
     """Write structures as rows of a new ASE database (SQLite).
 
-    ASE's table has no column for Born effective charges, and `ase.io.read` does not bring them back: they are
-    `row.data["born_effective_charges"]` of the rows that `ase.db.connect(path).select()` gives, and labels
-    again through `equivar_jax.io.read_structures`. The entries of `atoms.info` are key-value pairs of the row
-    (to select by) where ASE allows it, else entries of `data`. Other arrays: see `write_trajectory`.
+    ASE's table has no column for Born effective charges, and `ase.io.read` does not return them. They are
+    `row.data["born_effective_charges"]` of the rows that `ase.db.connect(path).select()` gives, and
+    `equivar_jax.io.read_structures` turns them into labels again. The entries of `atoms.info` become
+    key-value pairs of the row (which can be used to select rows) where ASE allows it, else entries of `data`.
+    For other arrays see `write_trajectory`.
 
     Args:
-        path: the file to write; a database that is there is replaced.
+        path: the file to write; an existing database is replaced.
         structures: the structures, with or without labels [atom, field, displacement] in e.
 
     Raises:
-        InputError: no structures, an unwritable path, or an entry of `atoms.info` that ASE cannot store.
+        InputError: there are no structures, the path cannot be written to, or ASE cannot store an entry of
+            `atoms.info`.
     """
     count = 0
     with complete_file(Path(path)) as partial:
@@ -80,7 +83,14 @@ def write_database(path: Path, structures: Iterable[Atoms]) -> None:
 
 
 def prepare_for_ase(atoms: Atoms) -> Atoms:
-    """A copy whose calculator has the results of just this structure; those that ASE cannot name are info."""
+    """Return a copy whose calculator holds the results of just this structure.
+
+    Results that ASE cannot name are moved to `atoms.info`.
+
+    Raises:
+        InputError: a name is both in `atoms.info` and among these results, or the structure or its label is
+            refused by `check_structure` or `prepare_label`.
+    """
     check_structure(atoms)
     results = {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if v is not None}
     if BEC in results:
@@ -89,17 +99,18 @@ def prepare_for_ase(atoms: Atoms) -> Atoms:
     twice = sorted(set(atoms.info) & set(others))
     if twice:
         raise InputError(
-            f"{source(atoms)}: {twice[0]!r} is both in info and in the results; remove it from atoms.info"
+            f"{source(atoms)}: {twice[0]!r} is both in atoms.info and in the results; "
+            "remove it from atoms.info"
         )
     copy = atoms.copy()
     copy.info.update(others)
-    # ASE drops, without a word, results of a calculator that has seen other positions.
+    # ASE silently drops the results of a calculator that was made for other positions.
     copy.calc = SinglePointCalculator(copy, **results) if results else None
     return copy
 
 
 def write_row(database: Any, atoms: Atoms) -> None:
-    """Add one structure."""
+    """Add one prepared structure to a database."""
     pairs = {key: value for key, value in atoms.info.items() if _is_pair(key, value)}
     data = {key: value for key, value in atoms.info.items() if key not in pairs}
     if atoms.calc is not None and BEC in atoms.calc.results:
@@ -110,8 +121,8 @@ def write_row(database: Any, atoms: Atoms) -> None:
 
 
 def _is_pair(key: object, value: object) -> bool:
-    """Whether ASE takes and gives back an entry as a key-value pair."""
-    if not isinstance(key, str) or hasattr(AtomsRow, key):  # such a key would give the row's own property
+    """Return whether ASE stores and returns an entry unchanged as a key-value pair."""
+    if not isinstance(key, str) or hasattr(AtomsRow, key):  # such a key would return the row's own property
         return False
     try:
         with warnings.catch_warnings():
@@ -139,6 +150,6 @@ def require_storable(atoms: Atoms, key: object, value: Any, convert: Any) -> Non
 
 
 def _require_some(path: Path, count: int) -> None:
-    """Refuse a file without structures."""
+    """Refuse to write a file without structures."""
     if count == 0:
         raise InputError(f"{path}: no structures to write; give at least one")

@@ -1,4 +1,4 @@
-"""What readers of first-principles output share: refused options, printed numbers, finished frames."""
+"""Helpers for readers of first-principles output: refuse options, parse numbers, finish structures."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ from equivar_jax.structures import EPSILON, SOURCE, check_structure, with_born_e
 
 
 class Step(NamedTuple):
-    """One configuration of a calculation, or why it cannot be used."""
+    """One configuration of a calculation, or the reason why it cannot be used."""
 
     has_tensors: bool
     frame: Atoms | InputError
 
 
 def refuse_choices(path: Path, options: ReadOptions) -> None:
-    """Refuse the options of formats that leave something open; calculations do not.
+    """Refuse options that are for formats which leave something open; calculations leave nothing open.
 
     Raises:
         InputError: a key or a first index was given.
@@ -34,24 +34,30 @@ def refuse_choices(path: Path, options: ReadOptions) -> None:
 
 
 def select_frames(steps: list[Step]) -> Iterator[Atoms | InputError]:
-    """The configurations with tensors; all of them (to predict for) where none has any."""
+    """Return the configurations with tensors, or all of them (to predict for) if none has tensors."""
     labelled = any(step.has_tensors for step in steps)
     return (step.frame for step in steps if step.has_tensors or not labelled)
 
 
 def parse_numbers(text: str | None, count: int, where: str, what: str) -> list[float]:
-    """`count` finite numbers in a piece of text, for which `what` is the name in messages.
+    """Parse exactly `count` finite numbers from a piece of text.
+
+    Args:
+        text: numbers between white space; None counts as no numbers.
+        count: how many numbers there must be.
+        where: file and frame, for messages.
+        what: name of the numbers, for messages.
 
     Raises:
-        InputError: another count, or something else than a finite number (Fortran prints asterisks where a
-            number does not fit its field).
+        InputError: there is another number of words, or one is not a finite number (Fortran prints asterisks
+            where a number does not fit its field).
     """
     words = (text or "").split()
     try:
         values = [float(word) for word in words]
     except ValueError:
         values = []
-    if any("_" in word for word in words):  # which Python takes for a separator of digits
+    if any("_" in word for word in words):  # Python would take it for a separator of digits
         values = []
     if len(values) != count or not all(map(math.isfinite, values)):
         raise InputError(
@@ -62,10 +68,19 @@ def parse_numbers(text: str | None, count: int, where: str, what: str) -> list[f
 
 
 def parse_rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Float[np.ndarray, "rows 3"]:
-    """`count` lines of three finite numbers each, as float64.
+    """Parse exactly `count` lines of three finite numbers each.
+
+    Args:
+        lines: the lines.
+        count: how many lines there must be.
+        where: file and frame, for messages.
+        what: name of the numbers, for messages.
+
+    Returns:
+        The numbers as float64, one row for each line.
 
     Raises:
-        InputError: another number of lines, or what `numbers` refuses.
+        InputError: there is another number of lines, or `parse_numbers` refuses one.
     """
     values = [parse_numbers(line, 3, where, what) for line in lines]
     if len(values) != count:
@@ -77,10 +92,10 @@ def parse_rows(lines: Iterable[str | None], count: int, where: str, what: str) -
 
 
 def check_elements(symbols: list[str], where: str) -> list[str]:
-    """The chemical symbols, if they are some.
+    """Return the chemical symbols unchanged if all of them are known elements.
 
     Raises:
-        InputError: an unknown element, or none at all.
+        InputError: an element is unknown, or there is none at all.
     """
     unknown = [symbol for symbol in symbols if atomic_numbers.get(symbol, 0) < 1]
     if unknown or not symbols:
@@ -95,19 +110,19 @@ def finish_structure(
     tensors: Float[np.ndarray, "atoms 3 3"] | None = None,
     epsilon: Float[np.ndarray, "3 3"] | None = None,
 ) -> Atoms:
-    """The structure, checked, with its source, and with what the calculation found.
+    """Attach its source and the results of the calculation to a structure, and check it.
 
     Args:
         atoms: the structure, Å.
         where: file and frame.
-        tensors: [atom, field, displacement] in e, or None.
+        tensors: Born effective charges [atom, field, displacement] in e, or None.
         epsilon: electronic dielectric tensor, or None.
 
     Returns:
-        The structure; `epsilon` is in `info["epsilon_inf"]`.
+        The structure. `info["epsilon_inf"]` holds `epsilon`.
 
     Raises:
-        InputError: what `check_structure` and `with_born_effective_charges` refuse.
+        InputError: `check_structure` or `with_born_effective_charges` refuses the structure or its tensors.
     """
     atoms.info[SOURCE] = where
     if epsilon is not None:

@@ -1,4 +1,4 @@
-"""Writer of Born effective charges as a table: one atom a line, in the order of the published script."""
+"""Writer of Born effective charges as a table: one line per atom, columns as in the published script."""
 
 import csv
 from collections.abc import Iterable
@@ -14,24 +14,25 @@ from equivar_jax.structures import BEC_STD, SOURCE, born_effective_charges, sour
 COMPONENTS = tuple(f"Z{field}{displacement}" for field in (1, 2, 3) for displacement in (1, 2, 3))
 HEADER = ("id", *COMPONENTS, "structure", "atom", "element")
 DEVIATIONS = tuple(name.replace("Z", "S") for name in COMPONENTS)
-"""Columns after these where structures carry standard deviations."""
+"""Columns that follow these if structures carry standard deviations."""
 
 
 def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
     """Write labels or predictions as comma-separated values.
 
     Columns: `id, Z11, Z12, Z13, Z21, ..., Z33, structure, atom, element`. In `Zab`, a is the direction of the
-    electric field and b that of the displacement (1, 2, 3 for x, y, z), in e and with all digits of the
-    float64 number. `id` is `atoms.info["id"]`, else `atoms.info["source"]`, else the position in the list;
-    ids may repeat in a data set, so `structure` counts the structures from 0 in the order given and, with
-    `atom` (from 0), names a line without ambiguity.
+    electric field and b that of the displacement (1, 2, 3 for x, y, z). Values are in e, with all digits of
+    the float64 number. `id` is `atoms.info["id"]`, else `atoms.info["source"]`, else the position in the
+    list. An id may occur more than once in a data set; `structure` (counted from 0 in the order given) and
+    `atom` (from 0) together name a line without ambiguity.
 
     Args:
-        path: the file to write, compressed if it is named `.gz` or `.zst`.
+        path: the file to write, compressed if its name ends in `.gz` or `.zst`.
         structures: structures with Born effective charges, [atom, field, displacement] in e.
 
     Raises:
-        InputError: no structures, one without Born effective charges, or an unwritable path.
+        InputError: there are no structures, one has no Born effective charges, or the path cannot be written
+            to.
     """
     with open_for_writing(Path(path)) as handle:
         writer = csv.writer(handle, lineterminator="\n")
@@ -44,7 +45,7 @@ def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
 
 
 def csv_lines(atoms: Atoms, index: int, uncertainty: bool = False) -> Iterable[tuple[object, ...]]:
-    """The lines of one structure, with its standard deviations at the end if they are asked for."""
+    """Yield the lines of one structure, with its standard deviations at the end if `uncertainty` is set."""
     tensors = born_effective_charges(atoms)
     if tensors is None:
         raise InputError(

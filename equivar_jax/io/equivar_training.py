@@ -1,8 +1,9 @@
-"""Label of the equivar training files: extended XYZ with the tensors in the comment line.
+"""Reader of the label in equivar training files: extended XYZ with the tensors in the comment line.
 
-The entry `target="_JSON [[...], ...]"` is a list of nine numbers an atom, in e; `id` names the structure and
-stays in `atoms.info["id"]`. **The index order is documented nowhere**, so the user has to say it: the rows
-are [field, displacement] with the first index "field", and [displacement, field] with "displacement".
+The entry `target="_JSON [[...], ...]"` is a list with nine numbers for each atom, in e. The entry `id` names
+the structure and stays in `atoms.info["id"]`. **The index order is documented nowhere**, so the user has to
+state it: the nine numbers are [field, displacement] if the first index is "field", and [displacement, field]
+if it is "displacement".
 """
 
 import numpy as np
@@ -17,11 +18,11 @@ TARGET = "target"
 
 
 class UnknownIndexOrderError(InputError):
-    """Tensors whose index order neither the format nor the user states; no frame of the file can be used."""
+    """The index order of tensors is stated neither by the format nor by the user; no frame can be used."""
 
 
 def has_target(atoms: Atoms, options: ReadOptions) -> bool:
-    """Whether the comment line holds the label: a list of rows, or what the key names."""
+    """Return whether the comment line holds the label: a list of rows, or the entry that the key names."""
     if options.key is not None:
         return options.key == TARGET and TARGET in atoms.info
     value = atoms.info.get(TARGET)
@@ -31,7 +32,7 @@ def has_target(atoms: Atoms, options: ReadOptions) -> bool:
 
 
 def label_from_target(atoms: Atoms, options: ReadOptions) -> Atoms:
-    """A copy of `atoms` whose label is the entry `target`, which leaves `atoms.info`.
+    """Return a copy of `atoms` labelled with the entry `target`, which is removed from `atoms.info`.
 
     Args:
         atoms: a frame with `atoms.info["target"]`.
@@ -42,7 +43,7 @@ def label_from_target(atoms: Atoms, options: ReadOptions) -> Atoms:
 
     Raises:
         UnknownIndexOrderError: no first index was given.
-        InputError: the entry does not hold nine finite numbers an atom.
+        InputError: the entry does not hold nine finite numbers for each atom.
     """
     if options.first_index is None:
         raise UnknownIndexOrderError(

@@ -1,8 +1,9 @@
-"""Reader of extended XYZ: ASE parses each frame, the label moves to its standard place.
+"""Reader of extended XYZ. ASE parses each frame; the label is moved to its standard place.
 
-Index order in the file: nine columns an atom, row-major, **first index the field direction**, second the
-displacement direction (xx xy xz yx ...), in e. This is the order of all the keys in `BEC_KEYS`; a user who
-knows better of a column says so by `first_index`. Tensors in the comment line: see `equivar_training`.
+Index order in the file: nine columns for each atom, row by row, **first index the field direction**, second
+the displacement direction (xx xy xz yx ...), in e. All keys in `BEC_KEYS` are read in this order. A user
+whose column has the other order says so with `first_index`. For tensors in the comment line see
+`equivar_training`.
 """
 
 import re
@@ -16,8 +17,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-# `ase.io.read` would need the text of a frame twice more, to search it for frames; 1,000,000 atoms take
-# 0.9 GB less without.
+# The private function is used because `ase.io.read` would hold the text of a frame twice more while it
+# searches for frames; for 1,000,000 atoms that is 0.9 GB.
 from ase.io.extxyz import REV_PROPERTY_NAME_MAP, _read_xyz_frame, key_val_str_to_dict
 
 from equivar_jax.errors import InputError
@@ -27,19 +28,19 @@ from equivar_jax.io.labels import attach_label, remove_label
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
-# Column names in the wild: ASE; NequIP and Allegro-pol; e3nn-models; GPUMD and MACE-LES; MACE-Field.
+# Column names in use: ASE; NequIP and Allegro-pol; e3nn-models; GPUMD and MACE-LES; MACE-Field.
 BEC_KEYS = (BEC, "born_charge", "becs", "bec", "REF_becs", "REF_bec")
 
 _PLAIN_XYZ = "species:S:1:pos:R:3"
 _NUMBER_OF_ATOMS = re.compile(r"[0-9]{1,9}")
 _COLUMN_WIDTH = re.compile(r"[1-9][0-9]{0,5}")
 _CONTENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d{1,9}[ \t]*\r?\n[^\n]*\b(?:Properties|Lattice)\s*=")
-# Python reads "1_5" as 15, and ASE drops a backslash, so that one damaged byte would make another number.
+# Python reads "1_5" as 15, and ASE drops a backslash, so one damaged byte could turn into another number.
 _FALSE_DIGIT = re.compile(r"""\b(Lattice|target)\s*=\s*(?:["'{\[][^"'{}=]*|\S*)(?:\d_\d|\\[\d.eE+-])""")
 
 
 class _Column(NamedTuple):
-    """One entry of `Properties`: letter R, I, S or L, and its place in a line."""
+    """One entry of `Properties`: its letter R, I, S or L, and its place in a line."""
 
     letter: str
     start: int
@@ -47,7 +48,7 @@ class _Column(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """The text of one frame, before anything is made of it."""
+    """The text of one frame, before it is parsed."""
 
     where: str
     comment: str
@@ -55,32 +56,33 @@ class _Frame(NamedTuple):
 
 
 def recognises_extxyz(path: Path, head: bytes) -> bool:
-    """Whether a file is named or begins like extended XYZ (plain XYZ must be named so)."""
+    """Return whether a file's name or content is that of extended XYZ (plain XYZ: only by its name)."""
     return format_suffix(path) in (".extxyz", ".xyz") or _CONTENT.match(head) is not None
 
 
 def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     """Read the frames of an extended XYZ file one by one.
 
-    Frames without a label are legal (they are what one predicts for). Other columns, the entries of the
-    comment line and ASE's own results (energy, forces, ...) are kept where ASE puts them; a `source` entry is
-    replaced.
+    A frame without a label is allowed, as an input for predictions. Other columns, the entries of the comment
+    line and ASE's own results (energy, forces, ...) stay where ASE puts them. A `source` entry is replaced.
 
     Args:
         path: the file, plain or compressed.
-        options: `key` is the column that holds the Born effective charges, and a frame without it has no
-            label; by default it is the one of `BEC_KEYS` that is there, else the entry `target` of the
-            comment. `first_index` is that of the stored tensors, by default the field.
+        options: `key` is the column that holds the Born effective charges; a frame without it has no label.
+            By default it is the column of `BEC_KEYS` that the frame has, else the entry `target` of the
+            comment line. `first_index` says what the first index of the stored tensors is, by default the
+            field.
 
     Yields:
         The structures, float64. Labels are ASE results of shape (N, 3, 3), [atom, field, displacement], in e;
-        the column itself is gone from `atoms.arrays`. `atoms.info["source"]` says "<path>, frame <k>". In
-        the place of a frame that cannot be used an `InputError`: a line that does not fit `Properties`, an
-        unknown element, a label of another width, several labels and no key, numbers that are not finite, or
-        what `check_structure` refuses.
+        the column itself is removed from `atoms.arrays`. `atoms.info["source"]` is "<path>, frame <k>". An
+        `InputError` stands in the place of each frame that cannot be used: a line does not fit `Properties`,
+        an element is unknown, the label has another width, there are several labels and no key, numbers are
+        not finite, or `check_structure` refuses the structure.
 
     Raises:
-        InputError: the file cannot be read on: not text, damaged, cut short, or no count where one must be.
+        InputError: the file cannot be read to its end: it is not text, is damaged or cut short, or lacks an
+            atom count where one must be.
     """
     count = 0
     with open_text(path, errors="surrogateescape") as handle:
@@ -99,8 +101,8 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
 
 
 def _split_frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
-    """Cut a file into frames; blank lines between them are skipped."""
-    # ASE's own reader ends at the first blank line and drops every frame after it without a word.
+    """Split a file into frames and skip blank lines between them."""
+    # ASE's own reader stops at the first blank line and silently drops every frame after it.
     index = 0
     for line in lines:
         count = line.strip()
@@ -108,7 +110,7 @@ def _split_frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
             continue
         where = f"{path}, frame {index}"
         if not _is_text(line):
-            raise InputError(f"{where}: not a text file; name a structure file, in UTF-8")
+            raise InputError(f"{where}: not a text file; name a structure file in UTF-8")
         if not _NUMBER_OF_ATOMS.fullmatch(count):
             raise InputError(
                 f"{where}: expected a line with the number of atoms, found {excerpt(count)}; "
@@ -126,14 +128,14 @@ def _split_frames(lines: Iterator[str], path: Path) -> Iterator[_Frame]:
 
 
 def _make_structure(frame: _Frame, options: ReadOptions) -> Atoms:
-    """One frame as a checked structure, with its label if it has one."""
+    """Return one frame as a checked structure, with its label if it has one."""
     if not all(map(_is_text, (frame.comment, *frame.rows))):
-        raise InputError(f"{frame.where}: bytes that are no text in UTF-8; repair or remove the frame")
+        raise InputError(f"{frame.where}: some bytes are not UTF-8 text; repair or remove the frame")
     with _translate_parser_faults(frame):
         entries = key_val_str_to_dict(frame.comment)
     _check_entries(frame, entries)
     columns = _parse_columns(frame, entries.get("Properties", _PLAIN_XYZ))
-    # Only plain XYZ may have columns without a meaning.
+    # Only plain XYZ may have more columns than are declared.
     _check_rows(frame, columns, exact=bool({"Properties", "Lattice"} & entries.keys()))
     with _translate_parser_faults(frame):
         lines = chain([frame.comment], frame.rows)
@@ -148,11 +150,11 @@ def _make_structure(frame: _Frame, options: ReadOptions) -> Atoms:
 
 @contextmanager
 def _translate_parser_faults(frame: _Frame) -> Iterator[None]:
-    """Report whatever ASE's parser raises as an unreadable frame."""
+    """Turn whatever ASE's parser raises into an `InputError` about an unreadable frame."""
     try:
         yield
     except Exception as error:
-        # The parser names no exceptions: the same damage comes out as ValueError, KeyError, TypeError,
+        # The parser documents no exceptions: the same damage raises ValueError, KeyError, TypeError,
         # IndexError, AttributeError or AssertionError, depending on the line of ASE that met it.
         raise InputError(
             f"{frame.where}: not a valid extended XYZ frame ({type(error).__name__}: "
@@ -161,21 +163,21 @@ def _translate_parser_faults(frame: _Frame) -> Iterator[None]:
 
 
 def _is_text(line: str) -> bool:
-    """Whether every byte of a line was UTF-8 (the others were read as lone surrogates)."""
+    """Return whether every byte of a line was UTF-8; other bytes were read as lone surrogates."""
     return line.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in line)
 
 
 def _check_entries(frame: _Frame, entries: dict[str, Any]) -> None:
-    """Refuse numbers and periodicity that ASE would take for something else."""
+    """Refuse numbers and periodicity in the comment line that ASE would misread."""
     pbc = entries.get("pbc", True)
     if not (isinstance(pbc, bool) or (np.shape(pbc) == (3,) and np.isin(pbc, (0, 1)).all())):
         raise InputError(f"{frame.where}: pbc={excerpt(str(pbc))} is not three of T and F; repair it")
     if false := _FALSE_DIGIT.search(frame.comment):
-        raise InputError(f"{frame.where}: {false[1]} has {false[0][-3:]!r} within a number; repair it")
+        raise InputError(f"{frame.where}: {false[1]} has {false[0][-3:]!r} inside a number; repair it")
 
 
 def _parse_columns(frame: _Frame, properties: object) -> dict[str, _Column]:
-    """The columns by name, from `Properties`, if positions and elements are among them."""
+    """Parse `Properties` into columns by name; positions and elements must be among them."""
     fields = properties.split(":") if isinstance(properties, str) and properties.isprintable() else []
     names, letters, widths = fields[::3], fields[1::3], fields[2::3]
     sound = (
@@ -185,7 +187,7 @@ def _parse_columns(frame: _Frame, properties: object) -> dict[str, _Column]:
     )
     if not sound:
         raise InputError(
-            f"{frame.where}: Properties={excerpt(str(properties))} is no list of name:type:width; "
+            f"{frame.where}: Properties={excerpt(str(properties))} is not a list of name:type:width; "
             f"write it like {_PLAIN_XYZ}:{BEC}:R:9"
         )
     columns: dict[str, _Column] = {}
@@ -204,7 +206,7 @@ def _parse_columns(frame: _Frame, properties: object) -> dict[str, _Column]:
 
 
 def _check_rows(frame: _Frame, columns: dict[str, _Column], exact: bool) -> None:
-    """Refuse lines that do not fit the columns (ASE would ignore surplus values), and unknown elements."""
+    """Refuse unknown elements and lines that do not fit the columns (ASE would ignore surplus values)."""
     expected = sum(column.width for column in columns.values())
     species = columns.get("species", columns.get("symbols"))
     for atom, row in enumerate(frame.rows):
@@ -224,16 +226,16 @@ def _check_rows(frame: _Frame, columns: dict[str, _Column], exact: bool) -> None
 
 
 def _check_digits(frame: _Frame, columns: dict[str, _Column], atom: int, values: list[str]) -> None:
-    """Refuse what Python takes for digits and nobody else does."""
+    """Refuse numbers that only Python accepts: with underscores or with digits beyond ASCII."""
     for column in columns.values():
         numbers = values[column.start : column.start + column.width] if column.letter in ("R", "I") else []
         wrong = [number for number in numbers if "_" in number or not number.isascii()]
         if wrong:
-            raise InputError(f"{frame.where}: {excerpt(wrong[0])} of atom {atom} is no number; repair it")
+            raise InputError(f"{frame.where}: {excerpt(wrong[0])} of atom {atom} is not a number; repair it")
 
 
 def _find_label_column(frame: _Frame, columns: dict[str, _Column], key: str | None) -> str | None:
-    """The name of the column with the label, or None if the frame has none."""
+    """Return the name of the column that holds the label, or None if the frame has none."""
     found = [name for name in (BEC_KEYS if key is None else (key,)) if name in columns]
     if len(found) > 1:
         raise InputError(
@@ -251,8 +253,8 @@ def _find_label_column(frame: _Frame, columns: dict[str, _Column], key: str | No
 
 
 def _label_from_column(atoms: Atoms, name: str, options: ReadOptions) -> Atoms:
-    """Move the nine columns `name` to the results."""
-    # ASE knows the name born_effective_charges and puts the column into the results, but flat: (N, 9).
+    """Move the nine columns `name` to the results as the label."""
+    # ASE knows the name born_effective_charges and puts this column into the results itself, as (N, 9).
     in_ase = REV_PROPERTY_NAME_MAP.get(name, name)
     results = {} if atoms.calc is None else atoms.calc.results
     flat = results.pop(in_ase) if in_ase in results else atoms.arrays.pop(in_ase)

@@ -1,8 +1,8 @@
-"""Writer of extended XYZ with every digit of every number.
+"""Writer of extended XYZ that keeps every digit of every number.
 
-ASE's own writer prints eight decimals with no way to ask for more, refuses (N, 3, 3) columns, and drops
-results and comment entries that it does not know. The lines here follow the same format and are read by ASE;
-numbers are the shortest decimals that give the same float64 back.
+ASE's own writer always prints eight decimals, refuses (N, 3, 3) columns, and drops results and comment
+entries that it does not know. The lines written here follow the same format and can be read by ASE. Each
+number is the shortest decimal that gives the same float64 back.
 """
 
 import json
@@ -23,7 +23,7 @@ from equivar_jax.io.files import open_for_writing
 from equivar_jax.io.labels import prepare_label
 from equivar_jax.structures import BEC, check_structure, source
 
-# Names with a meaning of their own in the format; free columns and entries must not use them.
+# Names that have a meaning in the format; other columns and entries must not use them.
 _RESERVED_COLUMNS = {"species", "symbols", "pos", "positions", "Z", "numbers", "move_mask"}
 _RESERVED_ENTRIES = {"Lattice", "Properties", "pbc"}
 _COLUMN_NAME = re.compile(r"[^\s:=,\"'{}\[\]\\]+")
@@ -31,19 +31,20 @@ _BARE_WORD = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
 def write_extxyz(path: Path, structures: Iterable[Atoms]) -> None:
-    """Write structures as extended XYZ, readable back with the same float64 bits.
+    """Write structures as extended XYZ that reads back with the same float64 bits.
 
-    The label becomes the column `born_effective_charges:R:9`: row-major, field index first, displacement
-    second, in e. Written as well: cell and periodicity, all of `atoms.arrays` (flattened to columns), all of
-    `atoms.info`, the constraints FixAtoms and FixCartesian (the format has no others), and the other results
-    of the calculator; results that ASE's format does not know come back in `atoms.info`.
+    The label becomes the column `born_effective_charges:R:9`: row by row, field index first, displacement
+    second, in e. The file also gets the cell and periodicity, all of `atoms.arrays` (flattened to columns),
+    all of `atoms.info`, the constraints FixAtoms and FixCartesian (the format has no others), and the other
+    results of the calculator. Results that ASE's format does not know come back in `atoms.info`.
 
     Args:
-        path: the file to write, compressed if it is named `.gz` or `.zst`.
+        path: the file to write, compressed if its name ends in `.gz` or `.zst`.
         structures: the structures, with or without labels.
 
     Raises:
-        InputError: no structures, an unwritable path, or content that an extended XYZ file cannot hold.
+        InputError: there are no structures, the path cannot be written to, or an extended XYZ file cannot
+            hold the content.
     """
     count = 0
     with open_for_writing(Path(path)) as handle:
@@ -55,7 +56,7 @@ def write_extxyz(path: Path, structures: Iterable[Atoms]) -> None:
 
 
 def frame_lines(atoms: Atoms) -> Iterator[str]:
-    """The lines of one structure."""
+    """Yield the lines of one structure."""
     check_structure(atoms)
     results = {} if atoms.calc is None else {k: v for k, v in atoms.calc.results.items() if v is not None}
     columns = [("species", "S", np.array(list(atoms.symbols))), ("pos", "R", atoms.positions)]
@@ -65,7 +66,9 @@ def frame_lines(atoms: Atoms) -> Iterator[str]:
     per_atom = {name: results.pop(name) for name in per_atom_properties if name in results}
     for name, array in (*free.items(), *per_atom.items()):
         if not _COLUMN_NAME.fullmatch(name) or name in _RESERVED_COLUMNS or name in (c[0] for c in columns):
-            raise InputError(f"{source(atoms)}: the array {name!r} cannot name one more column; rename it")
+            raise InputError(
+                f"{source(atoms)}: the array {name!r} cannot become a column of this name; rename it"
+            )
         columns.append((name, *_check_column(atoms, name, np.asarray(array))))
     widths = [values.reshape(len(atoms), -1).shape[1] for _, _, values in columns]
     properties = ":".join(f"{name}:{kind}:{w}" for (name, kind, _), w in zip(columns, widths, strict=True))
@@ -80,14 +83,14 @@ _Columns = list[tuple[str, str, np.ndarray]]
 
 
 def _label_columns(atoms: Atoms, tensors: np.ndarray | None) -> _Columns:
-    """The nine columns of the label, [field, displacement] row-major, or none."""
+    """Return the nine columns of the label, [field, displacement] row by row, or none."""
     if tensors is None:
         return []
     return [(BEC, "R", prepare_label(atoms, tensors))]
 
 
 def _move_mask_columns(atoms: Atoms) -> _Columns:
-    """Fixed atoms or Cartesian directions, as ASE stores them: false where fixed."""
+    """Return fixed atoms or Cartesian directions as ASE stores them: false where fixed."""
     movable = np.ones((len(atoms), 3), dtype=bool)
     cartesian = False
     for constraint in atoms.constraints:
@@ -102,7 +105,7 @@ def _move_mask_columns(atoms: Atoms) -> _Columns:
 
 
 def _check_column(atoms: Atoms, name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
-    """The letter of a column's type, and its values, if the format can hold them."""
+    """Return the letter of a column's type and its values, if the format can hold them."""
     letters = {"f": "R", "i": "I", "u": "I", "b": "L", "U": "S", "O": "S"}
     letter = letters.get(array.dtype.kind)
     if array.shape[:1] != (len(atoms),) or array.size == 0 or letter is None:
@@ -124,16 +127,16 @@ def _check_column(atoms: Atoms, name: str, array: np.ndarray) -> tuple[str, np.n
 
 
 def _is_word(value: object) -> bool:
-    """Whether a value survives as one entry of a line that is split at white space."""
+    """Return whether a value survives as one entry of a line that is split at white space."""
     return isinstance(value, str) and value.isprintable() and value.split() == [value]
 
 
 def _format_column(column: np.ndarray) -> list[str]:
-    """One column of a frame as text of one width."""
+    """Return one column of a frame as texts of equal width."""
     if column.dtype.kind == "b":
         return ["T" if value else "F" for value in column.tolist()]
     if column.dtype.kind == "f":
-        # repr gives the shortest decimal that reads back as the same float64.
+        # `repr` gives the shortest decimal that reads back as the same float64.
         numbers = [repr(value) for value in column.astype(np.float64).tolist()]
         width = max(map(len, numbers))
         return [number.rjust(width) for number in numbers]
@@ -143,11 +146,11 @@ def _format_column(column: np.ndarray) -> list[str]:
 
 
 def _format_comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> str:
-    """The second line of a frame: cell, columns, periodicity, and every entry with a name."""
+    """Return the second line of a frame: cell, columns, periodicity, and all named entries."""
     where = source(atoms)
     parts = []
     if atoms.cell.array.any():
-        # Lattice vector by lattice vector, which the format calls column-major.
+        # One lattice vector after the other; the format calls this order column-major.
         parts.append(f'Lattice="{_format_numbers(atoms.cell.array)}"')
     parts.append(f"Properties={properties}")
     parts.append('pbc="' + " ".join("T" if periodic else "F" for periodic in atoms.pbc) + '"')
@@ -156,7 +159,7 @@ def _format_comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> s
     twice = sorted(set(atoms.info) & set(results), key=str)
     if twice:
         raise InputError(
-            f"{where}: {twice[0]!r} is both in info and in the results; remove it from atoms.info"
+            f"{where}: {twice[0]!r} is both in atoms.info and in the results; remove it from atoms.info"
         )
     for name, value in (*atoms.info.items(), *results.items()):
         entry = None if name in _RESERVED_ENTRIES else _format_entry(name, value)
@@ -170,7 +173,7 @@ def _format_comment(atoms: Atoms, properties: str, results: dict[str, Any]) -> s
 
 
 def _format_entry(name: object, value: Any) -> str | None:
-    """`name=value` in the first form that ASE's parser turns back into the same value, or None."""
+    """Return `name=value` in the first form that ASE parses back to the same value, or None."""
     if not isinstance(name, str):
         return None
     if isinstance(value, Spacegroup):
@@ -187,7 +190,7 @@ def _format_entry(name: object, value: Any) -> str | None:
 
 
 def _parses_to(entry: str, name: str, encoded: str) -> bool:
-    """Whether ASE reads an entry as the value with this JSON form."""
+    """Return whether ASE reads an entry as the value with this JSON form."""
     try:
         parsed = key_val_str_to_dict(entry)
     except ValueError:
@@ -196,7 +199,7 @@ def _parses_to(entry: str, name: str, encoded: str) -> bool:
 
 
 def _format_bare(name: str, value: Any) -> str | None:
-    """The form other programs expect too: words, numbers, rows of numbers; None for anything else."""
+    """Return the form that other programs expect (words, numbers, rows of numbers), or None."""
     if isinstance(value, bool | np.bool_):
         return "T" if value else "F"
     if isinstance(value, int | float | np.integer | np.floating):
@@ -212,19 +215,19 @@ def _format_bare(name: str, value: Any) -> str | None:
 
 
 def _format_numbers(array: np.ndarray) -> str:
-    """Numbers in a row, each as the shortest decimal that reads back the same."""
+    """Return numbers in a row, each as the shortest decimal that reads back the same."""
     return " ".join(repr(value) for value in array.ravel().tolist())
 
 
 def _quote(text: str) -> str:
-    """Text as one token of the comment line; a backslash escapes the next character there."""
+    """Return text as one token of the comment line, where a backslash escapes the next character."""
     if _BARE_WORD.fullmatch(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _to_plain_lists(value: Any) -> Any:
-    """NumPy values as the numbers and lists that JSON knows."""
+    """Convert NumPy values to the numbers and lists that JSON knows."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(type(value).__name__)

@@ -1,4 +1,4 @@
-"""Opening files: compression told by content, and every fault of the file itself as one `InputError`."""
+"""Open files: recognise compression by content, and report every fault of a file as one `InputError`."""
 
 import bz2
 import gzip
@@ -20,7 +20,7 @@ from equivar_jax.errors import InputError
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 HEAD = 8192
-"""Bytes at the beginning of a file, after decompression, by which its format is told."""
+"""Number of bytes at the beginning of a file, after decompression, by which its format is recognised."""
 
 _BLOCK = 1 << 20
 
@@ -31,7 +31,7 @@ def _open_zstd(path: Path) -> io.BufferedReader:
     return io.BufferedReader(reader, _BLOCK)
 
 
-# The first bytes tell the compression, so that a misnamed file is still read.
+# The first bytes decide the compression, so that a misnamed file can still be read.
 _OPENERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -62,7 +62,7 @@ def require_file(path: Path) -> None:
 
 
 def is_locked_folder(path: Path) -> bool:
-    """Whether a path is a folder whose content may not be seen."""
+    """Return whether a path is a folder whose content may not be listed."""
     if not os.path.isdir(path):  # noqa: PTH112 - unlike Path's, it raises nothing
         return False
     try:
@@ -73,17 +73,17 @@ def is_locked_folder(path: Path) -> bool:
 
 
 def base_name(path: Path) -> str:
-    """The name of a file without a compression suffix ("OUTCAR" of "OUTCAR.gz")."""
+    """Return the name of a file without a compression suffix ("OUTCAR" for "OUTCAR.gz")."""
     return path.stem if path.suffix.lower() in COMPRESSION_SUFFIXES else path.name
 
 
 def format_suffix(path: Path) -> str:
-    """The suffix that names the format, in lower case and without a compression suffix (".extxyz")."""
+    """Return the suffix that names the format, lower case, without compression suffix (".extxyz")."""
     return Path(base_name(path)).suffix.lower()
 
 
 def read_head(path: Path) -> bytes:
-    """The first `HEAD` bytes after decompression, or nothing of a file that cannot be read."""
+    """Return the first `HEAD` bytes after decompression, or no bytes if the file cannot be read."""
     try:
         with _find_opener(path)(path) as handle:
             return handle.read(HEAD)
@@ -95,16 +95,16 @@ def read_head(path: Path) -> bytes:
 def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
     """Open a text file for reading, plain or compressed (gzip, bzip2, xz, zstd).
 
-    Faults of the file that appear only while it is read (a truncated archive, bytes that are not text) are
-    translated as well, so the whole reading belongs inside the `with` block. An archive whose checksum does
-    not match gives nothing; one that is cut short gives what it has before the error.
+    Faults that appear only while the file is read (a truncated archive, bytes that are not text) are
+    translated as well, so all the reading belongs inside the `with` block. An archive whose checksum does not
+    match yields nothing; one that is cut short yields what it has before the error is raised.
 
     Args:
         path: the file.
         errors: what happens to bytes that are not UTF-8 (see `codecs`).
 
     Yields:
-        An open handle; line ends are translated, a byte order mark is skipped.
+        An open handle. Line ends are translated, a byte order mark is skipped.
 
     Raises:
         InputError: the file is missing, a directory, empty, damaged, or not UTF-8 text.
@@ -119,13 +119,14 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
 
 @contextmanager
 def plain_file(path: Path) -> Iterator[Path]:
-    """A file by name for parsers that cannot decompress: itself, or a decompressed copy for the time.
+    """Provide a plain file for parsers that cannot decompress: the file itself or a temporary copy.
 
     Args:
         path: the file, plain or compressed.
 
     Yields:
-        The path of a plain file with the same base name.
+        The path of a plain file with the same base name. A decompressed copy is deleted at the end of the
+        block.
 
     Raises:
         InputError: the file is missing, a directory, empty, damaged or cut short.
@@ -146,10 +147,10 @@ def plain_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[Path]:
-    """A place to write a file that appears under its name only when it is complete.
+    """Provide a path to write to, so that the file gets its own name only when it is complete.
 
     Args:
-        path: the file; an existing one is replaced at the end of the block, and kept if the block fails.
+        path: the file. An existing one is replaced at the end of the block, and kept if the block fails.
 
     Yields:
         The path to write to.
@@ -170,11 +171,11 @@ def complete_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_for_writing(path: Path) -> Iterator[TextIO]:
-    """Open a text file that appears under its name only when it is complete.
+    """Open a text file for writing that appears under its name only when it is complete.
 
     Args:
-        path: the file, gzipped if it is named `.gz` and compressed by zstd if `.zst`; an existing one is
-            replaced at the end of the block, and kept if the block fails.
+        path: the file, compressed with gzip if its name ends in `.gz` and with zstd if `.zst`. An existing
+            one is replaced at the end of the block, and kept if the block fails.
 
     Yields:
         An open handle.
@@ -191,13 +192,13 @@ def open_for_writing(path: Path) -> Iterator[TextIO]:
 
 
 def excerpt(text: str, length: int = 60) -> str:
-    """A piece of a file for an error message: one line, quoted, and cut to `length` characters."""
+    """Return a piece of a file for an error message: on one line, quoted, cut to `length` characters."""
     line = " ".join(text.split())
     return repr(line if len(line) <= length else line[: length - 1] + "…")
 
 
 def _open_binary(path: Path, suffix: str) -> Any:
-    """A binary handle that compresses as the suffix says."""
+    """Open a binary file for writing, compressed as the suffix says."""
     if suffix == ".gz":
         return gzip.open(path, "wb")
     if suffix == ".zst":
@@ -207,12 +208,12 @@ def _open_binary(path: Path, suffix: str) -> Any:
 
 
 def _open_plain(path: Path) -> io.BufferedReader:
-    """Open a file that is not compressed."""
+    """Open an uncompressed file for reading in binary."""
     return path.open("rb")
 
 
 def _find_opener(path: Path) -> Callable[[Path], Any]:
-    """What opens a file of these first bytes for reading in binary."""
+    """Return the function that opens a file for reading in binary, chosen by the file's first bytes."""
     with path.open("rb") as raw:
         head = raw.read(max(map(len, _OPENERS)))
     return next((opener for magic, opener in _OPENERS.items() if head.startswith(magic)), _open_plain)
@@ -220,12 +221,12 @@ def _find_opener(path: Path) -> Callable[[Path], Any]:
 
 @contextmanager
 def _translate_faults(path: Path) -> Iterator[None]:
-    """Report what goes wrong inside the block as the fault of this file."""
+    """Turn what goes wrong inside the block into an `InputError` about this file."""
     require_file(path)
     try:
         yield
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; name a structure file, in UTF-8") from None
+        raise InputError(f"{path}: not a text file; name a structure file in UTF-8") from None
     except _DAMAGE as error:
         raise InputError(
             f"{path}: the compressed file is damaged or cut short ({error}); copy it again"
@@ -235,9 +236,9 @@ def _translate_faults(path: Path) -> Iterator[None]:
 
 
 def _ends_early(path: Path) -> bool:
-    """Whether an archive is cut short; one that is damaged raises.
+    """Return whether an archive is cut short; raise the error of its format if it is damaged.
 
-    Checksums stand at the end of an archive, so this reads all of it before anything is made of its content.
+    Checksums are at the end of an archive, so this reads all of it before its content is used.
     """
     opener = _find_opener(path)
     if opener is _open_plain:
@@ -254,7 +255,7 @@ def _ends_early(path: Path) -> bool:
 
 
 def _zstd_ends_early(path: Path) -> bool:
-    """The same for zstd, whose stream reader takes a missing end for the end."""
+    """Return whether a zstd file is cut short; zstd's stream reader would not report it."""
     frame = zstandard.ZstdDecompressor().decompressobj()
     with path.open("rb") as raw:
         while block := raw.read(_BLOCK):
@@ -267,5 +268,5 @@ def _zstd_ends_early(path: Path) -> bool:
 
 
 def _cause(error: Exception) -> str:
-    """The words of the operating system."""
+    """Return the operating system's words for an error."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Which files a path means: a file, the structure files of a folder, or those that a pattern matches."""
+"""Find the files that a path names: a file, a folder's structure files, or the matches of a pattern."""
 
 import glob
 import os
@@ -12,7 +12,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.files import COMPRESSION_SUFFIXES, is_locked_folder, require_file
 from equivar_jax.io.formats import FORMATS, recognise_format
 
-# Format -> formats whose files in the same folder hold nothing more.
+# Format -> formats that it supersedes: of the same run, and of the same folder.
 _OF_THE_RUN = {
     "vasprun": ("outcar", "bare_structure"),
     "outcar": ("bare_structure",),
@@ -25,45 +25,49 @@ _OF_THE_FOLDER = {
     "anaddb": ("bare_structure",),
     "ddb": ("bare_structure",),
 }
-# Parts of a file name that say which file of a run it is, and not which run.
+# Parts of a file name that say which file of a run it is, but not which run.
 _ROLES = {"vasprun", "xml", "outcar", "poscar", "contcar", "xdatcar", "vasp", "anaddb", "nc", "ddb", "out"}
 
 
 def means_several(path: Path) -> bool:
-    """Whether a path is a folder or a pattern; a file whose name has the signs of a pattern is a file."""
+    """Return whether a path is a folder or a pattern.
+
+    A file that exists is a file, even if its name contains the characters of a pattern.
+    """
     return os.path.isdir(path) or (glob.has_magic(str(path)) and not os.path.lexists(path))  # noqa: PTH112
 
 
 def structure_files(path: str | os.PathLike[str]) -> list[Path]:
-    """The files that a path means, sorted.
+    """Return the files that a path names, sorted.
 
-    A folder means the files below it whose format is known by name or content, hidden ones left out; a
-    pattern (`runs/*/OUTCAR`, `data/**/*.extxyz`) means those that match. Of several files of one calculation
-    in a folder, the one that says most is taken:
+    A folder names the files below it whose format is recognised by name or content, except hidden ones. A
+    pattern (`runs/*/OUTCAR`, `data/**/*.extxyz`) names those that match. If a folder holds several files of
+    one calculation, only the most informative one is taken:
 
-    - `vasprun.xml` instead of `OUTCAR`, and either instead of the bare structures `POSCAR`, `CONTCAR` and
-      `XDATCAR`, where the rest of the name is the same (`a.OUTCAR.gz`, `a.POSCAR`);
+    - `vasprun.xml` instead of `OUTCAR`, and either of them instead of the structures without labels `POSCAR`,
+      `CONTCAR` and `XDATCAR`, if the rest of the name is the same (`a.OUTCAR.gz`, `a.POSCAR`);
     - `anaddb.nc` instead of the `DDB` with the same rest of the name (`run_anaddb.nc`, `run_DDB`);
-    - `BORN` instead of phonopy's YAML files, and `BORN`, outputs of ph.x, dynamical matrices, `anaddb.nc` and
-      `DDB` instead of every bare structure of their folder, one of which they belong to.
+    - `BORN` instead of phonopy's YAML files; and `BORN`, outputs of ph.x, dynamical matrices, `anaddb.nc` and
+      `DDB` instead of every structure without labels in their folder, because they belong to one of these.
 
     Args:
-        path: a file, a folder or a pattern with `*`, `?`, `[...]` and `**`. A name with such signs that is
-            there is that file or folder.
+        path: a file, a folder or a pattern with `*`, `?`, `[...]` and `**`. If something of exactly this name
+            exists, it is that file or folder and not a pattern.
 
     Returns:
-        A file by itself, whatever its format; else the files in the order of their paths. A folder below that
-        may not be read, or a broken link of a known name, is among them, for the reader to complain about.
+        The file itself, whatever its format, or the files of the folder or pattern in the order of their
+        paths. They include folders that may not be read and broken links with a known name, so that the
+        reader reports them.
 
     Raises:
-        InputError: no such file, or a folder or pattern without structure files.
+        InputError: the file does not exist, or the folder or pattern has no structure files.
     """
     path = Path(path)
     if not means_several(path):
         require_file(path)
         return [path]
     is_folder = os.path.isdir(path)  # noqa: PTH112
-    # `Path.glob` takes no pattern with a leading slash, and follows no links.
+    # `Path.glob` accepts no pattern with a leading slash and does not follow links.
     found = _walk(path) if is_folder else map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207
     files = _drop_superseded(_recognise_files(found))
     if not files:
@@ -74,13 +78,13 @@ def structure_files(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def files_that_decide(path: str | os.PathLike[str]) -> list[Path]:
-    """The files on whose content the structures of a path depend: for the key of a cache.
+    """Return the files whose content decides which structures a path gives, for the key of a cache.
 
-    Those of `structure_files`, and beside a file whose structure may stand in another one of its folder
-    (`BORN`, outputs of ph.x, ...) every file of that folder.
+    These are the files of `structure_files`. If one of them may take its structure from another file of its
+    folder (`BORN`, outputs of ph.x, ...), every file of that folder is added.
 
     Raises:
-        InputError: as `structure_files`.
+        InputError: see `structure_files`.
     """
     deciding = set()
     for file in structure_files(path):
@@ -92,11 +96,15 @@ def files_that_decide(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def _is_readable_file(path: Path) -> bool:
+    """Return whether a path is a file that may be read."""
     return path.is_file() and os.access(path, os.R_OK)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Every file below a folder that is not hidden, and the folders that may not be read; links followed."""
+    """Yield every file below a folder that is not hidden, following links.
+
+    Folders that may not be read are yielded, too.
+    """
     seen: set[str] = set()
     locked: list[OSError] = []
     for place, folders, names in os.walk(folder, followlinks=True, onerror=locked.append):
@@ -109,7 +117,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _recognise_files(paths: Iterable[Path]) -> dict[Path, str]:
-    """File -> name of its format; other things than files of a known format are left out."""
+    """Return file -> name of its format, without anything that is not a file of a known format."""
     found: dict[Path, str] = {}
     for path in sorted(set(paths)):
         if not _may_be_data(path):
@@ -122,7 +130,7 @@ def _recognise_files(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _may_be_data(path: Path) -> bool:
-    """Whether a path is a regular file, or something of which only a reader can say why it cannot be read."""
+    """Return whether a path is a regular file, or one about which only a reader can say what is wrong."""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -131,7 +139,7 @@ def _may_be_data(path: Path) -> bool:
 
 
 def _drop_superseded(found: dict[Path, str]) -> list[Path]:
-    """The files that remain when each calculation is read once."""
+    """Return the files that remain when each calculation is read only once."""
     superseded: dict[Path, set[tuple[str, tuple[str, ...] | None]]] = defaultdict(set)
     for path, form in found.items():
         superseded[path.parent] |= {(other, _run_name(path)) for other in _OF_THE_RUN.get(form, ())}
@@ -144,7 +152,7 @@ def _drop_superseded(found: dict[Path, str]) -> list[Path]:
 
 
 def _run_name(path: Path) -> tuple[str, ...]:
-    """What a file name says about the run: its parts without those that are common to runs."""
+    """Return the parts of a file name that tell runs apart, without the parts that all runs share."""
     name = path.name.lower()
     while name.endswith(COMPRESSION_SUFFIXES):
         name = name[: name.rindex(".")]

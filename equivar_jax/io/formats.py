@@ -1,7 +1,7 @@
 """The formats that can be read: how each is recognised, and which module reads it.
 
-A format is added by a line in `FORMATS` and a module with `read_<name>` and `recognises_<name>` (see
-`options.Reader`). Modules are imported when a file asks for them.
+To add a format, add a line to `FORMATS` and a module with `read_<name>` and `recognises_<name>` (see
+`options.Reader`). Modules are imported only when a file needs them.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from equivar_jax.io.options import ReadOptions
 
 @dataclass(frozen=True)
 class Format:
-    """One line of the table."""
+    """One line of the table of formats."""
 
     name: str
-    """Of the functions `read_<name>` and `recognises_<name>`."""
+    """Name of the format in the functions `read_<name>` and `recognises_<name>`."""
     module: str
-    """Of this package, with these functions."""
+    """Module of `equivar_jax.io` that has these functions."""
     title: str
-    """What people call it."""
+    """Name of the format in messages."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether a file is of this format, by its name and its first bytes after decompression."""
+        """Return whether a file has this format, by its name and its first decompressed bytes."""
         return getattr(self._module(), f"recognises_{self.name}")(path, head)
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
@@ -36,6 +36,7 @@ class Format:
         return getattr(self._module(), f"read_{self.name}")(path, options)
 
     def _module(self):
+        """Import and return the module that reads this format."""
         return import_module(f"equivar_jax.io.{self.module}")
 
 
@@ -53,22 +54,22 @@ FORMATS = (
     Format("ddb", "abinit", "Abinit DDB"),
     Format("bare_structure", "ase_formats", "structure files (CIF, POSCAR, ...)"),
 )
-"""In the order in which they are asked; the first that recognises a file reads it."""
+"""All formats, in the order in which they are tried; the first that recognises a file reads it."""
 _ANYTHING = FORMATS[-1]
 
 
 def recognise_format(path: Path) -> Format | None:
-    """The format of a file by its name and content, or None if no format claims it.
+    """Return the format of a file by its name and content, or None if no format recognises it.
 
     Args:
-        path: the file; one that cannot be read is told by its name alone.
+        path: the file. One that cannot be read is recognised by its name alone.
     """
     head = read_head(path)
     return next((form for form in FORMATS if form.recognises(path, head)), None)
 
 
 def read_file(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read one file of any format; what no format claims is tried as a structure file of ASE.
+    """Read one file of any format; a file that no format recognises is passed to ASE.
 
     Args:
         path: the file.
@@ -78,7 +79,7 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
         Its structures, and an `InputError` in the place of each frame that cannot be used.
 
     Raises:
-        InputError: the file cannot be read on.
+        InputError: the file cannot be read to its end.
     """
     require_file(path)
     yield from (recognise_format(path) or _ANYTHING).read(path, options)

@@ -1,4 +1,4 @@
-"""From the numbers that a file holds to the label in its standard place."""
+"""Put the label that a file holds into its standard place, and take it from there for writing."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from equivar_jax.structures import BEC, source, with_born_effective_charges
 
 
 def attach_label(atoms: Atoms, stored: Any, first_index: FirstIndex | None) -> Atoms:
-    """A copy of `atoms` with the label that a file holds; the other results are kept.
+    """Return a copy of `atoms` with the label that a file holds; the other results are kept.
 
     Args:
-        atoms: the structure; a result `born_effective_charges` that it has is replaced.
-        stored: real numbers of shape (N, 3, 3), or (N, 9) with the nine of an atom row-major, in e.
-        first_index: what the first of the two Cartesian indices is; None means the field.
+        atoms: the structure; a result `born_effective_charges` that it already has is replaced.
+        stored: real numbers in e, of shape (N, 3, 3), or (N, 9) with the nine of an atom row by row.
+        first_index: meaning of the first of the two Cartesian indices; None means the field.
 
     Returns:
         The structure with float64 tensors of shape (N, 3, 3), [atom, field, displacement], in e.
 
     Raises:
-        InputError: anything but finite real numbers of one of the two shapes.
+        InputError: `stored` is not an array of finite real numbers of one of the two shapes.
     """
     try:
         array = np.asarray(stored)
@@ -40,16 +40,16 @@ def attach_label(atoms: Atoms, stored: Any, first_index: FirstIndex | None) -> A
         tensors = np.ascontiguousarray(tensors.transpose(0, 2, 1))
     results = {} if atoms.calc is None else dict(atoms.calc.results)
     result = with_born_effective_charges(atoms, tensors)
-    assert result.calc is not None  # it carries the label
+    assert result.calc is not None  # the calculator carries the label
     result.calc.results = {**results, BEC: result.calc.results[BEC]}
     return result
 
 
 def prepare_label(atoms: Atoms, tensors: Any) -> Float[np.ndarray, "atoms 3 3"]:
-    """The label of a structure as float64, if a reader will take it back.
+    """Return the label of a structure as float64, ready to be written.
 
     Raises:
-        InputError: another shape than (N, 3, 3), or numbers that are not finite.
+        InputError: the shape is not (N, 3, 3), or numbers are not finite, so a reader would refuse it.
     """
     if np.shape(tensors) != (len(atoms), 3, 3):
         raise InputError(
@@ -57,12 +57,16 @@ def prepare_label(atoms: Atoms, tensors: Any) -> Float[np.ndarray, "atoms 3 3"]:
             "attach it through equivar_jax.structures.with_born_effective_charges"
         )
     tensors = np.asarray(tensors, dtype=np.float64)
-    with_born_effective_charges(atoms, tensors)  # refuses what is not finite
+    with_born_effective_charges(atoms, tensors)  # raises if a number is not finite
     return tensors
 
 
 def remove_label(atoms: Atoms) -> Atoms:
-    """`atoms` without Born effective charges among its results, which belong to no chosen label."""
+    """Remove Born effective charges from the results of `atoms`, because they are not the chosen label.
+
+    Returns:
+        The same structure.
+    """
     if atoms.calc is not None:
         atoms.calc.results.pop(BEC, None)
     return atoms

@@ -1,4 +1,4 @@
-"""What every reader is given, and what it gives back."""
+"""The arguments that every reader takes, and what it yields."""
 
 import typing
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ class ReadOptions:
     """What a user can say about a file; None leaves it to the format.
 
     Raises:
-        InputError: a first index that is neither "field" nor "displacement".
+        InputError: the first index is neither "field" nor "displacement".
     """
 
     key: str | None = None
-    """Name of the tensors where a file has a choice (a column of extended XYZ)."""
+    """Name of the tensors in formats that may hold several, such as a column of extended XYZ."""
     first_index: FirstIndex | None = None
-    """What the first index of a stored tensor is, for formats that leave it open."""
+    """Meaning of the first index of a stored tensor, for formats that leave it open."""
 
     def __post_init__(self) -> None:
         choices = typing.get_args(FirstIndex)
@@ -31,12 +31,13 @@ class ReadOptions:
 
 
 Reader = Callable[[Path, ReadOptions], Iterator[Atoms | InputError]]
-"""Yields the structures of a file in its order, and an `InputError` in the place of a frame that cannot be
-used. It raises an `InputError` where the file cannot be read on; what it yielded before stays good."""
+"""A function that yields the structures of a file in their order, and an `InputError` in the place of each
+frame that cannot be used. It raises an `InputError` where the file cannot be read further; what it yielded
+before remains valid."""
 
 
 def refuse_key(path: Path, options: ReadOptions) -> None:
-    """Refuse a key for a format in which nothing can be chosen.
+    """Refuse a key for a format that has only one label.
 
     Raises:
         InputError: a key was given.

@@ -1,13 +1,13 @@
-"""Reader of phonopy's BORN files, through phonopy.
+"""Reader of phonopy's BORN files, which uses phonopy.
 
-Index order in the file: a line of nine numbers for each inequivalent atom of the primitive cell, xx xy xz yx
-yy ..., **first index the field direction**, second the displacement direction, in e. phonopy contracts the
+Index order in the file: one line of nine numbers for each inequivalent atom of the primitive cell, xx xy xz
+yx yy ..., **first index the field direction**, second the displacement direction, in e. phonopy contracts the
 first index with the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic
 field.
 
 The first line is a comment or phonopy's unit conversion factor of the non-analytical term (with two optional
-numbers after it); it does not scale the tensors. The second line is the dielectric tensor. A BORN file has no
-structure: it is looked for beside it.
+numbers after it); the factor does not scale the tensors. The second line is the dielectric tensor. A BORN
+file has no structure; the structure is read from another file of its folder.
 """
 
 import re
@@ -33,8 +33,8 @@ from equivar_jax.io.phonopy_yaml import (
 )
 
 SYMMETRY_TOLERANCE = 0.02
-"""How far, in e, tensors may be from the symmetry of their crystal: more than DFPT codes leave, and less than
-a wrong structure, orientation or index order makes."""
+"""Largest deviation of tensors from the symmetry of their crystal, in e: more than DFPT codes leave, and less
+than a wrong structure, orientation or index order causes."""
 
 _YAML_FILES = ("phonopy_params.yaml", "phonopy_disp.yaml", "phonopy.yaml")
 _NUMBER = rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
@@ -42,7 +42,7 @@ _NINE_NUMBERS = re.compile(rb"\s*" + rb"\s+".join([_NUMBER] * 9) + rb"\s*")
 
 
 def recognises_born(path: Path, head: bytes) -> bool:
-    """Whether a file is a BORN file: named BORN without a suffix, or with such content."""
+    """Return whether a file is a BORN file: named BORN without a suffix, or with such content."""
     if path.name.startswith("BORN") and format_suffix(path) == "":
         return True
     first, *rest = head.splitlines() or [b""]
@@ -56,27 +56,27 @@ def recognises_born(path: Path, head: bytes) -> bool:
 
 
 def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read a BORN file together with the structure beside it.
+    """Read a BORN file together with the structure in its folder.
 
-    The structure is the first that is there of `phonopy_params.yaml`, `phonopy_disp.yaml` and `phonopy.yaml`
-    (also compressed), then of the unit cell files that phonopy expects of each calculator (`POSCAR`,
-    `unitcell.in`, `geometry.in`, ...). phonopy reads it, makes the primitive cell (with the matrix that a
-    YAML file names, else "auto", as `phonopy.load` does), and gives each atom the tensor of its inequivalent
-    atom, turned by the crystal's symmetry.
+    The structure is in the first file that exists of `phonopy_params.yaml`, `phonopy_disp.yaml` and
+    `phonopy.yaml` (also compressed), then of the unit cell files that phonopy expects of each calculator
+    (`POSCAR`, `unitcell.in`, `geometry.in`, ...). phonopy reads it, makes the primitive cell (with the matrix
+    that a YAML file states, else "auto", as `phonopy.load` does), and gives each atom the tensor of its
+    inequivalent atom, rotated by the crystal's symmetry.
 
     Args:
-        path: the file, plain or compressed (gzip, bzip2, xz).
-        options: nothing may be chosen, since the format leaves nothing open.
+        path: the file, plain or compressed (gzip, bzip2, xz, zstd).
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
         One structure: the primitive cell, in Å, in phonopy's order of atoms. The label has shape (N, 3, 3),
-        [atom, field, displacement], in e; the dielectric tensor, float64 (3, 3), is at
-        `atoms.info["epsilon_inf"]`.
+        [atom, field, displacement], in e. `atoms.info["epsilon_inf"]` holds the dielectric tensor, float64
+        (3, 3).
 
     Raises:
-        InputError: no structure is beside the file, either cannot be read, the tensors
-            are not those of the inequivalent atoms, break the symmetry of the structure by more than
-            `SYMMETRY_TOLERANCE`, are not finite, or an option does not apply.
+        InputError: the folder has no structure, one of the two files cannot be read, the tensors are not
+            those of the inequivalent atoms, break the symmetry of the structure by more than
+            `SYMMETRY_TOLERANCE` or are not finite, or an option was given.
     """
     refuse_choices(path, options)
     with open_text(path) as handle:
@@ -92,24 +92,27 @@ def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     if broken > SYMMETRY_TOLERANCE:
         raise InputError(
             f"{path}: its tensors break the symmetry of {structure} by {broken:.3f} e (more than "
-            f"{SYMMETRY_TOLERANCE} e); put beside it the structure, with orientation and order of atoms, "
-            "that it was made for"
+            f"{SYMMETRY_TOLERANCE} e); put the structure that it was made for beside it, with the same "
+            "orientation and order of atoms"
         )
     yield atoms
 
 
 def _symmetry_violation(tensors: np.ndarray, epsilon: np.ndarray, primitive: Any) -> float:
-    """The largest change of a component, in e, when phonopy symmetrises; the sum rule is left aside."""
+    """Return the largest change of a component, in e, when phonopy symmetrises the tensors.
+
+    The change by which phonopy imposes the sum rule is left out.
+    """
     from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
     symmetric, _ = symmetrize_borns_and_epsilon(tensors, epsilon, primitive)
-    # phonopy imposes the sum rule as well, by the same tensor on every atom.
+    # phonopy also imposes the sum rule, with the same tensor on every atom.
     change = tensors - tensors.mean(axis=0) - symmetric
     return float(np.abs(change).max())
 
 
 def _find_crystal(path: Path) -> tuple[Path, Crystal]:
-    """The structure file that belongs to a BORN file, and its primitive cell."""
+    """Return the structure file that belongs to a BORN file, and its primitive cell."""
     with translate_phonopy_faults(path, "a BORN file"):
         from phonopy.file_IO import get_supported_file_extensions_for_compression
         from phonopy.interface.calculator import calculator_info, get_default_cell_filename
@@ -133,7 +136,13 @@ def _find_crystal(path: Path) -> tuple[Path, Crystal]:
 
 
 def _read_calculator_crystal(path: Path, calculators: list[str]) -> Crystal:
-    """The primitive cell, by phonopy's "auto", of a unit cell file of one of several calculators."""
+    """Return the primitive cell, by phonopy's "auto", from the unit cell file of a calculator.
+
+    Several calculators may use a file of this name; all of them that can read it must agree on the cell.
+
+    Raises:
+        InputError: none of the calculators can read the file, or they read different structures from it.
+    """
     found: list[Crystal] = []
     faults: list[str] = []
     for calculator in calculators:
@@ -145,15 +154,15 @@ def _read_calculator_crystal(path: Path, calculators: list[str]) -> Crystal:
         raise InputError(f"{path}: {'; '.join(faults)}")
     if not all(_is_same_cell(found[0], other) for other in found[1:]):
         raise InputError(
-            f"{path}: may be a structure of any of {', '.join(calculators)}, and they differ; "
-            "put phonopy_disp.yaml there"
+            f"{path}: {', '.join(calculators)} would read different structures from this file; "
+            "put phonopy_disp.yaml beside it"
         )
     with translate_phonopy_faults(path, "a crystal"):
         return found[0]._replace(primitive=primitive_cell(found[0].primitive, "auto"))
 
 
 def _read_unit_cell(path: Path, calculator: str) -> Crystal:
-    """A calculator's unit cell file."""
+    """Read the unit cell file of a calculator."""
     with translate_phonopy_faults(path, f"a structure of {calculator}"):
         from phonopy.interface.calculator import read_crystal_structure
         from phonopy.physical_units import get_calculator_physical_units
@@ -164,7 +173,7 @@ def _read_unit_cell(path: Path, calculator: str) -> Crystal:
 
 
 def _is_same_cell(one: Crystal, other: Crystal) -> bool:
-    """Whether two readings of a file agree, as far as their values of the bohr do."""
+    """Return whether two readings of a file agree, up to different values of the bohr."""
     a, b = (crystal.primitive for crystal in (one, other))
     return (
         a.symbols == b.symbols

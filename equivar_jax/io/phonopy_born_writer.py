@@ -1,4 +1,4 @@
-"""Writer of phonopy's BORN files, through phonopy; for the index order see `phonopy_born`."""
+"""Writer of phonopy's BORN files, which uses phonopy; for the index order see `phonopy_born`."""
 
 import warnings
 from collections.abc import Iterable
@@ -24,22 +24,22 @@ def write_born(
 ) -> None:
     """Write the Born effective charges of one crystal as phonopy's BORN file.
 
-    phonopy makes the tensors symmetric, takes off the mean that breaks the sum rule, and writes those of the
-    inequivalent atoms with eight decimals. Any of phonopy's choices of the primitive cell ("auto", "P", a
-    matrix) reads the same file, since its inequivalent atoms are the same. The structure that phonopy is
-    given must have the orientation and the order of atoms of this one.
+    phonopy symmetrises the tensors, subtracts the mean that violates the sum rule, and writes those of the
+    inequivalent atoms with eight decimals. The file serves any of phonopy's choices of the primitive cell
+    ("auto", "P", a matrix), because their inequivalent atoms are the same. The structure that phonopy is
+    given with the file must have the orientation and the order of atoms of this one.
 
     Args:
-        path: the file to write, gzipped if it is named `.gz`.
-        structures: one structure with Born effective charges, [atom, field, displacement] in e; any cell of
-            the crystal, primitive or not.
+        path: the file to write, compressed if its name ends in `.gz` or `.zst`.
+        structures: exactly one structure with Born effective charges, [atom, field, displacement] in e; any
+            cell of the crystal, primitive or not.
         epsilon_inf: dielectric tensor of clamped ions, dimensionless; None takes `atoms.info["epsilon_inf"]`.
         tolerance: how far, in e, a tensor read from the file may be from the one given.
 
     Raises:
-        InputError: not one structure but none or several, one without tensors, without a
-            positive dielectric tensor or not periodic in all directions, tensors that symmetry and sum rule
-            change by more than `tolerance`, or an unwritable path.
+        InputError: there is not exactly one structure, it has no tensors, no positive dielectric tensor or is
+            not periodic in all directions, symmetry and sum rule change the tensors by more than `tolerance`,
+            or the path cannot be written to.
     """
     path = Path(path)
     several = list(structures)
@@ -49,7 +49,9 @@ def write_born(
     where = source(atoms)
     check_structure(atoms)
     if not atoms.pbc.all():
-        raise InputError(f"{where}: not periodic in all directions, as phonopy needs it; give a crystal")
+        raise InputError(
+            f"{where}: not periodic in all three directions, which phonopy needs; give a crystal"
+        )
     tensors = born_effective_charges(atoms)
     if tensors is None:
         raise InputError(f"{where}: no Born effective charges to write to {path}; predict them first")
@@ -66,7 +68,7 @@ def write_born(
 
 
 def _dielectric_tensor(atoms: Atoms, given: np.ndarray | None) -> Float[np.ndarray, "3 3"]:
-    """The dielectric tensor that goes with a structure."""
+    """Return the dielectric tensor that belongs to a structure, checked."""
     where = source(atoms)
     value = atoms.info.get(EPSILON) if given is None else given
     if value is None:
@@ -89,7 +91,7 @@ def _dielectric_tensor(atoms: Atoms, given: np.ndarray | None) -> Float[np.ndarr
 def _born_text(
     atoms: Atoms, tensors: np.ndarray, epsilon: np.ndarray
 ) -> tuple[str, Float[np.ndarray, "atoms 3 3"]]:
-    """The text of the file, and the tensors of every atom that phonopy reads from it."""
+    """Return the text of the file, and the tensors of every atom that phonopy reads from it."""
     from phonopy.file_IO import get_BORN_lines, parse_BORN_from_strings
     from phonopy.structure.atoms import PhonopyAtoms
 
@@ -97,7 +99,7 @@ def _born_text(
         numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
     )
     with warnings.catch_warnings():
-        # phonopy warns of broken symmetry; the caller measures it.
+        # phonopy warns of broken symmetry; the caller measures it instead.
         warnings.simplefilter("ignore")
         text = "\n".join(get_BORN_lines(cell, tensors, epsilon)) + "\n"
         return text, np.asarray(parse_BORN_from_strings(text, cell)["born"])

@@ -1,8 +1,9 @@
-"""Reader of phonopy's own YAML files (phonopy.yaml, phonopy_disp.yaml, phonopy_params.yaml), through phonopy.
+"""Reader of phonopy's YAML files (phonopy.yaml, phonopy_disp.yaml, phonopy_params.yaml), which uses phonopy.
 
-Index order in the file: `born_effective_charge` lists one 3x3 matrix per atom of the primitive cell, **first
-index the field direction**, second the displacement direction, in e. phonopy contracts the first index with
-the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic field.
+Index order in the file: `born_effective_charge` lists one 3x3 matrix for each atom of the primitive cell,
+**first index the field direction**, second the displacement direction, in e. phonopy contracts the first
+index with the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic
+field.
 """
 
 import re
@@ -23,12 +24,12 @@ from equivar_jax.io.files import excerpt, format_suffix, open_text
 from equivar_jax.io.options import ReadOptions
 
 _MAPPING = re.compile(rb"^(phonopy|unit_cell|primitive_cell):", re.MULTILINE)
-# Forces and force constants are of no use here, and a fault in them must not cost the structure.
+# Forces and force constants are not needed here, and a fault in them must not prevent reading the structure.
 _NOT_NEEDED = ("displacements", "force_constants", "supercell")
 
 
 class Crystal(NamedTuple):
-    """What phonopy knows of a crystal."""
+    """A crystal as phonopy reads it."""
 
     primitive: Any
     """Primitive cell, a `PhonopyAtoms` in the length unit of its calculator."""
@@ -39,7 +40,7 @@ class Crystal(NamedTuple):
 
 
 def recognises_phonopy_yaml(path: Path, head: bytes) -> bool:
-    """Whether a file is one of phonopy's YAML files, by its suffix and its first bytes."""
+    """Return whether a file is one of phonopy's YAML files, by its suffix and its first bytes."""
     return format_suffix(path) in (".yaml", ".yml") and _MAPPING.search(head) is not None
 
 
@@ -47,17 +48,17 @@ def read_phonopy_yaml(path: Path, options: ReadOptions) -> Iterator[Atoms | Inpu
     """Read the primitive cell of a phonopy YAML file, with its Born effective charges if it holds them.
 
     Args:
-        path: the file, plain or compressed (gzip, bzip2, xz).
-        options: nothing may be chosen, since the format leaves nothing open.
+        path: the file, plain or compressed (gzip, bzip2, xz, zstd).
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
-        One structure: the primitive cell that the file's `primitive_matrix` gives (phonopy's "auto" if it
-        has none), in Å, in phonopy's order of atoms. A label has shape (N, 3, 3), [atom, field,
-        displacement], in e; the dielectric tensor, float64 (3, 3), is at `atoms.info["epsilon_inf"]`.
+        One structure: the primitive cell that the file's `primitive_matrix` gives (phonopy's "auto" if it has
+        none), in Å, in phonopy's order of atoms. A label has shape (N, 3, 3), [atom, field, displacement], in
+        e. `atoms.info["epsilon_inf"]` holds the dielectric tensor, float64 (3, 3).
 
     Raises:
-        InputError: phonopy cannot read the file, tensors without a dielectric tensor, numbers
-            that are not finite, or an option that does not apply.
+        InputError: phonopy cannot read the file, there are tensors without a dielectric tensor, numbers are
+            not finite, or an option was given.
     """
     refuse_choices(path, options)
     crystal = load_crystal(path)
@@ -66,7 +67,12 @@ def read_phonopy_yaml(path: Path, options: ReadOptions) -> Iterator[Atoms | Inpu
 
 @contextmanager
 def translate_phonopy_faults(path: Path, what: str) -> Iterator[None]:
-    """Report whatever phonopy raises while it reads `path` as one `InputError`; keep phonopy silent."""
+    """Turn whatever phonopy raises while it reads `path` into one `InputError`, and keep it silent.
+
+    Args:
+        path: the file, for messages.
+        what: what phonopy reads it as, for messages.
+    """
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
@@ -82,7 +88,7 @@ def translate_phonopy_faults(path: Path, what: str) -> Iterator[None]:
 
 
 def load_crystal(path: Path) -> Crystal:
-    """The primitive cell of a phonopy YAML file, with its tensors if it has them.
+    """Read the primitive cell of a phonopy YAML file, with its tensors if it has them.
 
     Raises:
         InputError: phonopy cannot read the file.
@@ -92,7 +98,7 @@ def load_crystal(path: Path) -> Crystal:
         from phonopy.interface.phonopy_yaml import load_phonopy_yaml
         from phonopy.physical_units import get_calculator_physical_units
 
-        # phonopy's own loader would run Python code that a file names.
+        # phonopy's own loader would run Python code that the file names.
         content = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         if not isinstance(content, dict):
             raise InputError(f"{path}: no phonopy YAML file but {excerpt(str(content))}; name another file")
@@ -109,7 +115,7 @@ def load_crystal(path: Path) -> Crystal:
 
 
 def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) -> Any:
-    """The `PhonopyAtoms` that phonopy takes for the primitive cell, as its class `Phonopy` does.
+    """Return the `PhonopyAtoms` of the primitive cell that phonopy's class `Phonopy` would use.
 
     Args:
         unit_cell: a `PhonopyAtoms`.
@@ -120,22 +126,22 @@ def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) ->
 
     supercell = np.eye(3, dtype=int) if supercell_matrix is None else supercell_matrix
     primitive = Phonopy(unit_cell, supercell, primitive_matrix=matrix).primitive
-    # "auto" gives a cell that is primitive already other lattice vectors; the user's own are kept.
+    # "auto" gives an already primitive cell other lattice vectors; the user's own are kept.
     unchanged = isinstance(matrix, str) and len(primitive) == len(unit_cell)
     return unit_cell if unchanged else primitive
 
 
 def nac_tensors(nac: Any) -> dict[str, np.ndarray]:
-    """The two tensors among phonopy's NAC parameters."""
+    """Return the two tensors among phonopy's parameters of the non-analytical correction (NAC)."""
     return {name: np.asarray(nac[name], dtype=np.float64) for name in ("born", "dielectric")}
 
 
 def convert_crystal(crystal: Crystal, where: str) -> Atoms:
-    """The primitive cell as a checked structure in Å, with its tensors if they are known.
+    """Convert the primitive cell to a checked structure in Å, with its tensors if they are known.
 
     Raises:
-        InputError: sites shared by several elements, tensors of another shape, numbers that are not finite,
-            or what `check_structure` refuses.
+        InputError: several elements share a site, the tensors have another shape, numbers are not finite, or
+            `check_structure` refuses the structure.
     """
     cell = crystal.primitive
     if cell.has_mixtures or cell.has_weighted_species:
@@ -158,7 +164,7 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
 
 
 def check_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:
-    """A dielectric tensor if it is 3x3 and finite.
+    """Return a dielectric tensor unchanged if it is 3x3 and finite.
 
     Raises:
         InputError: it is not.

@@ -1,18 +1,18 @@
 """Readers of Quantum ESPRESSO: the output of ph.x, and dynamical-matrix files (`fildyn`).
 
-Index order in both: three rows an atom, **first index (the row) the field direction**, second the
+Index order in both: three rows for each atom, **first index (the row) the field direction**, second the
 displacement direction, in e.
 
 - ph.x prints `zstareu(1, :, atom)` after `Ex` under "Effective charges (d Force / dE)", and `zstarue(:, atom,
   1)`, whose first index is the displacement, after `Px` under "(d P / du)" (subroutines summarize_zeu and
-  summarize_zue of PHonon). Charges as calculated are preferred to those "with asr applied", of which the mean
-  error has been taken away, and derivatives of forces to those of the polarisation.
-- A dynamical-matrix file has `zstareu` row by row under "Effective Charges E-U: Z_{alpha}{s,beta}", alpha
-  being the field.
+  summarize_zue of PHonon). This reader prefers charges as calculated to those "with asr applied", from which
+  the mean error has been subtracted, and derivatives of forces to derivatives of the polarisation.
+- A dynamical-matrix file has `zstareu` row by row under "Effective Charges E-U: Z_{alpha}{s,beta}", where
+  alpha is the field.
 
-ph.x prints the lattice to four decimals (units of alat) and positions to five; a dynamical-matrix file has
-nine and ten. ASE's reader of ph.x (3.29) gives the charges with asr only, and knows no labels like `Fe1`;
-no library reads a dynamical-matrix file.
+ph.x prints the lattice with four decimals (in units of alat) and positions with five; a dynamical-matrix file
+has nine and ten. ASE's reader of ph.x (3.29) gives only the charges with asr applied and does not know labels
+like `Fe1`; no library reads a dynamical-matrix file.
 """
 
 import re
@@ -47,26 +47,26 @@ _ROW_IN_MATRIX = r"(.*)"
 
 
 def recognises_ph_output(_path: Path, head: bytes) -> bool:
-    """Whether the first bytes of a file (decompressed) are those of an output of ph.x."""
+    """Return whether the first (decompressed) bytes of a file are those of an output of ph.x."""
     return b"Program PHONON v" in head
 
 
 def recognises_dynamical_matrix(_path: Path, head: bytes) -> bool:
-    """Whether the first bytes of a file (decompressed) are those of a dynamical-matrix file."""
+    """Return whether the first (decompressed) bytes of a file are those of a dynamical-matrix file."""
     return head.lstrip().startswith(b"Dynamical matrix file")
 
 
 def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read structure and Born effective charges from what ph.x prints.
+    """Read the structure and the Born effective charges that ph.x prints.
 
     Args:
         path: the file, plain or compressed.
-        options: must leave key and first index open.
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
-        One structure, with a label [atom, field, displacement] in e if the file has charges, and with the
-        electronic dielectric tensor, float64 (3, 3), at `info["epsilon_inf"]`; an `InputError` in its place
-        if it cannot be used.
+        One structure. It has a label [atom, field, displacement] in e if the file has charges, and the
+        electronic dielectric tensor, float64 (3, 3), at `info["epsilon_inf"]`. An `InputError` stands in its
+        place if it cannot be used.
 
     Raises:
         InputError: the calculation did not finish, or an option was given.
@@ -74,7 +74,7 @@ def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputEr
     lines = _read_lines(path, options)
     if not any("JOB DONE" in line for line in lines):
         raise InputError(
-            f"{path}: not a complete output of ph.x, its last words JOB DONE are missing: {_CUT_SHORT}"
+            f"{path}: not a complete output of ph.x, the words JOB DONE at its end are missing: {_CUT_SHORT}"
         )
     try:
         frame: Atoms | InputError = _ph_frame(lines, f"{path}, frame 0")
@@ -84,14 +84,14 @@ def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputEr
 
 
 def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read structure and Born effective charges from a dynamical-matrix file of ph.x.
+    """Read the structure and the Born effective charges of a dynamical-matrix file of ph.x.
 
     Args:
-        path: the file, plain or compressed; the one of q = 0 has the charges.
-        options: must leave key and first index open.
+        path: the file, plain or compressed; the file of q = 0 has the charges.
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
-        As `read_ph_output`.
+        One structure, as `read_ph_output` yields it.
 
     Raises:
         InputError: the file is not complete, or an option was given.
@@ -110,22 +110,22 @@ def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | 
 
 
 def _read_lines(path: Path, options: ReadOptions) -> list[str]:
-    """All lines of a file."""
+    """Return all lines of a file; refuse any option."""
     refuse_choices(path, options)
-    # The title that a user gave may have any encoding.
+    # The title given by the user may have any encoding.
     with open_text(path, errors="replace") as handle:
         return handle.read().splitlines()
 
 
 def _ph_frame(lines: list[str], where: str) -> Atoms:
-    """The structure of an output of ph.x with what was calculated for it."""
+    """Return the structure of an output of ph.x with its calculated tensors."""
     atoms = _ph_structure(lines, where)
     headings = [number for number, line in enumerate(lines) if "Effective charges (d " in line]
     if not headings:
         return finish_structure(atoms, where)
     if any("No convergence has been achieved" in line for line in lines):
         raise InputError(
-            f"{where}: ph.x found no convergence; repeat it with a larger niter_ph or smaller alpha_mix"
+            f"{where}: ph.x did not converge; repeat it with a larger niter_ph or a smaller alpha_mix"
         )
     if any("DV_xc=0" in line or "DV_Hxc=0" in line for line in lines):
         raise InputError(
@@ -142,12 +142,15 @@ def _ph_frame(lines: list[str], where: str) -> Atoms:
 
 
 def _rank(heading: str) -> tuple[bool, bool]:
-    """What is best is smallest: derivatives of forces, and charges as calculated."""
+    """Return the rank of a heading of effective charges; the best charges have the smallest.
+
+    Derivatives of forces rank first, and among them charges as calculated.
+    """
     return "d Force" not in heading, "asr" in heading and "without" not in heading
 
 
 def _ph_structure(lines: list[str], where: str) -> Atoms:
-    """The structure that ph.x prints for its first q, in Å."""
+    """Return the structure that ph.x prints for its first q, in Å."""
     count = int(_find_number(lines, "number of atoms/cell", where))
     edge = _find_number(lines, "celldm(1)", where) * Bohr
     axes = [found[1] for line in lines if (found := re.match(r"\s*a\(\d\)\s*=\s*\((.*)\)", line))]
@@ -161,13 +164,13 @@ def _ph_structure(lines: list[str], where: str) -> Atoms:
 
 
 def _matrix_frame(lines: list[str], where: str) -> Atoms:
-    """The structure of a dynamical-matrix file with what was calculated for it."""
+    """Return the structure of a dynamical-matrix file with its calculated tensors."""
     atoms = _matrix_structure(lines, where)
     heading = _find_last(lines, _FIELD_FIRST)
     if heading is None:
         if _find_last(lines, _DISPLACEMENT_FIRST) is not None:
             raise InputError(
-                f"{where}: effective charges of the kind U-E only, whose order is not established here; "
+                f"{where}: effective charges of the kind U-E only, whose index order is not known here; "
                 "read the output of ph.x, or repeat it with epsil = .true."
             )
         return finish_structure(atoms, where)
@@ -180,10 +183,11 @@ def _matrix_frame(lines: list[str], where: str) -> Atoms:
 
 
 def _matrix_structure(lines: list[str], where: str) -> Atoms:
-    """The structure at the head of a dynamical-matrix file, in Å.
+    """Return the structure at the head of a dynamical-matrix file, in Å.
 
-    Third line: numbers of types and atoms, ibrav, celldm(1) to (6); with ibrav 0 a title and lattice vectors;
-    a line a type (number, label, mass); a line an atom (number, type, position in units of alat).
+    The third line holds the numbers of types and atoms, ibrav, and celldm(1) to (6). If ibrav is 0, a title
+    and the lattice vectors follow. Then there is one line for each type (number, label, mass) and one line
+    for each atom (number, type, position in units of alat).
     """
     head = parse_numbers("".join(lines[2:3]), 9, where, "third line")
     types, count, ibrav = map(int, head[:3])
@@ -208,7 +212,7 @@ def _matrix_structure(lines: list[str], where: str) -> Atoms:
 
 
 def _elements_of_labels(labels: list[str], where: str) -> list[str]:
-    """Elements from labels such as Fe1, O_h or TI."""
+    """Return the elements that labels such as Fe1, O_h or TI stand for."""
     symbols = []
     for label in labels:
         try:
@@ -219,7 +223,7 @@ def _elements_of_labels(labels: list[str], where: str) -> list[str]:
 
 
 def _parse_tensors(lines: list[str], count: int, atom: str, row: str, where: str) -> np.ndarray:
-    """`count` times a line that names the atom and three rows, which the two patterns describe."""
+    """Parse `count` tensors: a line that names the atom, then three rows; patterns `atom` and `row`."""
     printed: list[str] = []
     for position, line in enumerate(_skip_blank(lines, 4 * count)):
         number, direction = divmod(position, 4)
@@ -235,17 +239,17 @@ def _parse_tensors(lines: list[str], count: int, atom: str, row: str, where: str
 
 
 def _skip_blank(lines: list[str], count: int) -> list[str]:
-    """The first lines that are not blank."""
+    """Return the first `count` lines that are not blank."""
     return list(islice((line for line in lines if line.strip()), count))
 
 
 def _find_last(lines: list[str], text: str) -> int | None:
-    """Number of the last line that contains a text, or None."""
+    """Return the number of the last line that contains a text, or None."""
     return next((number for number in reversed(range(len(lines))) if text in lines[number]), None)
 
 
 def _find_number(lines: list[str], name: str, where: str) -> float:
-    """The number after the first `name =`."""
+    """Return the number after the first `name =`."""
     pattern = rf"{re.escape(name)}\s*=\s*(\S+)"
     found = next((found for line in lines if (found := re.search(pattern, line))), None)
     if found is None:

@@ -1,7 +1,8 @@
 """Quantum ESPRESSO's Bravais lattices: primitive vectors from `ibrav` and `celldm`.
 
-The vectors are those of the documentation of pw.x (INPUT_PW, `ibrav`). Positions are Cartesian in the files
-of ph.x, so another choice of vectors for a lattice would be the same crystal, but another orientation not.
+The vectors are those of the documentation of pw.x (INPUT_PW, `ibrav`). Positions in the files of ph.x are
+Cartesian. Another choice of primitive vectors for the same lattice would therefore give the same crystal, but
+another orientation of the lattice would not.
 """
 
 import math
@@ -34,18 +35,18 @@ _OBLIQUE = (12, -12, 14)
 
 
 def lattice_vectors(ibrav: int, celldm: list[float], where: str) -> Float[np.ndarray, "3 3"]:
-    """The primitive lattice vectors of a Bravais lattice.
+    """Return the primitive lattice vectors of a Bravais lattice.
 
     Args:
         ibrav: Quantum ESPRESSO's number of the lattice.
-        celldm: its six parameters: a in bohr, b/a, c/a, and cosines.
+        celldm: its six parameters: a in bohr, b/a, c/a, and three cosines.
         where: file and frame, for messages.
 
     Returns:
         Lattice vectors as rows, in units of a.
 
     Raises:
-        InputError: a lattice that is not known here, or parameters that make none.
+        InputError: the lattice is not known here, or the parameters do not describe one.
     """
     if ibrav not in (*_CENTRINGS, _RHOMBOHEDRAL, *_OBLIQUE):
         raise InputError(
@@ -55,7 +56,7 @@ def lattice_vectors(ibrav: int, celldm: list[float], where: str) -> Float[np.nda
     edges, cosines = _edges(ibrav, celldm), _cosines(ibrav, celldm)
     volume = 1.0 + 2.0 * math.prod(cosines) - sum(cosine**2 for cosine in cosines)
     if min(celldm[0], *edges) <= 0.0 or max(map(abs, cosines)) >= 1.0 or volume <= 0.0:
-        raise InputError(f"{where}: celldm {celldm} makes no lattice with ibrav {ibrav}; repair the file")
+        raise InputError(f"{where}: celldm {celldm} is not a lattice with ibrav {ibrav}; repair the file")
     if ibrav in _CENTRINGS:
         return np.array(_CENTRINGS[ibrav]) * edges
     if ibrav == _RHOMBOHEDRAL:
@@ -65,14 +66,14 @@ def lattice_vectors(ibrav: int, celldm: list[float], where: str) -> Float[np.nda
 
 
 def _edges(ibrav: int, celldm: list[float]) -> list[float]:
-    """Conventional edges (of 5: the primitive ones), in units of a."""
+    """Return the conventional edges (for ibrav 5 the primitive ones), in units of a."""
     if ibrav in _CUBIC or ibrav == _RHOMBOHEDRAL:
         return [1.0, 1.0, 1.0]
     return [1.0, 1.0 if ibrav in _TWO_EDGES else celldm[1], celldm[2]]
 
 
 def _cosines(ibrav: int, celldm: list[float]) -> list[float]:
-    """Cosines of the angles between b and c, a and c, a and b."""
+    """Return the cosines of the angles between b and c, a and c, a and b."""
     if ibrav == 14:
         return celldm[3:]
     if ibrav == _RHOMBOHEDRAL:
@@ -82,7 +83,7 @@ def _cosines(ibrav: int, celldm: list[float]) -> list[float]:
 
 
 def _rhombohedral_vectors(cosine: float) -> Float[np.ndarray, "3 3"]:
-    """Three vectors of length one around z, with this cosine of the angle between them."""
+    """Return three unit vectors around z, with this cosine of the angle between them."""
     x, y = math.sqrt((1.0 - cosine) / 2.0), math.sqrt((1.0 - cosine) / 6.0)
     z = math.sqrt((1.0 + 2.0 * cosine) / 3.0)
     return np.array([[x, -y, z], [0.0, 2.0 * y, z], [-x, -y, z]])

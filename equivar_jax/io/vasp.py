@@ -1,16 +1,17 @@
 """Readers of VASP output: `vasprun.xml` and `OUTCAR`, with LEPSILON (DFPT) or LCALCEPS (finite fields).
 
-Index order in both files: three rows an atom, **first index (the row) the field direction i**, second the
-force or displacement direction j, `Z_ij = dF_j / dE_i`, in |e| (VASP wiki, "Born effective charges": "VASP
-outputs Z_ij with i for the macroscopic electric field, and j for the direction of the force"; `vaspout.h5`
-has the transposed order). VASP leaves the sum rule as the calculation gives it.
+Index order in both files: three rows for each atom, **first index (the row) the field direction i**, second
+the force or displacement direction j, `Z_ij = dF_j / dE_i`, in |e| (VASP wiki, "Born effective charges":
+"VASP outputs Z_ij with i for the macroscopic electric field, and j for the direction of the force";
+`vaspout.h5` has the transposed order). VASP does not enforce the sum rule on them.
 
-Tensors belong to the ionic step of their own `<calculation>`, or to the last one printed before them.
+Tensors belong to the ionic step of the `<calculation>` that contains them (`vasprun.xml`), or to the last
+ionic step printed before them (`OUTCAR`).
 
-The files are taken apart here because ASE (3.29) fills the tensors of a vasprun.xml that was cut short with
-zeros and reads none from an OUTCAR, and phonopy (4.10) does not say which ionic step tensors belong to and
-takes the ionic dielectric tensor of an OUTCAR for the electronic one. ASE reads elements, cell and positions
-of an OUTCAR.
+This module parses the files itself for two reasons: ASE (3.29) fills the tensors of a vasprun.xml that was
+cut short with zeros and reads none from an OUTCAR; phonopy (4.10) does not say which ionic step tensors
+belong to and takes the ionic dielectric tensor of an OUTCAR for the electronic one. ASE does read elements,
+cell and positions of an OUTCAR.
 """
 
 import re
@@ -38,32 +39,32 @@ from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful, require_agreement
 from equivar_jax.io.vasp_outcar import read_outcar_steps
 
-# Electronic, with local field effects: of LEPSILON, of LCALCEPS, and of LEPSILON by its later name.
+# Names of the electronic tensor with local field effects: LEPSILON's, LCALCEPS's, LEPSILON's later one.
 _XML_EPSILON = ("epsilon", "epsilon_scf", "dielectric_dft")
 _XML_LARGE = ("eigenvalues", "dos", "projected", "calculation")
 
 
 def recognises_vasprun(_path: Path, head: bytes) -> bool:
-    """Whether the first bytes of a file (decompressed) are those of a `vasprun.xml`."""
+    """Return whether the first (decompressed) bytes of a file are those of a `vasprun.xml`."""
     return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(b"<?xml") and b"<modeling" in head
 
 
 def recognises_outcar(_path: Path, head: bytes) -> bool:
-    """Whether the first bytes of a file (decompressed) are those of an `OUTCAR`."""
+    """Return whether the first (decompressed) bytes of a file are those of an `OUTCAR`."""
     return re.match(rb"\s*vasp\.\d", head) is not None and b"executed on" in head
 
 
 def read_vasprun(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read the ionic steps of a `vasprun.xml` that have Born effective charges, or all of them if none has.
+    """Read the ionic steps of a `vasprun.xml` that have Born effective charges, or all if none has.
 
     Args:
         path: the file, plain or compressed.
-        options: must leave key and first index open.
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
         Structures with labels [atom, field, displacement] in e, and the electronic dielectric tensor, float64
-        (3, 3), at `info["epsilon_inf"]`; an `InputError` in the place of an ionic step that cannot be used.
-        Frame numbers count ionic steps from 0.
+        (3, 3), at `info["epsilon_inf"]`. An `InputError` stands in the place of each ionic step that cannot
+        be used. Frame numbers count ionic steps from 0.
 
     Raises:
         InputError: the file is not a complete `vasprun.xml`, or an option was given.
@@ -74,22 +75,22 @@ def read_vasprun(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErro
             steps = _read_vasprun_steps(handle, path)
     except InputError:
         raise
-    except (ParseError, LookupError, ValueError) as error:  # not XML, no child, an unknown encoding
+    except (ParseError, LookupError, ValueError) as error:  # not XML, missing child, unknown encoding
         raise InputError(f"{path}: not a complete vasprun.xml ({error}): {CUT_SHORT}") from None
     yield from select_frames(steps)
 
 
 def read_outcar(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read the ionic steps of an `OUTCAR` that have Born effective charges, or all of them if none has.
+    """Read the ionic steps of an `OUTCAR` that have Born effective charges, or all if none has.
 
     An OUTCAR has positions to 1e-5 Å and tensors to 1e-5 e; a `vasprun.xml` has more digits.
 
     Args:
         path: the file, plain or compressed.
-        options: must leave key and first index open.
+        options: must be empty, because the format leaves nothing open.
 
     Yields:
-        As `read_vasprun`.
+        Structures and errors as `read_vasprun` yields them.
 
     Raises:
         InputError: the file is not a complete OUTCAR, or an option was given.
@@ -99,12 +100,12 @@ def read_outcar(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
 
 
 def _read_vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
-    """Every `<calculation>` of the file."""
+    """Read every `<calculation>` of the file."""
     steps: list[Step] = []
     symbols: list[str] = []
     settings: dict[str, str] = {}
     outside = 0
-    # Bytes, because the file declares its own encoding.
+    # Parse bytes, because the file declares its own encoding.
     for _, element in iterparse(cast(BinaryIO, handle.buffer)):
         outside += element.tag == "array" and element.get("name") == "born_charges"
         if element.tag == "parameters":
@@ -118,7 +119,7 @@ def _read_vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
             element.clear()
     if outside:
         raise InputError(
-            f"{path}: Born effective charges outside of an ionic step, so their structure is unknown; "
+            f"{path}: Born effective charges stand outside an ionic step, so their structure is unknown; "
             "read the OUTCAR of the calculation"
         )
     if not steps:
@@ -129,7 +130,7 @@ def _read_vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
 def _make_vasprun_step(
     calculation: Element, symbols: list[str], settings: dict[str, str], path: Path, index: int
 ) -> Step:
-    """One `<calculation>`."""
+    """Return the ionic step of one `<calculation>`."""
     where = f"{path}, frame {index}"
     arrays = calculation.findall("array[@name='born_charges']")
     try:
@@ -152,13 +153,13 @@ def _make_vasprun_step(
 
 
 def _parse_vasprun_tensors(array: Element, count: int, where: str) -> np.ndarray:
-    """The tensors of one array `born_charges`."""
+    """Parse the tensors of one array `born_charges`."""
     lines = [v.text for tensor in array.iterfind("set") for v in tensor.iterfind("v")]
     return parse_rows(lines, 3 * count, where, "Born effective charges").reshape(count, 3, 3)
 
 
 def _parse_vasprun_epsilon(calculation: Element, where: str) -> np.ndarray | None:
-    """The electronic dielectric tensor, if it is there."""
+    """Parse the electronic dielectric tensor; return None if there is none."""
     for name in _XML_EPSILON:
         lines = [v.text for v in calculation.iterfind(f"varray[@name='{name}']/v")]
         if lines:

@@ -1,4 +1,4 @@
-"""What makes the tensors of a VASP run doubtful, whichever of its files they are read from."""
+"""Checks for doubtful tensors of a VASP run, whichever of its files they are read from."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +9,7 @@ CUT_SHORT = "the calculation did not finish or the file was cut short; finish it
 
 
 def refuse_doubtful(settings: dict[str, str], index: int, converged: bool, where: str) -> None:
-    """Refuse tensors that are no Born effective charges, or may belong to another structure.
+    """Refuse tensors that are not Born effective charges, or that may belong to another structure.
 
     Args:
         settings: INCAR tags and their values as VASP prints them.
@@ -18,7 +18,8 @@ def refuse_doubtful(settings: dict[str, str], index: int, converged: bool, where
         where: file and frame.
 
     Raises:
-        InputError: no local field effects, an unconverged electronic loop, or a displaced structure.
+        InputError: local field effects are left out, the electronic loop did not converge, or the structure
+            is displaced.
     """
     if settings.get("LRPA", "F") == "T":
         raise InputError(
@@ -39,10 +40,10 @@ def refuse_doubtful(settings: dict[str, str], index: int, converged: bool, where
 def require_agreement(
     blocks: list[Float[np.ndarray, "atoms 3 3"]], where: str
 ) -> Float[np.ndarray, "atoms 3 3"]:
-    """The tensors of one ionic step, which may be printed several times but must be the same.
+    """Return the tensors of one ionic step, which may be printed several times but must be the same.
 
     Raises:
-        InputError: they differ by more than their last digit.
+        InputError: the sets of tensors differ by more than 1e-4 e.
     """
     if any(np.abs(block - blocks[-1]).max() > 1e-4 for block in blocks):
         raise InputError(

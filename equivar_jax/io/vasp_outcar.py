@@ -23,7 +23,7 @@ _TITLE = re.compile(r"CHARGES \((including local field effects|in e\b|in \|e\|)"
 
 @dataclass
 class _Lines:
-    """The lines of one ionic step; tensors and dielectric tensors one block after the other."""
+    """The lines of one ionic step; tensors and dielectric tensors are lists of blocks."""
 
     index: int
     cell: list[str]
@@ -45,7 +45,7 @@ def read_outcar_steps(path: Path) -> list[Step]:
     Raises:
         InputError: the file is not a complete OUTCAR.
     """
-    # The title that a user gave may have any encoding.
+    # The title given by the user may have any encoding.
     with open_text(path, errors="replace") as handle:
         symbols, settings = _read_header(handle, path)
         steps = _collect_steps(handle, len(symbols), path)
@@ -53,7 +53,7 @@ def read_outcar_steps(path: Path) -> list[Step]:
 
 
 def _read_header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str, str]]:
-    """Elements and settings from the lines before the first electronic iteration."""
+    """Read elements and settings from the lines before the first electronic iteration."""
     parsers = [ase_outcar.SpeciesTypes(), ase_outcar.IonsPerSpecies()]
     try:
         lines = ase_outcar.build_header(handle)
@@ -65,7 +65,7 @@ def _read_header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str
     settings = {}
     for line in lines:
         if match := _SETTING.match(line):
-            settings[match[1]] = match[2]  # the last one, since the INCAR itself may stand above
+            settings[match[1]] = match[2]  # the last one counts, since a copy of the INCAR may precede it
     return symbols, settings
 
 
@@ -103,7 +103,7 @@ def _collect_steps(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines
 
 
 def _make_step(step: _Lines, symbols: list[str], settings: dict[str, str], path: Path) -> Step:
-    """One ionic step of an OUTCAR."""
+    """Return one ionic step, parsed and checked."""
     where = f"{path}, frame {step.index}"
     try:
         atoms = _parse_atoms(step, symbols, where)
@@ -120,21 +120,24 @@ def _make_step(step: _Lines, symbols: list[str], settings: dict[str, str], path:
 
 
 def _parse_atoms(step: _Lines, symbols: list[str], where: str) -> Atoms:
-    """Cell and positions by ASE's parsers."""
+    """Parse cell and positions with ASE's parsers."""
     try:
         cell = ase_outcar.Cell().parse(0, step.cell)["cell"]
         parser = ase_outcar.PositionsAndForces({"natoms": len(symbols)})
         positions = parser.parse(0, step.positions)["positions"]
     except (ValueError, IndexError) as error:
         raise InputError(
-            f"{where}: lattice vectors or positions and forces that cannot be read ({excerpt(str(error))}); "
+            f"{where}: lattice vectors or positions and forces cannot be read ({excerpt(str(error))}); "
             "copy the file again or repeat the calculation"
         ) from None
     return Atoms(check_elements(symbols, where), cell=cell, positions=positions, pbc=True)
 
 
 def _select_blocks(step: _Lines, where: str) -> list[list[str]]:
-    """The blocks of tensors that are Born effective charges; LCALCEPS may print others before."""
+    """Return the blocks that hold Born effective charges with local field effects.
+
+    LCALCEPS may print other tensors before them.
+    """
     blocks = [lines for lines in step.tensors if "excluding local field effects" not in lines[0]]
     if not blocks:
         raise InputError(
@@ -151,7 +154,7 @@ def _select_blocks(step: _Lines, where: str) -> list[list[str]]:
 
 
 def _parse_tensors(lines: list[str], count: int, where: str) -> np.ndarray:
-    """One block: a line `ion i` for each atom, and three rows with their number in front."""
+    """Parse one block: for each atom a line `ion i` and three rows, each with its number in front."""
     body = [line.split(maxsplit=1) for line in lines[2:]]
     for position, words in enumerate(body):
         atom, row = divmod(position, 4)
@@ -166,7 +169,7 @@ def _parse_tensors(lines: list[str], count: int, where: str) -> np.ndarray:
 
 
 def _parse_epsilon(step: _Lines, where: str) -> np.ndarray | None:
-    """The electronic dielectric tensor with all local field effects, if it is there."""
+    """Parse the electronic dielectric tensor with all local field effects, or return None."""
     for lines in reversed(step.epsilon):
         if "including local field effects" in lines[0] and "RPA" not in lines[0]:
             return parse_rows(lines[2:], 3, where, "dielectric tensor")

@@ -250,8 +250,8 @@ def cut_element(text: str) -> str:
 
 
 FAULTS = {
-    "another text": (lambda _: "It was a bright cold day.\n", "no DDB file"),
-    "cut in the header": (lambda text: text[: text.index("znucl")], "no DDB file"),
+    "another text": (lambda _: "It was a bright cold day.\n", "not a DDB file"),
+    "cut in the header": (lambda text: text[: text.index("znucl")], "not a DDB file"),
     "cut in the block": (lambda text: text[: text[:-200].rindex("\n")], "cut short or edited"),
     "cut in a line": (lambda text: text[:-30], "abipy cannot read it"),
     "some derivatives missing": (cut_element, "run anaddb"),

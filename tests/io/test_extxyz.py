@@ -219,10 +219,10 @@ FAULTS = {
     "word for a number": (frame_text().replace("0.6", "zero"), "not a valid extended XYZ frame"),
     "no positions": (frame_text().replace("pos:R:3", "velocities:R:3"), "both species (or Z) and pos"),
     "no elements": (frame_text().replace("species", "label"), "both species (or Z) and pos"),
-    "broken properties": (frame_text().replace("becs:R:9", "becs:R"), "no list of name:type:width"),
+    "broken properties": (frame_text().replace("becs:R:9", "becs:R"), "not a list of name:type:width"),
     "huge width": (frame_text().replace("becs:R:9", "becs:R:999999"), "1000003 are expected"),
     "columns without properties": (frame_text().replace("Properties", "Property"), "13 values, 4 are"),
-    "column twice": (frame_text().replace("becs:R:9", "becs:R:4:becs:R:5"), "no list of name:type:width"),
+    "column twice": (frame_text().replace("becs:R:9", "becs:R:4:becs:R:5"), "not a list of name:type:width"),
 }  # fmt: skip
 
 
@@ -326,16 +326,16 @@ def test_an_archive_of_several_parts_is_read_to_the_end(file):
 def test_bytes_that_are_no_text_cost_one_frame(file):
     broken = frame_text(entries="title=caf\u00e9 ").encode("latin-1")
     before, error, after = scan_structures(file(frame_text().encode() + broken + frame_text().encode()))
-    assert "frame 1: bytes that are no text" in str(error)
+    assert "frame 1: some bytes are not UTF-8 text" in str(error)
     np.testing.assert_array_equal(label(before), label(after))
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (frame_text().replace("0.2 -0.3", "0_2 -0.3"), "'0_2' of atom 0 is no number"),
-        (frame_text().replace("0.2 -0.3", "\u0662 -0.3"), "of atom 0 is no number"),
-        (frame_text().replace("4.1", "4_1"), "Lattice has '4_1' within a number"),
+        (frame_text().replace("0.2 -0.3", "0_2 -0.3"), "'0_2' of atom 0 is not a number"),
+        (frame_text().replace("0.2 -0.3", "\u0662 -0.3"), "of atom 0 is not a number"),
+        (frame_text().replace("4.1", "4_1"), "Lattice has '4_1' inside a number"),
         (frame_text().replace("4.1", "4.1\\2"), "Lattice has"),
         (frame_text(None, entries='target="_JSON [[1.\\5]]" '), "target has"),
         (frame_text().replace("T T T", "T T X"), "pbc='T T X' is not three of T and F"),

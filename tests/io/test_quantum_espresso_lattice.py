@@ -97,5 +97,5 @@ def test_other_numbers_are_refused(ibrav):
     ],
 )
 def test_parameters_that_make_no_lattice_are_refused(ibrav, celldm):
-    with pytest.raises(InputError, match="makes no lattice"):
+    with pytest.raises(InputError, match="is not a lattice"):
         lattice_vectors(ibrav, celldm, "file")

@@ -242,7 +242,7 @@ def test_charges_without_a_structure_are_refused(tmp_path):
     outside = vasprun_text([calculation_xml(CRYSTAL, None)]).replace(
         "</modeling>", '<array name="born_charges"><set></set></array></modeling>'
     )
-    with pytest.raises(InputError, match="outside of an ionic step"):
+    with pytest.raises(InputError, match="outside an ionic step"):
         vasprun(tmp_path, outside)
     early = outcar_text([step_text(CRYSTAL), step_text(displaced())])
     early = early.replace("  volume of cell", full_tensors() + "  volume of cell", 1)

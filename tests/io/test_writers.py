@@ -160,7 +160,7 @@ def broken(**changes: object) -> Atoms:
         (broken(info={"object": object()}), "'object' of type object"),
         (broken(info={"Lattice": "mine"}), "'Lattice'"),
         (broken(info={3: 4}), "the entry 3"),
-        (broken(info={"energy": 1.0}, results={"energy": 2.0}), "both in info and in the results"),
+        (broken(info={"energy": 1.0}, results={"energy": 2.0}), "both in atoms.info and in the results"),
         (broken(arrays={"two words": np.ones(1)}), "'two words'"),
         (broken(arrays={"pos": np.ones((1, 3))}), "'pos'"),
         (broken(arrays={"label": np.array(["two words"])}), "single words"),
