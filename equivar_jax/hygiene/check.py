@@ -1,4 +1,4 @@
-"""`check_labels`: every rule over every structure."""
+"""`check_labels`: apply every rule to every structure."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
-from tqdm import tqdm
 
 from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.errors import InputError
@@ -22,14 +21,15 @@ from equivar_jax.hygiene.transposition import (
     expected_axial_vectors,
     judge_index_order,
 )
+from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import born_effective_charges, source
 
 Predict = Callable[[Sequence[Atoms]], Sequence[Float[np.ndarray, "_ 3 3"]]]
-"""Tensors [atom, field, displacement] in e for each structure, from a trained model (`load(run).predict`)."""
+"""A trained model, such as `load(run).predict`; it returns tensors [atom, field, displacement] in e."""
 
 
 class _StructureCheck(NamedTuple):
-    """What the rules for single structures say of one."""
+    """The findings and measured values of the rules that look at a single structure."""
 
     findings: list[Finding]
     sum_rule: float = np.nan
@@ -49,27 +49,29 @@ def check_labels(
 ) -> HygieneReport:
     """Find broken, rotated, transposed and duplicate labels.
 
-    Set aside are: what could not be read, violations of the sum rule, components beyond a bound, tensors
-    without the symmetry of their crystal, and among what is left all but the first of equal structures (all
-    of them if their labels contradict each other). Pointed at, but kept, are near-duplicates, tensors that
-    look transposed, and structures with rare elements (set aside with `refuse_rare`).
+    These structures are set aside: those that could not be read, those that violate the sum rule, those with
+    a component beyond a bound, those whose tensors lack the symmetry of their crystal, and, among the
+    remaining ones, all but the first of several equal structures (all of them if their labels contradict each
+    other). These are reported but kept: near-duplicates, tensors that look transposed, and structures with
+    rare elements (which `refuse_rare` sets aside).
 
     Args:
-        structures: With Born effective charges [atom, field, displacement] in e; those without any are
-            counted and not kept.
-        config: The tolerances (`enabled` is for the caller to heed).
-        progress: Show a bar.
-        unreadable: What readers refused, to be reported with the rest.
-        predict: A trained model to compare antisymmetric parts with, instead of the built-in expectation.
+        structures: Structures with Born effective charges [atom, field, displacement] in e. Those without any
+            are counted and not kept.
+        config: The tolerances. `enabled` is ignored here; the caller decides whether to check at all.
+        progress: Whether to show a progress bar.
+        unreadable: Errors of the readers, to be reported with the rest.
+        predict: A trained model whose antisymmetric parts are compared with the labels', instead of the
+            built-in expectation.
 
     Returns:
-        Findings, places of the structures to keep, and the measured values.
+        The findings, the places of the structures to keep, and the measured values.
     """
     tensors = [born_effective_charges(atoms) for atoms in structures]
     labelled = [index for index, label in enumerate(tensors) if label is not None]
     predicted = _predictions([structures[index] for index in labelled], predict)
     checked: dict[int, _StructureCheck] = {}
-    bar = tqdm(labelled, desc="checking labels", unit="structure", disable=not progress)
+    bar = ProgressBar(labelled, desc="checking labels", unit="structure", disable=not progress)
     for index, prediction in zip(bar, predicted, strict=True):
         checked[index] = _check_structure(index, structures[index], tensors[index], prediction, config)
     prints = [
@@ -99,7 +101,7 @@ def check_labels(
 def cross_duplicates(
     training: Sequence[Atoms], validation: Sequence[Atoms], config: HygieneConfig
 ) -> list[Finding]:
-    """Validation structures that a training structure equals, or nearly equals.
+    """Find validation structures that equal, or nearly equal, a training structure.
 
     Args:
         training: Labelled structures.
@@ -107,16 +109,16 @@ def cross_duplicates(
         config: The tolerances.
 
     Returns:
-        Refusals, `index` being the place in `validation`.
+        A finding that refuses each such structure; its `index` is the place in `validation`.
 
     Raises:
-        InputError: a structure with two atoms at one place, or without Born effective charges.
+        InputError: a structure has two atoms at one place, or no Born effective charges.
     """
     return find_cross_duplicates(_fingerprints(training), _fingerprints(validation), config)
 
 
 def _fingerprints(structures: Sequence[Atoms]) -> list[Fingerprint]:
-    """The fingerprint of every structure."""
+    """Return the fingerprint of every structure."""
     found = []
     for index, atoms in enumerate(structures):
         tensors = born_effective_charges(atoms)
@@ -128,7 +130,7 @@ def _fingerprints(structures: Sequence[Atoms]) -> list[Fingerprint]:
 
 
 def _predictions(structures: Sequence[Atoms], predict: Predict | None) -> Sequence[np.ndarray | None]:
-    """A model's tensors of every structure, or None for each if there is no model."""
+    """Return a model's tensors for every structure, or None for each if there is no model."""
     return [None] * len(structures) if predict is None else predict(structures)
 
 
@@ -139,7 +141,7 @@ def _check_structure(
     prediction: Float[np.ndarray, "atoms 3 3"] | None,
     config: HygieneConfig,
 ) -> _StructureCheck:
-    """All rules that need one structure only."""
+    """Apply all rules that need only one structure."""
     if not np.isfinite(tensors).all():
         reason = "Born effective charges that are not finite; remove the frame or repair its label"
         return _StructureCheck([Finding(index, source(atoms), "unreadable", reason, refused=True)])
@@ -156,7 +158,7 @@ def _check_structure(
         *rules.check_component(index, atoms, tensors, config),
         *rules.check_symmetry(index, atoms, deviation, config),
     ]
-    # What the other rules refuse has no say about the index order.
+    # A structure that other rules refuse does not count in the verdict on the index order.
     agreed = np.nan if findings else agreed
     return _StructureCheck(
         findings if findings else rules.check_transposition(index, atoms, agreed, config),
@@ -169,17 +171,17 @@ def _check_structure(
 
 
 def _is_refused(findings: Sequence[Finding]) -> bool:
-    """Whether one of the findings sets the structure aside."""
+    """Return whether one of the findings sets the structure aside."""
     return any(finding.refused for finding in findings)
 
 
 def _reason(error: InputError) -> str:
-    """The message without the place that it begins with."""
+    """Return an error's message without the place that it begins with."""
     return unreadable_finding(error).reason
 
 
 def _measurements(count: int, checked: dict[int, _StructureCheck]) -> Measurements:
-    """One value for each structure, NaN where nothing was measured."""
+    """Collect one value of each kind for each structure, NaN where nothing was measured."""
     nothing = _StructureCheck([])
     values = [checked.get(index, nothing)[1:5] for index in range(count)]
     return Measurements(*np.array(values, dtype=np.float64).reshape(-1, 4).T)

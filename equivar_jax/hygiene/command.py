@@ -1,7 +1,7 @@
 """Check files before learning from them: `python -m equivar_jax.data check FILE`.
 
-Prints how many structures of each file each rule objects to, and the worst of them; writes every finding to
-`set_aside.csv`, and draws what was measured in `hygiene.png`.
+The command prints for each file and rule how many structures the rule objects to, and the worst of them. It
+writes every finding to `set_aside.csv` and draws the measured values in `hygiene.png`.
 """
 
 import argparse
@@ -15,21 +15,21 @@ from ase import Atoms
 
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.schema import Config, DataConfig, FirstIndex, HygieneConfig, check_config
-from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
+from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
 from equivar_jax.hygiene.check import check_labels
 from equivar_jax.hygiene.findings import RULES, HygieneReport
 from equivar_jax.hygiene.picture import plot_hygiene
 from equivar_jax.io import scan_structures
 
 PICTURE = "hygiene.png"
-# From here on it takes long enough to show a bar.
+# From this many structures on, the check takes long enough to show a progress bar.
 _SHOW_PROGRESS_FROM = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; write `set_aside.csv` and `hygiene.png`."""
+    """Check files: print the table, and write `set_aside.csv` and `hygiene.png`."""
     parser = _make_parser()
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
         config = HygieneConfig(**{name: getattr(options, name) for name in _tolerances()})
         check_config(Config(data=DataConfig(hygiene=config)))
@@ -50,13 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _title(files: Sequence[str]) -> str:
-    """As many names as fit over the picture."""
+    """Return the title of the picture: the names of the files, as far as they fit."""
     names = ", ".join(Path(name).name for name in files)
     return names if len(names) <= 70 else f"{Path(files[0]).name} and {len(files) - 1} more"
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    """Files, how to read them, where to write, and every tolerance."""
+    """Make the parser of the arguments: the files, how to read them, where to write, and every tolerance."""
     parser = OptionParser(prog="python -m equivar_jax.data check", description=__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE", help="file, folder or glob with labels")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
@@ -81,14 +81,17 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _tolerances() -> dict[str, type]:
-    """Name -> type of every setting of hygiene but `enabled`: whoever asks for a check gets one."""
+    """Return name -> type of every setting of hygiene except `enabled`.
+
+    `enabled` has no option, because this command always checks.
+    """
     hints = get_type_hints(HygieneConfig)
     names = [setting.name for setting in dataclasses.fields(HygieneConfig)]
     return {name: hints[name] for name in names if name != "enabled"}
 
 
 def _read_files(options: argparse.Namespace) -> tuple[list[Atoms], list[InputError]]:
-    """All structures of all files, and what could not be read."""
+    """Read all structures of all files; return them, and the errors of those that could not be read."""
     structures: list[Atoms] = []
     unreadable: list[InputError] = []
     for name in options.files:
@@ -101,7 +104,7 @@ def _read_files(options: argparse.Namespace) -> tuple[list[Atoms], list[InputErr
 
 
 def _table_by_file(report: HygieneReport) -> str:
-    """Counts of structures, and of findings of each rule, for each file and altogether."""
+    """Return a table of counts, of structures and of findings of each rule, per file and in total."""
     kept, unlabelled = set(report.kept), set(report.unlabelled)
     rows: dict[str, Counter[str]] = defaultdict(Counter)
     for index, where in enumerate(report.sources):
@@ -124,5 +127,5 @@ def _table_by_file(report: HygieneReport) -> str:
 
 
 def _file_of(where: str) -> str:
-    """The file of a source such as "data/a.extxyz, frame 3"."""
+    """Return the file of a source such as "data/a.extxyz, frame 3"."""
     return where.partition(", frame ")[0]

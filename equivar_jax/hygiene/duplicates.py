@@ -1,11 +1,11 @@
-"""The same crystal twice, or nearly, within one set and across training and validation.
+"""Find the same crystal twice, or nearly, within one set or across training and validation.
 
-The fingerprints of the structures of one composition go into a k-d tree, so only near ones are compared.
+The fingerprints of all structures of one composition are put into a k-d tree, so only near ones are compared.
 
-Where the tolerances come from: of the pairs with one composition among 1,370 DFPT crystals nine differ by
-0.0005 Å and 0.008 e or less (the same crystal in another cell, or relaxed twice), two by 0.0014 Å and
-0.009 e, and the next ones, polytypes with labels of their own, by 0.007 Å or more. Frames of two molecular
-dynamics runs at 300 K differ by 0.009 Å (the first two of BaTiO3) and otherwise by 0.08 Å or more.
+Where the tolerances come from: among 1,370 DFPT crystals, nine pairs of equal composition differ by 0.0005 Å
+and 0.008 e or less (the same crystal in another cell, or relaxed twice), two pairs differ by 0.0014 Å and
+0.009 e, and all others, polytypes with labels of their own, by 0.007 Å or more. In two molecular dynamics
+runs at 300 K the first two frames of BaTiO3 differ by 0.009 Å, all other pairs of frames by 0.08 Å or more.
 """
 
 from collections import defaultdict
@@ -20,11 +20,12 @@ from equivar_jax.hygiene.fingerprints import Fingerprint
 
 
 def find_duplicates(prints: Sequence[Fingerprint], config: HygieneConfig) -> list[Finding]:
-    """The same or nearly the same crystal within one set.
+    """Find crystals that are the same or nearly the same within one set.
 
     Returns:
-        A refusal for all but the first of several equal structures, and for every one of them if their labels
-        contradict each other; a remark for what is nearly the same as an earlier structure.
+        A finding that refuses each of several equal structures except the first, or every one of them if
+        their labels contradict each other; and a finding that only reports each structure nearly equal to an
+        earlier one.
     """
     findings: list[Finding] = []
     for group in _group_by_composition(prints).values():
@@ -43,7 +44,7 @@ def find_duplicates(prints: Sequence[Fingerprint], config: HygieneConfig) -> lis
 def find_cross_duplicates(
     training: Sequence[Fingerprint], validation: Sequence[Fingerprint], config: HygieneConfig
 ) -> list[Finding]:
-    """Refusals of validation structures that are the same or nearly the same as a training structure."""
+    """Find and refuse validation structures that equal, or nearly equal, a training structure."""
     known = _group_by_composition(training)
     findings: list[Finding] = []
     for name, group in _group_by_composition(validation).items():
@@ -65,7 +66,7 @@ def find_cross_duplicates(
 
 
 def _findings_of_copies(members: Sequence[Fingerprint], config: HygieneConfig) -> list[Finding]:
-    """Findings for structures that are all the same crystal."""
+    """Return the findings for structures that are all the same crystal."""
     first, *others = members
     gaps = [float(np.abs(other.label - first.label).max()) for other in others]
     if not gaps or max(gaps) <= config.label_difference:
@@ -87,7 +88,7 @@ def _findings_of_copies(members: Sequence[Fingerprint], config: HygieneConfig) -
 
 
 def _duplicate_finding(own: Fingerprint, other: Fingerprint, distance: float, part: str) -> Finding:
-    """A copy of another structure."""
+    """Return the finding for a copy of another structure; `part` says where that one is."""
     gap = float(np.abs(own.label - other.label).max())
     reason = f"the same crystal as {other.source}{part} (labels differ by {gap:.2g} e); one copy is enough"
     return Finding(own.index, own.source, "duplicate", reason, refused=True, value=distance)
@@ -96,7 +97,7 @@ def _duplicate_finding(own: Fingerprint, other: Fingerprint, distance: float, pa
 def _near_duplicate_finding(
     own: Fingerprint, other: Fingerprint, distance: float, part: str, *, refused: bool
 ) -> Finding:
-    """Nearly a copy of another structure."""
+    """Return the finding for a structure that is nearly a copy of another one."""
     reason = (
         f"distances between neighbours differ by at most {distance:.2g} Å from those of {other.source}{part}"
     )
@@ -106,7 +107,10 @@ def _near_duplicate_finding(
 
 
 def _group_by_composition(prints: Sequence[Fingerprint]) -> dict[Hashable, list[Fingerprint]]:
-    """Fingerprints of one composition have one length and can be compared."""
+    """Group fingerprints by composition.
+
+    Fingerprints of one composition have the same length and can be compared.
+    """
     groups: dict[Hashable, list[Fingerprint]] = defaultdict(list)
     for fingerprint in prints:
         groups[fingerprint.composition].append(fingerprint)
@@ -114,7 +118,7 @@ def _group_by_composition(prints: Sequence[Fingerprint]) -> dict[Hashable, list[
 
 
 def _clusters(group: Sequence[Fingerprint], distance: float) -> Iterator[list[Fingerprint]]:
-    """Each structure that belongs to no earlier one, with the later ones within `distance` of it."""
+    """Yield each structure that is in no earlier cluster, with the later ones within `distance` of it."""
     if len(group) == 1:
         yield [*group]
         return
@@ -129,10 +133,13 @@ def _clusters(group: Sequence[Fingerprint], distance: float) -> Iterator[list[Fi
 
 
 def _tree(group: Sequence[Fingerprint]) -> cKDTree:
-    """The crystals of a group, for searches by largest difference; not balanced, since copies cannot be."""
+    """Return a k-d tree of the crystal fingerprints of a group, to search by largest difference.
+
+    The tree is not balanced, because equal points cannot be.
+    """
     return cKDTree(np.stack([fingerprint.crystal for fingerprint in group]), balanced_tree=False)
 
 
 def _distance(own: Fingerprint, other: Fingerprint) -> float:
-    """Largest difference between two crystal fingerprints, in Å."""
+    """Return the largest difference between two crystal fingerprints, in Å."""
     return float(np.abs(own.crystal - other.crystal).max())

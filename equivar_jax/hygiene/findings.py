@@ -1,4 +1,4 @@
-"""What was found: one finding for each structure and rule, and how they are counted and written."""
+"""Findings of the check, one for each structure and rule, and how they are counted and written."""
 
 import csv
 from collections.abc import Sequence
@@ -27,24 +27,24 @@ SET_ASIDE = "set_aside.csv"
 
 @dataclass(frozen=True)
 class Finding:
-    """One structure that one rule objects to."""
+    """One rule's objection to one structure."""
 
     index: int
-    """Place in the list of structures; -1 for what could not be read."""
+    """Place in the list of structures; -1 for a frame that could not be read."""
     source: str
     """File and frame."""
     rule: Rule
     reason: str
-    """Why, in words, with the value and the tolerance."""
+    """The reason in words, with the value and the tolerance."""
     refused: bool
-    """Whether the structure is set aside; otherwise it is kept and only pointed at."""
+    """Whether the structure is set aside; otherwise it is kept and only reported."""
     value: float = float("nan")
-    """What was compared with the tolerance."""
+    """The value that was compared with the tolerance."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """One value a structure, in the order of the list; NaN where a rule does not apply."""
+    """One value per structure, in the order of the list; NaN where a rule does not apply."""
 
     sum_rule: np.ndarray
     """`|sum_i Z_i - Q 1|`, largest component, over the square root of the number of atoms, in e."""
@@ -58,20 +58,20 @@ class Measurements:
 
 @dataclass(frozen=True)
 class IndexOrder:
-    """What the antisymmetric parts say about the index order of all structures together."""
+    """The evidence of the antisymmetric parts about the index order of all structures together."""
 
     compositions: int
-    """How many different compositions could be asked."""
+    """Number of different compositions that give evidence."""
     log_odds: float
     """Natural logarithm of the odds for [field, displacement] against [displacement, field]."""
     certain: int
-    """How many structures have an antisymmetric part of which one can be sure, one way or the other."""
+    """Number of structures whose antisymmetric part is clear, one way or the other."""
     opposed: int
-    """How many of these look transposed."""
+    """Number of these that look transposed."""
     verdict: Literal["field first", "transposed", "mixed", "undecided"]
 
     def __str__(self) -> str:
-        """One line for a table."""
+        """Return the verdict as one line for a table."""
         asked = f"log odds {self.log_odds:+.1f}, compositions {self.compositions}"
         if self.verdict == "mixed":
             return (
@@ -85,7 +85,7 @@ class IndexOrder:
             )
         if self.verdict == "field first":
             return f"index order: the field comes first, as it should ({asked})"
-        return f"index order: not told by these structures ({asked})"
+        return f"index order: cannot be told from these structures ({asked})"
 
 
 @dataclass(frozen=True)
@@ -96,29 +96,29 @@ class HygieneReport:
     """File and frame of every structure."""
     findings: tuple[Finding, ...]
     unlabelled: tuple[int, ...]
-    """Structures without Born effective charges; they are in no finding and not kept."""
+    """Places of the structures without Born effective charges; they have no findings and are not kept."""
     measurements: Measurements
     elements: dict[str, int]
-    """In how many labelled structures each element occurs."""
+    """Element -> number of labelled structures that contain it."""
     index_order: IndexOrder
 
     @property
     def warning(self) -> str:
-        """What all structures together are suspected of; empty if nothing."""
+        """Warning if all structures together look transposed, fully or in part; else empty."""
         return str(self.index_order) if self.index_order.verdict in ("transposed", "mixed") else ""
 
     @property
     def kept(self) -> list[int]:
-        """Places of the structures to learn from, rising."""
+        """Places of the structures to learn from, in rising order."""
         left_out = {finding.index for finding in self.findings if finding.refused} | set(self.unlabelled)
         return [index for index in range(len(self.sources)) if index not in left_out]
 
     def counts(self) -> dict[Rule, int]:
-        """How many structures each rule objects to; every rule is there."""
+        """Return how many structures each rule objects to; every rule is a key."""
         return {rule: sum(finding.rule == rule for finding in self.findings) for rule in RULES}
 
     def table(self, worst: int = 3) -> str:
-        """The report as text: a line for each rule with findings, its worst offenders, and totals.
+        """Return the report as text: a line for each rule with findings, its worst offenders, and totals.
 
         Args:
             worst: How many structures to name for each rule.
@@ -128,12 +128,12 @@ class HygieneReport:
         )
 
     def write(self, folder: Path) -> Path:
-        """Write every finding to `set_aside.csv` in a folder, which is made if it is not there.
+        """Write every finding to `set_aside.csv` in a folder, which is made if it does not exist.
 
         Columns: source, rule, refused (yes or no), value, reason.
 
         Returns:
-            The file.
+            The path of the file.
 
         Raises:
             InputError: the folder cannot be written to.
@@ -160,7 +160,7 @@ def write_findings(path: Path, findings: Sequence[Finding]) -> None:
 
 
 def unreadable_finding(error: InputError) -> Finding:
-    """The finding for a frame that a reader refused (numbers that are not finite, for one)."""
+    """Return the finding for a frame that a reader refused, for example for non-finite numbers."""
     where, separator, reason = str(error).partition(": ")
     if not separator:
         where, reason = "unknown", str(error)
@@ -168,7 +168,7 @@ def unreadable_finding(error: InputError) -> Finding:
 
 
 def rule_lines(findings: Sequence[Finding], worst: int) -> list[str]:
-    """A line for each rule that found something, followed by its first offenders."""
+    """Return a line for each rule that found something, followed by its `worst` worst offenders."""
     lines = []
     for rule in RULES:
         found = [finding for finding in findings if finding.rule == rule]
@@ -186,7 +186,7 @@ def rule_lines(findings: Sequence[Finding], worst: int) -> list[str]:
 
 
 def _totals(report: HygieneReport) -> list[str]:
-    """How many structures there were, and what became of them."""
+    """Return the lines that say how many structures there were, and what became of them."""
     unread = sum(finding.rule == "unreadable" for finding in report.findings)
     refused = len(report.sources) - len(report.unlabelled) - len(report.kept)
     lines = [f"{len(report.sources)} structures: {len(report.kept)} kept, {refused} set aside"]

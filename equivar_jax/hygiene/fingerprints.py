@@ -1,11 +1,13 @@
 """Numbers that are the same for the same crystal, however it is written down.
 
-Choice of lattice vectors, supercell, translation, rotation, mirror and order of the atoms change none of
-them. They are the average minimum distances of Widdowson and Kurlin (MATCH Commun. Math. Comput. Chem. 87,
-529 (2022)), taken for every pair of elements, with the smallest and the largest value beside the average.
+They do not depend on the choice of lattice vectors, supercell, translation, rotation, mirror image or order
+of the atoms. They are the average minimum distances of Widdowson and Kurlin (MATCH Commun. Math. Comput.
+Chem. 87, 529 (2022)), taken for every pair of elements, with the smallest and the largest value beside the
+average.
 
-Two crystals whose atoms differ by at most d (in any of their descriptions) have crystal fingerprints that
-differ by at most 2 d. Only distances are compared, so contrived crystals exist that they cannot tell apart.
+If the atoms of two crystals differ by at most d (in any of their descriptions), their crystal fingerprints
+differ by at most 2 d. Only distances are compared, so contrived crystals exist that the fingerprints cannot
+distinguish.
 """
 
 import math
@@ -21,14 +23,14 @@ from equivar_jax.hygiene.transposition import axial_vectors
 from equivar_jax.structures import source
 
 SMALL_AXIAL = 0.02
-"""e; an expected axial vector shorter than this has no direction to speak of."""
+"""In e; an expected axial vector much shorter than this has no meaningful direction."""
 NEIGHBOURS = 12
-"""Nearest neighbours of each element whose distances are compared."""
+"""Number of nearest neighbours of each element whose distances are compared."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One labelled structure, as far as duplicates go."""
+    """The numbers by which one labelled structure is compared with others."""
 
     index: int
     """Place in the list of structures."""
@@ -45,7 +47,7 @@ def fingerprint(
     tensors: Float[np.ndarray, "atoms 3 3"],
     expected: Float[np.ndarray, "atoms 3"],
 ) -> Fingerprint:
-    """The fingerprints of a crystal and of its tensors [atom, field, displacement] in e.
+    """Return the fingerprints of a crystal and of its tensors [atom, field, displacement] in e.
 
     Args:
         index: Place in the list of structures.
@@ -59,7 +61,10 @@ def fingerprint(
 
 
 def composition(atoms: Atoms) -> Hashable:
-    """What two descriptions of one crystal must have in common: reduced formula, charge, periodicity."""
+    """Return the reduced formula, the charge per formula unit and the number of periodic directions.
+
+    Two descriptions of one crystal always have these in common.
+    """
     elements, counts = np.unique(atoms.numbers, return_counts=True)
     units = math.gcd(*counts.tolist())
     charge = round(float(atoms.info.get("charge", 0.0)) / units, 6)
@@ -67,15 +72,16 @@ def composition(atoms: Atoms) -> Hashable:
 
 
 def crystal_fingerprint(near: Surroundings) -> Float[np.ndarray, " components"]:
-    """Distances in Å, the same number of them for all structures of one composition.
+    """Return distances in Å; their number is the same for all structures of one composition.
 
-    For each pair of elements A, B and k = 1 to 12: the distance from an atom A to its k-th nearest B; of this
-    the smallest, the average and the largest over all atoms A. What is farther than 5 Å counts as 5 Å.
+    For each pair of elements A, B and k = 1 to 12, take the distance from each atom A to its k-th nearest B,
+    and of these the smallest, the average and the largest over all atoms A. A distance above 5 Å counts as 5
+    Å.
     """
     elements, kind = np.unique(near.numbers, return_inverse=True)
     order = np.lexsort((near.lengths, kind[near.neighbours], near.centres))
     row = near.centres[order] * len(elements) + kind[near.neighbours][order]
-    # Place within the row: how far from the row's first pair.
+    # Place of each pair within its row, counted from the row's first pair.
     place = np.arange(len(row)) - np.searchsorted(row, row)
     table = np.full((len(near.numbers) * len(elements), NEIGHBOURS), RADIUS)
     close = place < NEIGHBOURS
@@ -86,12 +92,12 @@ def crystal_fingerprint(near: Surroundings) -> Float[np.ndarray, " components"]:
 def label_fingerprint(
     near: Surroundings, tensors: Float[np.ndarray, "atoms 3 3"], expected: Float[np.ndarray, "atoms 3"]
 ) -> Float[np.ndarray, " components"]:
-    """What all descriptions of one labelled crystal have in common, in e.
+    """Return numbers in e that are the same for all descriptions of one labelled crystal.
 
-    For each atom: trace / 3; the three singular values of Z; the sizes of `Z M` and `M Z`, where M (trace 1)
-    says in which directions the neighbours are, which tell a label that does not turn with its crystal; and
-    the axial vector along the expected one, which tells a transposed label. Of these the smallest, average
-    and largest value over each element.
+    For each atom: trace / 3; the three singular values of Z; the sizes of `Z M` and `M Z`, where the matrix M
+    (trace 1) describes the directions to the neighbours, which detect a label that does not rotate with its
+    crystal; and the component of the axial vector along the expected one, which detects a transposed label.
+    Of each of these the smallest, average and largest value over each element are returned.
     """
     weights = (1.0 - (near.lengths / RADIUS) ** 2) ** 2
     spread = weights[:, None, None] * near.directions[:, :, None] * near.directions[:, None, :]
@@ -112,7 +118,10 @@ def label_fingerprint(
 def _summarise_by_element(
     values: Float[np.ndarray, "atoms columns"], kind: Int[np.ndarray, " atoms"]
 ) -> Float[np.ndarray, " components"]:
-    """Smallest, average and largest of each column over the atoms of each element, one after the other."""
+    """Return the smallest, average and largest of each column over the atoms of each element.
+
+    All smallest values come first, then all averages, then all largest values.
+    """
     order = np.argsort(kind, kind="stable")
     starts = np.searchsorted(kind[order], np.arange(kind.max() + 1))
     values = values[order]

@@ -1,4 +1,4 @@
-"""The picture of a check: how the measured values are distributed, where the tolerances lie."""
+"""Draw a check: the distributions of the measured values and the tolerances."""
 
 import os
 from typing import Any, NamedTuple
@@ -15,38 +15,38 @@ from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.hygiene.findings import HygieneReport
 
 _GOOD, _BAD = COLOURS[0], COLOURS[3]
-# Values that are zero to rounding stand at the left end of a logarithmic axis.
+# Values that are zero up to rounding are drawn at the left end of a logarithmic axis.
 _SMALLEST = 1e-6
 _BINS = 48
 _ELEMENTS_PER_ROW = 45
-# So that the bars of a few elements stay bars.
+# Smallest width of the axis, so that the bars of a few elements do not become too wide.
 _FEWEST_PLACES = 20
 
 
 class _Panel(NamedTuple):
-    """One histogram."""
+    """The data and labels of one histogram."""
 
     values: np.ndarray
     tolerance: float
     label: str
     logarithmic: bool
     below: bool = False
-    """Whether values below the negative tolerance are the bad ones."""
+    """Whether the bad values are those below the negative tolerance, instead of those above the tolerance."""
 
 
 def plot_hygiene(
     report: HygieneReport, config: HygieneConfig, path: str | os.PathLike[str], title: str = ""
 ) -> None:
-    """Histograms of what the rules measure, and a bar for each element.
+    """Draw histograms of the values that the rules measure, and a bar for each element.
 
     Args:
-        report: What `check_labels` found.
-        config: The tolerances it had.
+        report: The report of `check_labels`.
+        config: The tolerances that it used.
         path: The picture; the suffix names the format (.png, .pdf, .svg, ...).
-        title: Written above.
+        title: Title above the picture.
 
     Raises:
-        InputError: no labelled structure, or the picture cannot be written.
+        InputError: there is no labelled structure, or the picture cannot be written.
     """
     if not report.elements:
         raise InputError(f"{path}: no labelled structures to draw; see the table for what is wrong with them")
@@ -72,7 +72,7 @@ def plot_hygiene(
 
 
 def _draw_histogram(axes: Axes, panel: _Panel) -> None:
-    """Structures by value; what lies beyond the tolerance in another colour, counted in words."""
+    """Draw how many structures have which value; those beyond the tolerance in another colour."""
     there = panel.values[np.isfinite(panel.values)]
     beyond = there < -panel.tolerance if panel.below else there > panel.tolerance
     limit = -panel.tolerance if panel.below else panel.tolerance
@@ -96,7 +96,7 @@ def _draw_histogram(axes: Axes, panel: _Panel) -> None:
 
 
 def _bin_edges(drawn: np.ndarray, limit: float, panel: _Panel) -> np.ndarray:
-    """Bins that hold all values, none of which lies on both sides of the tolerance."""
+    """Return edges of bins that hold all values; no bin extends across the tolerance."""
     low, high = min(float(drawn.min(initial=limit)), limit), max(float(drawn.max(initial=limit)), limit)
     if panel.logarithmic:
         below, above = np.log10(limit / min(low, _SMALLEST)), np.log10(high / limit)
@@ -108,18 +108,18 @@ def _bin_edges(drawn: np.ndarray, limit: float, panel: _Panel) -> np.ndarray:
 
 
 def _count_steps(length: float, step: float) -> int:
-    """How many steps cover a length, and one more."""
+    """Return how many steps cover a length, plus one."""
     return int(np.ceil(length / step)) + 1
 
 
 def _draw_elements(axes_of_rows: np.ndarray, elements: dict[str, int], rare: int) -> None:
-    """A bar for each element: in how many labelled structures it occurs."""
+    """Draw a bar for each element: the number of labelled structures that contain it."""
     names = list(elements)
     parts = np.array_split(np.arange(len(names)), len(axes_of_rows))
     for axes, part in zip(axes_of_rows, parts, strict=True):
         counts = np.array([elements[names[k]] for k in part])
         places = np.arange(len(part))
-        # The bars begin below 1, so that a single structure is seen.
+        # The bars begin below 1, so that a single structure is visible.
         axes.bar(
             places, counts - 0.5, bottom=0.5, width=0.75, color=np.where(counts < rare, _BAD, _GOOD).tolist()
         )

@@ -1,15 +1,16 @@
-"""The rules that look at one labelled structure at a time, and the one about rare elements.
+"""The rules that look at one labelled structure at a time, and the rule about rare elements.
 
-Where the tolerances come from (596 raw entries of the Materials Project, 2 to 84 atoms; the other sets at
-hand were cleaned before publication and obey the sum rule and the symmetry to the last digit):
+Where the tolerances come from (596 raw entries of the Materials Project with 2 to 84 atoms; the other data
+sets at hand were cleaned before publication and obey the sum rule and the symmetry to the last digit):
 
-- Sum rule. Among 210 entries that were not corrected, the median of the excess charge grows as the root of
-  the number of atoms (0.0035 e for 2 to 4 atoms, 0.011 e for 26 to 84), so it is divided by it. The median of
-  the result is 0.002 e, and 13 entries lie above 0.1 e; their charges sum to 0.28 to 33 e.
-- Component. The largest of 2,185 structures is 10.4 e. Cubic WO3 has 12.5 e (Detraux, Ghosez and Gonze, Phys.
-  Rev. B 56, 983 (1997)).
-- Symmetry. 99.8 % deviate by less than 0.1, crystals with magnetic order included (the largest of which has
-  0.09); a randomly rotated label deviates by more in 80 % of 457 crystals (the others are nearly isotropic).
+- Sum rule. Among 210 entries that were not corrected, the median excess charge grows as the square root of
+  the number of atoms (0.0035 e for 2 to 4 atoms, 0.011 e for 26 to 84), so the excess is divided by this
+  root. The median of the result is 0.002 e. 13 entries lie above 0.1 e; their charges sum to 0.28 to 33 e.
+- Component. The largest among 2,185 structures is 10.4 e. Cubic WO3 has 12.5 e (Detraux, Ghosez and Gonze,
+  Phys. Rev. B 56, 983 (1997)).
+- Symmetry. 99.8 % deviate by less than 0.1, crystals with magnetic order included (the largest deviation of
+  these is 0.09). A randomly rotated label deviates by more in 80 % of 457 crystals (the others are nearly
+  isotropic).
 """
 
 from collections import Counter
@@ -26,10 +27,10 @@ from equivar_jax.structures import source
 
 
 def sum_rule_excess(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> float:
-    """Largest component of `sum_i Z_i - Q 1` over the square root of the number of atoms, in e.
+    """Return the excess charge, in e: the largest component of `sum_i Z_i - Q 1` over sqrt(N).
 
     Args:
-        atoms: The structure; `info["charge"]` is its net charge Q in e, 0 by default.
+        atoms: The structure of N atoms; `info["charge"]` is its net charge Q in e, 0 by default.
         tensors: Born effective charges [atom, field, displacement] in e.
     """
     excess = tensors.sum(axis=0) - float(atoms.info.get("charge", 0.0)) * np.eye(3)
@@ -37,7 +38,7 @@ def sum_rule_excess(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> fl
 
 
 def check_sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> list[Finding]:
-    """Charges that do not add up to that of the cell."""
+    """Refuse charges that do not add up to the charge of the cell; `value` is `sum_rule_excess`."""
     if value <= config.sum_rule:
         return []
     reason = (
@@ -52,7 +53,7 @@ def check_sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig
 def check_component(
     index: int, atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], config: HygieneConfig
 ) -> list[Finding]:
-    """A component beyond every known material."""
+    """Refuse a component larger than in every known material."""
     sizes = np.abs(tensors).max(axis=(1, 2))
     if sizes.max() <= config.largest_component:
         return []
@@ -65,7 +66,7 @@ def check_component(
 
 
 def check_symmetry(index: int, atoms: Atoms, value: float | None, config: HygieneConfig) -> list[Finding]:
-    """Tensors without the symmetry of their crystal."""
+    """Refuse tensors without the symmetry of their crystal; `value` is `symmetry_deviation`."""
     if value is None or value <= config.symmetry:
         return []
     reason = (
@@ -76,7 +77,7 @@ def check_symmetry(index: int, atoms: Atoms, value: float | None, config: Hygien
 
 
 def check_transposition(index: int, atoms: Atoms, value: float, config: HygieneConfig) -> list[Finding]:
-    """An antisymmetric part of the wrong sign."""
+    """Report an antisymmetric part of the wrong sign; `value` is its `agreement`."""
     if value >= -config.transposition:
         return []
     reason = (
@@ -87,7 +88,7 @@ def check_transposition(index: int, atoms: Atoms, value: float, config: HygieneC
 
 
 def element_counts(structures: Sequence[Atoms]) -> dict[str, int]:
-    """In how many structures each element occurs, by rising atomic number."""
+    """Return element -> number of structures that contain it, by rising atomic number."""
     counts = Counter(int(number) for atoms in structures for number in np.unique(atoms.numbers))
     return {chemical_symbols[number]: counts[number] for number in sorted(counts)}
 
@@ -95,7 +96,7 @@ def element_counts(structures: Sequence[Atoms]) -> dict[str, int]:
 def check_rare_elements(
     index: int, atoms: Atoms, counts: dict[str, int], config: HygieneConfig
 ) -> list[Finding]:
-    """Elements that too few structures have for anything to be learned about them."""
+    """Report, or refuse, elements in too few structures for a network to learn about them."""
     rare = {symbol: counts[symbol] for symbol in sorted(set(atoms.symbols))}
     rare = {symbol: count for symbol, count in rare.items() if count < config.rare_element}
     if not rare:

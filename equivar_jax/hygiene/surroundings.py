@@ -1,4 +1,4 @@
-"""The neighbours of every atom, of which the fingerprints and the expected antisymmetric parts are made."""
+"""The neighbours of every atom, from which fingerprints and expected antisymmetric parts are made."""
 
 from dataclasses import dataclass
 
@@ -10,23 +10,23 @@ from jaxtyping import Float, Int
 from equivar_jax.graphs.graph import build_graph
 
 RADIUS = 5.0
-"""Å; what is farther away is no neighbour."""
+"""In Å; an atom farther away is not a neighbour."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Every neighbour within `RADIUS` of every atom, periodic images included, sorted by the central atom."""
+    """All neighbours within `RADIUS` of every atom, periodic images included, sorted by the central atom."""
 
     numbers: Int[np.ndarray, " atoms"]
     centres: Int[np.ndarray, " pairs"]
     neighbours: Int[np.ndarray, " pairs"]
     lengths: Float[np.ndarray, " pairs"]
-    """Å."""
+    """Distances in Å."""
     directions: Float[np.ndarray, "pairs 3"]
     """Unit vectors from the centre to the neighbour."""
 
     def sum(self, values: Float[np.ndarray, "pairs *rest"]) -> Float[np.ndarray, "atoms *rest"]:
-        """Add up a quantity of each pair over the neighbours of each atom."""
+        """Sum a quantity of each pair over the neighbours of each atom."""
         total = np.zeros((len(self.numbers), *values.shape[1:]))
         if len(values):
             starts = np.searchsorted(self.centres, np.arange(len(self.numbers)))
@@ -36,10 +36,10 @@ class Surroundings:
 
 
 def find_surroundings(atoms: Atoms) -> Surroundings:
-    """The neighbours of every atom of a structure.
+    """Find the neighbours of every atom of a structure.
 
     Raises:
-        InputError: what `build_graph` refuses: two atoms at one place, for one.
+        InputError: `build_graph` refuses the structure, for example because two atoms are at one place.
     """
     graph: jraph.GraphsTuple = build_graph(atoms, RADIUS)
     vectors = graph.edges["vectors"]

@@ -1,8 +1,10 @@
-"""Whether the tensors have the symmetry of their crystal: `Z_g(i) = R Z_i R^T` for every operation g = {R|t}.
+"""Measure whether the tensors have the symmetry of their crystal.
 
-A rotated label, a label with its atoms in another order, and a flattening of the columns mixed up are seen
-here wherever the crystal has symmetry. A transposed label is not: `(R Z R^T)^T = R Z^T R^T`, so the
-transposed tensors have the very same symmetry (see `transposition` for those).
+The condition is `Z_g(i) = R Z_i R^T` for every operation g = {R|t}.
+
+This finds a rotated label, a label whose atoms are in another order, and columns in the wrong order, wherever
+the crystal has symmetry. It cannot find a transposed label: `(R Z R^T)^T = R Z^T R^T`, so the transposed
+tensors have exactly the same symmetry (see `transposition` for those).
 """
 
 import warnings
@@ -14,17 +16,17 @@ from ase import Atoms
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-# e; in covalent crystals with hardly any charge the noise of a calculation is no smaller than elsewhere.
+# In e. In covalent crystals with hardly any charge the noise of a calculation is as large as elsewhere.
 SMALLEST_SCALE = 1.0
-# An operation must bring every atom this near to another one, in units of symprec.
+# An operation must map every atom to within this distance of another one, in units of symprec.
 MISMATCH = 10.0
 
 
 def symmetry_deviation(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], symprec: float) -> float | None:
-    """Largest component of `R Z_i R^T - Z_g(i)`, over the root-mean-square diagonal of the tensors.
+    """Return the largest component of `R Z_i R^T - Z_g(i)`, over the tensors' root-mean-square diagonal.
 
-    One operation is tried for each rotation, and every translation that maps the cell onto itself; together
-    they generate the group.
+    One operation is tried for each rotation, together with every translation that maps the cell onto itself;
+    these operations generate the group.
 
     Args:
         atoms: The crystal.
@@ -32,8 +34,8 @@ def symmetry_deviation(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], sy
         symprec: How far in Å an atom may be from its symmetric place.
 
     Returns:
-        The deviation, without unit; the scale it is divided by is never below 1 e. None if the structure is
-        not periodic in all directions or spglib finds no symmetry.
+        The deviation, without unit. The scale by which it is divided is never below 1 e. None if the
+        structure is not periodic in all directions or spglib finds no symmetry.
     """
     operations = _find_operations(atoms, symprec)
     if operations is None:
@@ -47,7 +49,7 @@ def symmetry_deviation(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"], sy
 def _find_operations(
     atoms: Atoms, symprec: float
 ) -> tuple[Float[np.ndarray, "operations 3 3"], Int[np.ndarray, "operations atoms"]] | None:
-    """Cartesian rotations, and where each operation takes every atom."""
+    """Return Cartesian rotations, and the atom onto which each operation maps every atom."""
     if not atoms.pbc.all():
         return None
     lattice, fractions = atoms.cell.array, atoms.get_scaled_positions()
@@ -68,9 +70,9 @@ def _find_operations(
 
 
 def _find_space_group(cell: Any, symprec: float) -> dict[str, np.ndarray] | None:
-    """Rotations and translations in fractional coordinates, or None if spglib gives up."""
+    """Return rotations and translations in fractional coordinates, or None if spglib fails."""
     with warnings.catch_warnings():
-        # Until 3.0 spglib warns in each call that it still returns None for an error, instead of raising.
+        # Before 3.0, spglib warns in each call that it returns None for an error instead of raising one.
         warnings.filterwarnings("ignore", message="Set OLD_ERROR_HANDLING", category=DeprecationWarning)
         try:
             return spglib.get_symmetry(cell, symprec=symprec)
@@ -79,13 +81,16 @@ def _find_space_group(cell: Any, symprec: float) -> dict[str, np.ndarray] | None
 
 
 def _select_generators(rotations: np.ndarray) -> np.ndarray:
-    """Which operations to try: the first of each rotation, and all pure translations."""
+    """Select the operations to try: the first of each rotation, and all pure translations."""
     _, first = np.unique(rotations.reshape(-1, 9), axis=0, return_index=True)
     translations = np.flatnonzero((rotations == np.eye(3, dtype=int)).all(axis=(1, 2)))
     return np.union1d(first, translations)
 
 
 def _wrap(fractions: np.ndarray) -> np.ndarray:
-    """Fractional coordinates from 0 to below 1 (rounding may take a tiny negative number to 1)."""
+    """Return fractional coordinates from 0 to below 1.
+
+    Rounding may turn a tiny negative number into 1; it is then set to 0.
+    """
     wrapped = fractions - np.floor(fractions)
     return np.where(wrapped >= 1.0, 0.0, wrapped)

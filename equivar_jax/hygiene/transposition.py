@@ -1,18 +1,19 @@
-"""Whether the tensors are [field, displacement], as they should be, or transposed.
+"""Measure whether the tensors are [field, displacement], as they should be, or transposed.
 
-Symmetry cannot tell: conjugation by a rotation commutes with transposition. What tells is the antisymmetric
-part, the axial vector `a_c = eps_cab Z_ab / 2`, whose sign turns when the tensor is transposed, and whose
-direction follows from the neighbours. Pairwise forces and polarisations give symmetric tensors; the
+Symmetry cannot decide this, because conjugation by a rotation commutes with transposition. The antisymmetric
+part can: it is the axial vector `a_c = eps_cab Z_ab / 2`, whose sign changes when the tensor is transposed,
+and whose direction follows from the neighbours. Pairwise forces and polarisations give symmetric tensors; the
 antisymmetric part comes from products of two different vectors or tensors of the surroundings. The expected
-axial vector below is a sum of nine such products, built from what a transposition leaves alone: the
-positions, and the symmetric parts of the tensors. The largest term is `sum_j w(r_ij) r_ij x (S_j r_ij)`, with
-S_j the traceless symmetric part of the neighbour's tensor.
+axial vector below is a sum of nine such products. They are built from quantities that a transposition does
+not change: the positions, and the symmetric parts of the tensors. The largest term is `sum_j w(r_ij) r_ij x
+(S_j r_ij)`, where S_j is the traceless symmetric part of the neighbour's tensor.
 
 The nine coefficients were fitted to 1,370 DFPT crystals whose index order is known (see `fit_coefficients`).
-Measured with held-out compositions, over structures whose root-mean-square axial vector is above 0.03 e, the
-sign is right for 81 % of the structures of that set; with its coefficients, for 88 % of 395 structures of the
-Materials Project, and for all 219 frames of two molecular dynamics runs (BaTiO3, SiO2). One structure is thus
-weak evidence, a file of many compositions is certain. With a trained model its predictions serve instead.
+For held-out compositions of that set, over structures whose root-mean-square axial vector is above 0.03 e,
+the sign is right for 81 % of the structures. With the coefficients of that set it is right for 88 % of 395
+structures of the Materials Project, and for all 219 frames of two molecular dynamics runs (BaTiO3, SiO2). One
+structure is thus weak evidence; a file of many compositions is certain. If there is a trained model, its
+predictions are used instead.
 """
 
 import math
@@ -29,23 +30,23 @@ from equivar_jax.hygiene.findings import IndexOrder
 from equivar_jax.hygiene.surroundings import RADIUS, Surroundings, find_surroundings
 from equivar_jax.structures import born_effective_charges
 
-# Å; the weight of a neighbour at distance r is exp(-(r/s)^2) times a cosine that ends at RADIUS.
+# In Å; the weight of a neighbour at distance r is exp(-(r/s)^2) times a cosine that ends at RADIUS.
 SHORT, MIDDLE, LONG = 1.3, 2.0, 3.5
-# Of the nine vectors of `axial_features`, without unit or in 1/e.
+# Coefficients of the nine vectors of `axial_features`, without unit or in 1/e.
 COEFFICIENTS = np.array([0.369, 0.053, -0.080, 0.027, 0.118, 0.046, -0.051, -0.108, -0.326])
-# e; antisymmetric parts of this size are half trusted, smaller ones less.
+# In e; antisymmetric parts of this size count half, smaller ones less.
 HALF_TRUSTED = 0.1
-# Log odds for [field, displacement] per unit of agreement of one composition, by logistic regression on the
-# same crystals with held-out compositions (487 compositions, 0.1 wide bins agree).
+# Log odds for [field, displacement] per unit of agreement of one composition, from a logistic regression on
+# the same crystals with held-out compositions (487 compositions; the shares in bins of width 0.1 agree).
 LOG_ODDS = 9.0
-# Share of the clear cases that may be wrong, far above the 1 of 96 seen at the default threshold.
+# Share of the clear cases that may be wrong; far above the 1 of 96 found at the default threshold.
 WRONG = 0.1
-# A thousand to one.
+# Log odds for a verdict: a thousand to one.
 DECIDED = math.log(1000.0)
 
 
 def axial_vectors(tensors: Float[np.ndarray, "atoms 3 3"]) -> Float[np.ndarray, "atoms 3"]:
-    """The antisymmetric parts, `a_c = eps_cab Z_ab / 2`, in the unit of the tensors.
+    """Return the antisymmetric parts, `a_c = eps_cab Z_ab / 2`, in the unit of the tensors.
 
     Args:
         tensors: [atom, field, displacement].
@@ -57,7 +58,7 @@ def axial_vectors(tensors: Float[np.ndarray, "atoms 3 3"]) -> Float[np.ndarray, 
 def axial_features(
     near: Surroundings, tensors: Float[np.ndarray, "atoms 3 3"]
 ) -> Float[np.ndarray, "atoms 9 3"]:
-    """Nine axial vectors of each atom; transposing the tensors changes none of them.
+    """Return nine axial vectors of each atom; transposing the tensors changes none of them.
 
     Args:
         near: The neighbours of every atom.
@@ -90,14 +91,18 @@ def axial_features(
 def expected_axial_vectors(
     near: Surroundings, tensors: Float[np.ndarray, "atoms 3 3"]
 ) -> Float[np.ndarray, "atoms 3"]:
-    """The antisymmetric part to expect from the surroundings, if the order is [field, displacement], in e."""
+    """Return the antisymmetric part, in e, expected from the surroundings.
+
+    It is the one of tensors with the order [field, displacement].
+    """
     return np.einsum("nfc,f->nc", axial_features(near, tensors), COEFFICIENTS)
 
 
 def agreement(found: Float[np.ndarray, "atoms 3"], expected: Float[np.ndarray, "atoms 3"]) -> float:
-    """How well axial vectors agree with the expected ones: 1 fully, -1 as if transposed, 0 no opinion.
+    """Return how well axial vectors agree with the expected ones: 1 fully, -1 as if transposed, 0 undecided.
 
-    The cosine between the two, times `m / (m + 0.1 e)`, m the smaller of their root-mean-square lengths.
+    The value is the cosine between the two, times `m / (m + 0.1 e)`, where m is the smaller of their
+    root-mean-square lengths.
     """
     length = np.sqrt((found**2).sum(axis=1).mean()), np.sqrt((expected**2).sum(axis=1).mean())
     smaller = min(length)
@@ -110,12 +115,14 @@ def agreement(found: Float[np.ndarray, "atoms 3"], expected: Float[np.ndarray, "
 def judge_index_order(
     compositions: Sequence[Hashable], agreements: Sequence[float], threshold: float
 ) -> IndexOrder:
-    """What all structures together say; the structures of one composition have one voice, their mean.
+    """Judge the index order from all structures together.
+
+    The structures of one composition have one vote together, their mean agreement.
 
     Args:
-        compositions: One name a structure.
-        agreements: `agreement` of each.
-        threshold: How large an agreement or disagreement is a clear case.
+        compositions: The composition of each structure.
+        agreements: The `agreement` of each structure.
+        threshold: How large an agreement or disagreement must be to count as a clear case.
     """
     voices: dict[Hashable, list[float]] = defaultdict(list)
     for name, value in zip(compositions, agreements, strict=True):
@@ -133,20 +140,20 @@ def judge_index_order(
 
 
 def _is_unlikely(wrong: int, cases: int) -> bool:
-    """Whether so many clear cases cannot be wrong by chance."""
+    """Return whether it is unlikely that so many of the clear cases are wrong by chance."""
     return wrong > 0 and float(binom.sf(wrong - 1, cases, WRONG)) < math.exp(-DECIDED)
 
 
 def fit_coefficients(structures: Sequence[Atoms]) -> Float[np.ndarray, " features"]:
-    """Least squares for `COEFFICIENTS` on structures whose labels are known to be [field, displacement].
+    """Fit `COEFFICIENTS` by least squares to structures known to be [field, displacement].
 
-    Every structure has about the same weight, whatever the size of its antisymmetric part; a thousandth of
+    Every structure has about the same weight, whatever the size of its antisymmetric part. A thousandth of
     the diagonal is added to the normal matrix.
     """
     matrix, right = np.zeros((9, 9)), np.zeros(9)
     for atoms in structures:
         tensors = born_effective_charges(atoms)
-        assert tensors is not None  # the caller gives labelled structures
+        assert tensors is not None  # the caller passes labelled structures
         features, target = axial_features(find_surroundings(atoms), tensors), axial_vectors(tensors)
         weight = 1.0 / ((target**2).sum() + 0.02)
         matrix += weight * np.einsum("nfc,ngc->fg", features, features)

@@ -105,9 +105,7 @@ def _read_rows(path: Path, plain: Path) -> Iterator[AtomsRow]:
         if handle.read(len(_SQLITE)) == _SQLITE:
             kind = "db"
     if kind == "db" and not _call_ase(path, _has_systems, plain):
-        raise InputError(
-            f"{path}: this is an SQLite file without ASE's table of systems; name an ASE database"
-        )
+        raise InputError(f"{path}: an SQLite file without ASE's table of systems; name an ASE database")
     database = _call_ase(path, _connect, plain, kind)
     if kind == "json":
         yield from _call_ase(path, _select_rows_after, database, 0, None)

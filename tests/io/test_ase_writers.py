@@ -109,7 +109,7 @@ def test_a_faulty_label_is_refused(tmp_path, name, label, found):
 def test_a_name_in_info_and_in_the_results_is_refused(tmp_path, name):
     atoms = labelled(spread=1.0)
     atoms.calc.results["spread"] = 2.0
-    with pytest.raises(InputError, match="'spread' is both in atoms.info and in the results"):
+    with pytest.raises(InputError, match=r"'spread' is both in atoms\.info and in the results"):
         write_structures(tmp_path / name, atoms)
 
 
