@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,33 @@ import numpy as np
 import pytest
 from ase.spacegroup import crystal
 from helpers.crystals import labelled_crystal
+from helpers.examples import ALL, FEW
 from helpers.networks import SMALL
+from hypothesis import settings
 
-from equivar_jax import train
+from equivar_jax import progress, runtime, train
 from equivar_jax.io import write_structures
+
+
+def pytest_configure(config):
+    """Choose between the quick run and the full one, `-m slow`.
+
+    The quick one compiles without most of XLA's and LLVM's optimisations, also in processes that tests start,
+    and takes few examples of each property; the full one takes everything as users have it.
+    """
+    is_full = config.getoption("markexpr") == "slow"
+    settings.load_profile(ALL if is_full else FEW)
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "0" if is_full else "1")
+    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(config, items):
+    """Take property tests into the full run as well, there with all examples."""
+    if config.getoption("markexpr") == "slow":
+        for item in items:
+            if getattr(item.obj, "is_hypothesis_test", False):
+                item.add_marker("slow")
 
 
 @pytest.fixture
@@ -55,11 +79,26 @@ def calcium_titanate():
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory):
-    """Where generated data and compiled programs go while tests run."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Where generated data and compiled programs go while tests run: one folder for all worker processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIVAR_CACHE", str(folder))
+        runtime.enable_compilation_cache()
         yield folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_programs():
+    """Keep a worker small: what the next module needs again comes from the cache on disk."""
+    yield
+    jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def no_word_about_slow_steps(monkeypatch):
+    """On a busy machine any step may be slow."""
+    monkeypatch.setattr(progress, "SECONDS_OF_SILENCE", 3600.0)
 
 
 class Trained(NamedTuple):

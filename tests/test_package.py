@@ -42,7 +42,7 @@ def test_configs_are_found_by_name_after_a_wheel_install(wheel, tmp_path):
         capture_output=True,
         text=True,
     ).stdout.split()
-    assert found == [str(tmp_path / "site/equivar_jax/config.py"), "32"]
+    assert found == [str(tmp_path / "site/equivar_jax/config/__init__.py"), "32"]
 
 
 def test_the_wheel_brings_the_weights_and_stays_small(wheel):

@@ -23,6 +23,7 @@ from equivar_jax.config.schema import Config
 from equivar_jax.config.settings import from_dict
 from equivar_jax.datasets.load import load_structures
 from equivar_jax.io import write_structures
+from equivar_jax.reports.run_text import announce_run
 from equivar_jax.structures import born_effective_charges
 from equivar_jax.training import loop
 from equivar_jax.training.run_directory import read_records
@@ -99,7 +100,7 @@ def test_the_start_of_bm2_prints_its_139905_parameters(labelled_file, tmp_path):
     started = loop.start_run(config, tmp_path / "run")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        train.announce(started)
+        announce_run(started)
     assert "parameters  139,905\n" in output.getvalue()
 
 

@@ -3,7 +3,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.errors import InputError
@@ -34,7 +35,7 @@ def test_edges_are_those_of_ase(name, cutoff):
 
 
 @given(seed=st.integers(0, 10_000), periodic=st.tuples(st.booleans(), st.booleans(), st.booleans()))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_edges_are_those_of_ase_in_any_cell(seed, periodic):
     rng = np.random.default_rng(seed)
     cell = np.diag(rng.uniform(2.5, 5, 3)) + rng.uniform(-1.5, 1.5, (3, 3))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.graphs import packing
@@ -53,7 +54,7 @@ def test_every_sample_fits_its_budget_and_is_packed_once(samples):
 def test_similar_neighbour_counts_share_a_bucket_and_different_ones_do_not(samples):
     alike, others = (GraphSizes.of([samples[k].graph] * 10) for k in (0, 2))
     assert len(plan_budgets(alike, 4)) == 1
-    assert [budget.neighbours for budget in plan_budgets(alike.joined(others), 4)] == [2, 18]
+    assert [budget.neighbours for budget in plan_budgets(alike.join(others), 4)] == [2, 18]
 
 
 def test_structures_of_one_size_fill_their_batches(samples):
@@ -86,7 +87,7 @@ def test_what_no_budget_holds_is_refused(samples):
 
 
 @given(degrees=st.lists(st.integers(0, 60), min_size=1, max_size=40), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_bucket_limits_are_the_cheapest(degrees, seed):
     """Against trying every choice of up to three limits."""
     degrees = np.array(degrees)

@@ -16,6 +16,7 @@ from equivar_jax.io.options import ReadOptions
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 from helpers import quantum_espresso_files, vasp_files
 from helpers.dipole import crystal_and_tensors
+from helpers.phonopy_files import phonopy_file
 
 
 def labelled(scale: float = 1.0) -> Atoms:
@@ -51,8 +52,6 @@ def born(folder: Path) -> Path:
 
 
 def phonopy_yaml(folder: Path) -> Path:
-    from test_phonopy_yaml import phonopy_file
-
     return phonopy_file(folder / "phonopy_params.yaml", labelled(), born_effective_charges(labelled()))
 
 

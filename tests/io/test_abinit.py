@@ -9,7 +9,8 @@ import pytest
 from ase import Atoms
 from ase.units import Bohr
 from helpers.dipole import crystal_and_tensors
-from hypothesis import HealthCheck, given, settings
+from helpers.examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from equivar_jax.errors import InputError
@@ -275,7 +276,7 @@ def test_damaged_ddb_files_are_refused(tmp_path, damage, found):
     assert found in refusal(read_ddb, path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_bytes_are_read_or_refused(tmp_path, data):
     content = bytearray(ddb_text(*crystal_and_tensors()).encode())

@@ -15,7 +15,8 @@ import pytest
 from ase import Atoms
 from ase.data import chemical_symbols
 from helpers.damage import COMPRESS, MAKERS, OPTIONS, WITHOUT_LABEL, damaged, extxyz
-from hypothesis import HealthCheck, given, settings
+from helpers.examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -202,7 +203,7 @@ def structures(draw) -> Atoms:
     return with_born_effective_charges(atoms, draw(hnp.arrays(np.float64, (count, 3, 3), elements=FINITE)))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames=st.lists(structures(), min_size=1, max_size=4))
 @pytest.mark.parametrize("name", ["a.extxyz", "a.xyz.gz", "a.extxyz.zst", "a.traj"])
 def test_random_structures_come_back_bit_by_bit(tmp_path, name, frames):

@@ -8,7 +8,8 @@ import pytest
 from ase import Atoms
 from ase.spacegroup import crystal
 from helpers.dipole import crystal_and_tensors
-from hypothesis import HealthCheck, given, settings
+from helpers.examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from phonopy import Phonopy
 from phonopy.file_IO import parse_BORN
@@ -239,7 +240,7 @@ def test_damage_is_one_line_with_file_and_cause(tmp_path, triclinic, damage, fou
     assert found in refusal(born_file(tmp_path, atoms, damage(born_text(tensors))))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_bytes_are_read_or_refused(tmp_path, quartz, data):
     atoms, tensors = quartz

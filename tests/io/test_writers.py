@@ -12,7 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
 from ase.spacegroup import Spacegroup
 from helpers.dipole import crystal_and_tensors
-from hypothesis import HealthCheck, given, settings
+from helpers.examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,9 +21,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
-FIXTURE = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FIXTURE = examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LOW_SYMMETRY = np.arange(1.0, 10.0).reshape(1, 3, 3) / 7.0
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -7,14 +7,15 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, make_supercell, molecule
 from helpers.crystals import random_structure
+from helpers.examples import examples
 from helpers.networks import SMALL, predict, random_params
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group, special_ortho_group
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-10}
 SEEDS = st.integers(0, 2**32 - 1)
-few = settings(max_examples=8, deadline=None)
+few = examples(8)
 
 
 def assert_same(actual, expected, dtype):

@@ -9,10 +9,10 @@ from ase.build import bulk
 from helpers.networks import SMALL, dense_batch, predict, random_params
 
 from benchmarks.common.plain_network import equivar
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.graphs.batch import graph_of
 from equivar_jax.kernels import PATHS, shifted_softplus
-from equivar_jax.network.initial_weights import unit_variance
+from equivar_jax.network.initial_weights import scale_to_unit_variance
 from equivar_jax.network.model import (
     Equivar,
     born_effective_charges,
@@ -100,7 +100,9 @@ def test_features_keep_unit_variance_through_the_layers(calcium_titanate, seed):
     config = dataclasses.replace(load_config("bm1").model, mean_neighbours=10.35, kernel="reference")
     batch = dense_batch([calcium_titanate])
     model = Equivar(config)
-    params = unit_variance(model, jax.jit(model.init)(jax.random.key(seed), batch.graph), batch.graph)
+    params = scale_to_unit_variance(
+        model, jax.jit(model.init)(jax.random.key(seed), batch.graph), batch.graph
+    )
     capture = {"capture_intermediates": True, "mutable": "intermediates"}
     _, captured = jax.jit(lambda p: model.apply(p, batch.graph, **capture))(params)
     means = {}
@@ -118,7 +120,7 @@ def test_what_vanishes_by_symmetry_is_not_enlarged():
     config = dataclasses.replace(SMALL, mean_neighbours=12.0)
     graph = graph_of(bulk("MgO", "rocksalt", a=4.21, cubic=True), config.cutoff)
     model = Equivar(config)
-    params = unit_variance(model, jax.jit(model.init)(jax.random.key(0), graph), graph)
+    params = scale_to_unit_variance(model, jax.jit(model.init)(jax.random.key(0), graph), graph)
     for layer in range(config.interactions):
         assert jnp.abs(params["params"][f"interaction_{layer}"]["linear_weight"]).max() < 20.0
 

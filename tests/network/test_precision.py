@@ -11,7 +11,7 @@ from helpers.networks import dense_batch
 from jax.extend import core
 
 from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.network.model import Equivar, born_effective_charges, displace
 
 SMALL = {"channels": 2, "interactions": 2, "embedding": 4, "radial_functions": 4, "mean_neighbours": 9.0}

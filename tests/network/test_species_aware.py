@@ -12,11 +12,11 @@ from helpers.crystals import random_structure
 from helpers.networks import SMALL, predict, random_params
 from scipy.stats import ortho_group
 
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.graphs.batch import Sample, graph_of
 from equivar_jax.graphs.graph import build_graph
 from equivar_jax.kernels import HIDDEN
-from equivar_jax.network.initial_weights import from_labels
+from equivar_jax.network.initial_weights import start_from_labels
 from equivar_jax.network.model import Equivar, born_effective_charges, displace
 from equivar_jax.network.periodic_table import period_and_group, periodic_table
 from equivar_jax.network.squares import square_plan
@@ -163,7 +163,7 @@ def test_element_tables_start_at_the_labels(float64):
     atoms = bulk("MgO", "rocksalt", a=4.21)
     graph = build_graph(atoms, 3.0)
     labels = [np.array([2 * np.eye(3), -2 * np.eye(3)]), np.array([2.4 * np.eye(3), -2.4 * np.eye(3)])]
-    params = from_labels(random_params(FULL, float64), [Sample(graph, label) for label in labels])
+    params = start_from_labels(random_params(FULL, float64), [Sample(graph, label) for label in labels])
     shift, scale = (params["params"][name] for name in ("element_shift", "element_scale"))
     np.testing.assert_allclose([shift[12], shift[8], shift[22]], [2.2, -2.2, 0.0])
     np.testing.assert_allclose([scale[12], scale[22]], [0.2 / 3**0.5, 1.0])

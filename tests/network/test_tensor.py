@@ -2,7 +2,8 @@ import e3nn_jax as e3nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.network.tensor import (
@@ -32,7 +33,7 @@ def test_parts_are_trace_antisymmetric_and_symmetric_traceless(float64):
 
 
 @given(seed=st.integers(0, 1000), improper=st.booleans())
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def check_equivariance(seed, improper):
     rng = np.random.default_rng(seed)
     matrix = np.linalg.qr(rng.normal(size=(3, 3)))[0]

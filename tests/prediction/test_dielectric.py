@@ -11,8 +11,9 @@ import optax
 import pytest
 from ase import Atoms
 from ase.build import bulk, make_supercell, molecule
+from helpers.examples import examples
 from helpers.networks import SMALL, dense_batch, predict, random_params
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group
 
@@ -133,7 +134,7 @@ def test_the_head_leaves_the_charges_as_they_are_and_costs_two_channels_and_a_bi
 
 def test_orthogonal_operations_and_order_of_the_atoms(dielectric, precision):
     @given(seed=st.integers(0, 2**32 - 1))
-    @settings(max_examples=8, deadline=None)
+    @examples(8)
     def check(seed):
         atoms, matrix = crystal_of(seed), ortho_group.rvs(3, random_state=seed)
         turned = atoms.copy()

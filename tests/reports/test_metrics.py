@@ -5,11 +5,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.errors import InputError
-from equivar_jax.reports.metrics import PERCENTAGE_FLOOR, Metrics, Report, charge_drift, evaluate
+from equivar_jax.reports.metrics import (
+    PERCENTAGE_FLOOR,
+    EvaluationReport,
+    Metrics,
+    charge_drift,
+    summarise_errors,
+)
 
 OFF_DIAGONAL = ~np.eye(3, dtype=bool)
 
@@ -22,7 +29,7 @@ def data(atoms: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.nda
     return rng.choice([8, 22, 56], atoms), predicted, reference
 
 
-def numbers_of(report: Report) -> np.ndarray:
+def numbers_of(report: EvaluationReport) -> np.ndarray:
     summaries = [report.overall, *report.elements.values(), *([report.drift] if report.drift else [])]
     return np.concatenate([dataclasses.astuple(summary) for summary in summaries])
 
@@ -48,7 +55,7 @@ def assert_matches_definitions(summary, predicted, reference):
 
 def test_numbers_match_their_definitions():
     numbers, predicted, reference = data()
-    report = evaluate(numbers, predicted, reference)
+    report = summarise_errors(numbers, predicted, reference)
     assert_matches_definitions(report.overall, predicted, reference)
     assert list(report.elements) == ["O", "Ti", "Ba"]
     for symbol, number in (("O", 8), ("Ti", 22), ("Ba", 56)):
@@ -62,7 +69,7 @@ def test_numbers_match_their_definitions():
 def test_hand_made_errors():
     reference = np.diag([2.0, -4.0, 0.05])[None]
     error = np.array([[[0.2, 0.3, 0.0], [0.0, 0.4, 0.0], [0.0, 0.0, 0.6]]])
-    overall = evaluate(np.array([8]), reference + error, reference).overall
+    overall = summarise_errors(np.array([8]), reference + error, reference).overall
     assert overall.mae == pytest.approx(1.5 / 9)
     assert overall.mae_diagonal == pytest.approx(0.4)
     assert overall.mae_off_diagonal == pytest.approx(0.05)
@@ -72,7 +79,7 @@ def test_hand_made_errors():
 
 
 def test_percentage_error_of_nothing_is_undefined_and_json_has_null():
-    report = evaluate(np.array([8]), np.ones((1, 3, 3)), np.zeros((1, 3, 3)))
+    report = summarise_errors(np.array([8]), np.ones((1, 3, 3)), np.zeros((1, 3, 3)))
     assert math.isnan(report.overall.rmspe_diagonal)
     assert report.overall.rmspe_excluded == 3
     read = json.loads(json.dumps(report.to_dict(), allow_nan=False))
@@ -84,7 +91,7 @@ def test_percentage_error_of_nothing_is_undefined_and_json_has_null():
 def test_predictions_that_are_not_finite_show():
     predicted = np.ones((2, 3, 3))
     predicted[0, 0, 1] = np.nan
-    report = evaluate(np.array([8, 14]), predicted, np.ones((2, 3, 3)))
+    report = summarise_errors(np.array([8, 14]), predicted, np.ones((2, 3, 3)))
     assert math.isnan(report.overall.mae)
     assert math.isnan(report.elements["O"].mae)
     assert report.elements["Si"].mae == 0.0
@@ -92,13 +99,13 @@ def test_predictions_that_are_not_finite_show():
     assert "nan" in report.table()
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(cuts=st.lists(st.integers(0, 40), max_size=4), merged=st.booleans())
 def test_batches_and_merged_parts_give_the_whole(cuts, merged):
     numbers, predicted, reference = data()
     atoms = np.array([10, 1, 20, 9])
     drift = charge_drift(predicted, atoms)
-    whole = evaluate(numbers, predicted, reference, drift, atoms)
+    whole = summarise_errors(numbers, predicted, reference, drift, atoms)
     total = Metrics()
     bounds = [0, *sorted(cuts), 40]
     for start, stop in pairwise(bounds):
@@ -111,13 +118,13 @@ def test_batches_and_merged_parts_give_the_whole(cuts, merged):
         part.update_drift(drift[index : index + 1], atoms[index : index + 1])
         if merged:
             total.merge(part)
-    np.testing.assert_allclose(numbers_of(total.report()), numbers_of(whole), rtol=1e-12)
+    np.testing.assert_allclose(numbers_of(total.to_report()), numbers_of(whole), rtol=1e-12)
 
 
 def test_single_precision_is_summed_in_double():
     atoms = 20_000
     predicted = np.full((atoms, 3, 3), 0.1, dtype=np.float32)
-    report = evaluate(np.full(atoms, 8), predicted, np.zeros_like(predicted))
+    report = summarise_errors(np.full(atoms, 8), predicted, np.zeros_like(predicted))
     assert report.overall.mae == pytest.approx(float(np.float32(0.1)), rel=1e-12)
 
 
@@ -132,7 +139,7 @@ def test_charge_drift_per_cell_and_per_atom():
     metrics = Metrics()
     metrics.update(np.full(5, 8), tensors, tensors)
     metrics.update_drift(drift, atoms)
-    summary = metrics.report().drift
+    summary = metrics.to_report().drift
     assert dataclasses.astuple(summary) == pytest.approx(
         (2, (drift[0] + drift[1]) / 2, 0.45, (drift[0] / 2 + drift[1] / 3) / 2, 0.15)
     )
@@ -154,28 +161,28 @@ def test_drift_of_atoms_that_do_not_add_up_is_refused(atoms):
 
 def test_no_atoms_is_an_input_error():
     with pytest.raises(InputError, match="no atoms"):
-        evaluate(np.zeros(0, int), np.zeros((0, 3, 3)), np.zeros((0, 3, 3)))
+        summarise_errors(np.zeros(0, int), np.zeros((0, 3, 3)), np.zeros((0, 3, 3)))
     with pytest.raises(InputError, match="no atoms"):
-        Metrics().report()
+        Metrics().to_report()
 
 
 @pytest.mark.parametrize("number", [0, -1, 119])
 def test_padding_among_the_atoms_is_refused(number):
     with pytest.raises(InputError, match="remove padding"):
-        evaluate(np.array([number]), np.zeros((1, 3, 3)), np.zeros((1, 3, 3)))
+        summarise_errors(np.array([number]), np.zeros((1, 3, 3)), np.zeros((1, 3, 3)))
 
 
 def test_drift_needs_the_numbers_of_atoms():
     numbers, predicted, reference = data()
     with pytest.raises(InputError, match="give both"):
-        evaluate(numbers, predicted, reference, drift=np.zeros(1))
+        summarise_errors(numbers, predicted, reference, drift=np.zeros(1))
     with pytest.raises(InputError, match="at least one atom"):
         Metrics().update_drift(np.zeros(1), np.zeros(1, int))
 
 
 def test_table_is_aligned_and_complete():
     numbers, predicted, reference = data()
-    table = evaluate(numbers, predicted, reference, np.array([0.25]), np.array([40])).table()
+    table = summarise_errors(numbers, predicted, reference, np.array([0.25]), np.array([40])).table()
     lines = table.splitlines()
     assert len({len(line) for line in lines[:6]}) == 1
     assert [line.split()[0] for line in lines[2:6]] == ["all", "O", "Ti", "Ba"]
@@ -186,6 +193,6 @@ def test_table_is_aligned_and_complete():
 
 
 def test_report_is_frozen():
-    report = evaluate(*data())
+    report = summarise_errors(*data())
     with pytest.raises(dataclasses.FrozenInstanceError):
         report.overall.mae = 0.0

@@ -16,6 +16,7 @@ from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config, DataConfig, ModelConfig, TrainConfig
 from equivar_jax.errors import InputError
 from equivar_jax.network.initial_weights import start_from_labels
+from equivar_jax.reports.run_text import announce_run
 from equivar_jax.structures import born_effective_charges
 from equivar_jax.training import loop
 from equivar_jax.training.losses import ErrorSums
@@ -173,7 +174,7 @@ def test_elements_that_are_new_start_from_their_relatives_and_the_labels(labelle
     same(new["lin1_weight"], old["lin1_weight"])
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        train.announce(started)
+        announce_run(started)
     assert "note  the weights have never seen Mg Ti" in output.getvalue()
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from equivar_jax import parallel
+from equivar_jax import parallel, progress
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.datasets.demonstration import dataset as demonstration
 from equivar_jax.errors import InputError
@@ -80,7 +80,7 @@ def test_changed_arguments_and_changed_sources_miss_the_cache(tmp_path, monkeypa
     for arguments in ({"seed": 0}, {"seed": 1}, {"zro2": 1}):
         demonstration_set(1, **arguments, cache_dir=tmp_path, progress=False)
     assert len(list(tmp_path.iterdir())) == 3
-    monkeypatch.setattr(demonstration, "GENERATOR_SOURCES", ("datasets/crystals.py",))
+    monkeypatch.setattr(demonstration, "GENERATOR_SOURCES", ("datasets/demonstration/crystals.py",))
     generated = []
     monkeypatch.setattr(demonstration, "_generate", lambda *_: generated.append(True) or [])
     assert len(demonstration_set(1, cache_dir=tmp_path, progress=False)) == 0
@@ -100,11 +100,12 @@ def test_the_environment_variable_names_the_cache(tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "named").iterdir()] == ["demonstration-1-0-0-0"]
 
 
-def test_progress_goes_to_standard_error_or_nowhere(tmp_path, capsys):
+def test_progress_goes_to_standard_error_or_nowhere(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     demonstration_set(1, cache_dir=tmp_path, progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "1/1" in captured.err
+    assert "demonstration set: " in captured.err
     demonstration_set(1, seed=1, cache_dir=tmp_path, progress=False)
     assert capsys.readouterr().err == ""
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -65,7 +66,7 @@ def test_displaced_structures_have_an_antisymmetric_part(kind):
     assert 0.5 * np.abs(tensors - tensors.transpose(0, 2, 1)).max() > 0.01
 
 
-@settings(deadline=None, max_examples=8)
+@examples(8)
 @given(kind=st.sampled_from(sorted(KINDS)), seed=SEEDS)
 def test_cells_are_neutral_and_stable_and_obey_the_sum_rule(kind, seed):
     atoms = example(kind, seed)
@@ -74,7 +75,7 @@ def test_cells_are_neutral_and_stable_and_obey_the_sum_rule(kind, seed):
     assert stability(atoms) > 0.2
 
 
-@settings(deadline=None, max_examples=8)
+@examples(8)
 @given(seed=SEEDS, mirror=st.booleans())
 def test_rotations_and_reflections_turn_the_tensors(seed, mirror):
     atoms = five_atoms(seed)
@@ -87,7 +88,7 @@ def test_rotations_and_reflections_turn_the_tensors(seed, mirror):
     np.testing.assert_allclose(cell_dipole(turned), rotation @ cell_dipole(atoms), atol=1e-9)
 
 
-@settings(deadline=None, max_examples=8)
+@examples(8)
 @given(seed=SEEDS)
 def test_translation_permutation_and_choice_of_image_change_nothing(seed):
     atoms = five_atoms(seed)

@@ -9,7 +9,7 @@ from ase import units
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.dynamics.simulation import (
     Pulse,
-    equilibrated,
+    equilibrate_perovskite,
     main,
     perovskite,
     perovskite_charges,
@@ -50,7 +50,7 @@ def test_momenta():
 
 def test_equilibrium_has_half_of_the_energy_as_potential_energy(float64):
     """Equipartition: the kinetic temperature falls from 600 K towards 300 K."""
-    atoms = equilibrated(4, 300.0, 1.0)
+    atoms = equilibrate_perovskite(4, 300.0, 1.0)
     assert atoms.get_temperature() == pytest.approx(300.0, rel=0.15)
     assert np.abs(atoms.positions - perovskite(4).positions).max() > 0.1
 

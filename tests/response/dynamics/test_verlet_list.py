@@ -7,16 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
 from equivar_jax.errors import InputError
-from equivar_jax.response.dynamics.verlet_list import build_list, edges_within, plan_list, renewed
+from equivar_jax.response.dynamics.verlet_list import build_list, edges_within, plan_list, renew_list
 from equivar_jax.response.phonons.harmonic import rock_salt
 
 CUTOFF = 3.0
-built, again = jax.jit(build_list), jax.jit(renewed)
+built, again = jax.jit(build_list), jax.jit(renew_list)
 near = jax.jit(edges_within, static_argnames=("cutoff", "capacity", "degree"))
 
 
@@ -62,7 +63,7 @@ def within(edges):
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 12), shear=st.sampled_from([0.0, 0.4, 1.0]))
-@settings(max_examples=6, deadline=None, derandomize=True)
+@examples(6, derandomize=True)
 def test_every_pair_of_any_periodic_cell(seed, count, shear):
     atoms = random_crystal(seed, count, shear)
     with jax.enable_x64(True):
@@ -95,7 +96,7 @@ def test_along_a_trajectory_it_is_renewed_when_an_atom_has_moved_by_half_of_the_
         def step(carry, moved):
             positions, pairs = carry
             positions = positions + moved
-            pairs = renewed(plan, pairs, positions)
+            pairs = renew_list(plan, pairs, positions)
             edges = edges_within(pairs, positions, CUTOFF, plan.capacity, plan.capacity)
             return (positions, pairs), (positions, edges, pairs.builds)
 

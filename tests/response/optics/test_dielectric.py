@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from helpers.examples import examples
 from helpers.random_crystals import matrix_of, random_crystal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.errors import InputError
@@ -53,7 +54,7 @@ def test_rock_salt(cubic):
     assert np.abs(found - (3.0 + expected) * np.eye(3)).max() < 1e-8
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(SEEDS)
 def test_sum_over_modes_is_the_pseudo_inverse_of_the_force_constants(seed):
     """Z Phi^+ Z^T / (V epsilon_0), in which no mass occurs."""
@@ -77,7 +78,7 @@ def test_longitudinal_frequency_of_rock_salt(magnesia):
     assert lines == pytest.approx([np.sqrt(expected) * INVERSE_CM], rel=1e-10)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(SEEDS)
 def test_lyddane_sachs_teller(seed):
     """q.eps_0.q / q.eps_inf.q = product (omega_LO / omega_TO)² along any direction (Cochran and Cowley)."""
@@ -89,7 +90,7 @@ def test_lyddane_sachs_teller(seed):
     assert (q @ static @ q) / (q @ EPSILON_INF @ q) == pytest.approx(ratio, rel=1e-9)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(SEEDS)
 def test_longitudinal_lines_are_the_zeros_of_the_dielectric_function(seed):
     modes, charges, volume, _ = sample(seed)

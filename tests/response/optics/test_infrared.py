@@ -105,7 +105,7 @@ def test_unusable_trajectories(moving):
         dipole_rates([*frames, *frames_of(atoms, charges, moved[:1])], 1.0)
     with pytest.raises(InputError, match="other atoms than in the first frame"):
         dipole_rates([*frames, Atoms("H")], 1.0)
-    with pytest.raises(InputError, match="no Born effective charges; name a model"):
+    with pytest.raises(InputError, match="name a model by --checkpoint"):
         dipole_rates([frame.copy() for frame in frames], 1.0)
     with pytest.raises(InputError, match=r"Born effective charges of shape \(1, 3, 3\)"):
         dipole_rates(frames, 1.0, lambda _: charges[:1])

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from ase import units
+from helpers.examples import examples
 from helpers.random_crystals import TEMPERATURE, diatomic, integral, random_crystal, rates_of, thermal
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from equivar_jax.errors import InputError
@@ -53,7 +54,7 @@ def test_a_sharp_line_gets_the_width_that_was_asked_for(window):
     assert sides[1] - sides[0] == pytest.approx(12.0, rel=0.01)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(st.integers(0, 10_000), st.sampled_from(["gaussian", "hann"]))
 def test_sum_rule_of_any_motion(seed, window):
     """int_0^inf d omega omega chi'' = pi <J_a J_b> / (2 k T V epsilon_0), exactly."""
@@ -91,7 +92,7 @@ def test_rock_salt(window):
     assert integral(spectrum.wavenumbers, found) == pytest.approx(expected, rel=0.005)
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(st.integers(0, 10_000))
 def test_crystal_without_symmetry(seed):
     """Every line in its place, with its strength: no point is off by 2 % of the highest."""

@@ -13,7 +13,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
 from equivar_jax.response.optics import dielectric
-from equivar_jax.response.phonons.epsilon_inf import chosen_epsilon_inf
+from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.gamma_input import read_phonons
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs, rock_salt
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, phonon_of
@@ -35,16 +35,16 @@ EPSILON = np.array([[5.1, 0.2, -0.3], [0.2, 6.2, 0.4], [-0.3, 0.4, 7.3]])
     ],
 )
 def test_numbers_of_a_dielectric_tensor(given, expected):
-    np.testing.assert_array_equal(chosen_epsilon_inf(rock_salt(), given), expected)
+    np.testing.assert_array_equal(choose_epsilon_inf(rock_salt(), given), expected)
 
 
 def test_the_tensor_of_the_structure_counts_where_none_is_given():
     atoms = rock_salt()
     atoms.info["epsilon_inf"] = EPSILON
-    np.testing.assert_array_equal(chosen_epsilon_inf(atoms, None), EPSILON)
-    np.testing.assert_array_equal(chosen_epsilon_inf(atoms, 3.0), 3 * np.eye(3))
+    np.testing.assert_array_equal(choose_epsilon_inf(atoms, None), EPSILON)
+    np.testing.assert_array_equal(choose_epsilon_inf(atoms, 3.0), 3 * np.eye(3))
     with pytest.raises(InputError, match="screens the field of the ions"):
-        chosen_epsilon_inf(rock_salt(), None)
+        choose_epsilon_inf(rock_salt(), None)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_tensor_of_the_structure_counts_where_none_is_given():
 )
 def test_what_is_no_dielectric_tensor(given, complaint):
     with pytest.raises(InputError, match=complaint):
-        chosen_epsilon_inf(rock_salt(), given)
+        choose_epsilon_inf(rock_salt(), given)
 
 
 # Of a network
@@ -85,13 +85,13 @@ def network(tmp_path_factory):
 def test_the_tensor_of_the_network_counts_last(network, capsys):
     predictor, atoms = load(network), rock_salt(cubic=False)
     expected = electronic_dielectric_tensor(predictor, atoms)
-    np.testing.assert_array_equal(chosen_epsilon_inf(atoms, None, predictor), expected)
+    np.testing.assert_array_equal(choose_epsilon_inf(atoms, None, predictor), expected)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("structure MgO: electronic dielectric tensor of the network (xx yy zz yz xz xy): ")
     assert f": {expected[0, 0]:.3f} {expected[1, 1]:.3f} {expected[2, 2]:.3f} 0.000" in line
     atoms.info["epsilon_inf"] = EPSILON
-    np.testing.assert_array_equal(chosen_epsilon_inf(atoms, None, predictor), EPSILON)
-    np.testing.assert_array_equal(chosen_epsilon_inf(atoms, 3.0, predictor), 3 * np.eye(3))
+    np.testing.assert_array_equal(choose_epsilon_inf(atoms, None, predictor), EPSILON)
+    np.testing.assert_array_equal(choose_epsilon_inf(atoms, 3.0, predictor), 3 * np.eye(3))
     assert not capsys.readouterr().out
 
 
@@ -116,4 +116,4 @@ def test_both_commands_take_it_and_say_so(network, tmp_path, capsys):
 
 def test_a_network_without_the_readout_gives_none(trained):
     with pytest.raises(InputError, match=r"or a network trained with --model\.dielectric True"):
-        chosen_epsilon_inf(rock_salt(), None, load(trained.folder))
+        choose_epsilon_inf(rock_salt(), None, load(trained.folder))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from ase import units
+from helpers.examples import examples
 from helpers.random_crystals import blocks, diatomic, matrix_of, random_crystal
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phonopy import Phonopy
 from phonopy.file_IO import write_FORCE_CONSTANTS, write_force_constants_to_hdf5, write_FORCE_SETS
@@ -58,7 +59,7 @@ def test_supercell_has_the_same_lines_with_four_times_the_intensity():
     assert found[1][1] == pytest.approx(4 * found[0][1], rel=1e-12)
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(SEEDS)
 def test_eigenvectors_diagonalise_and_are_orthogonal_to_translations(seed):
     atoms, constants, _ = random_crystal(seed)
@@ -72,7 +73,7 @@ def test_eigenvectors_diagonalise_and_are_orthogonal_to_translations(seed):
     assert np.abs(moved).max() < 1e-11
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(SEEDS)
 def test_strengths_sum_to_the_charges_over_the_masses(seed):
     """The f-sum rule, sum_m S_m = sum_i Z_i Z_i^T / M_i, where translations have no dipole."""
@@ -82,7 +83,7 @@ def test_strengths_sum_to_the_charges_over_the_masses(seed):
     assert np.abs(strengths.sum(axis=0) - expected).max() < 1e-12
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(SEEDS)
 def test_rotated_crystal(seed):
     """Lines stay, strengths turn with both indices. A transposed charge would fail."""

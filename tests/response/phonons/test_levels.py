@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ortho_group, unitary_group
 
@@ -60,7 +61,7 @@ def test_levels_of_the_crystals(crystal):
     assert find_levels(np.zeros(0)) == [slice(0, 0)]
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=SEEDS)
 def test_what_is_said_of_single_modes(crystal, seed):
     atoms, modes, charges = crystal
@@ -132,7 +133,7 @@ def test_rounded_charges(crystal, seed):
     assert np.abs(found - mode_effective_charges(modes, charges)).max() < 1e-4
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=SEEDS)
 def test_complex_vectors_too(seed):
     """A Hermitian eigensolver may mix a level by any unitary matrix, as phonopy's does."""
@@ -144,7 +145,7 @@ def test_complex_vectors_too(seed):
     assert np.abs(principal_dipoles(squares, mixed) - principal_dipoles(squares, dipoles)).max() < 1e-9
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(seed=SEEDS)
 def test_a_fixed_basis_is_one(seed):
     rng = np.random.default_rng(seed)

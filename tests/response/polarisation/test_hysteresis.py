@@ -10,7 +10,7 @@ from equivar_jax.response.phonons.harmonic import HarmonicCrystal, nearest_neigh
 from equivar_jax.response.polarisation import hysteresis as task
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
 from equivar_jax.response.polarisation.hysteresis import quasi_static_loop, thermal_loop
-from equivar_jax.response.polarisation.loop_report import measure
+from equivar_jax.response.polarisation.loop_report import measure_loop
 from equivar_jax.response.polarisation.protocols import constant
 from equivar_jax.response.units import KILOVOLT_PER_CM
 
@@ -31,7 +31,7 @@ def test_loop_has_landaus_coercive_field_and_remanent_polarisation(repeat):
     crystal = SoftModeCrystal(reference)
     loop = quasi_static_loop(reference, crystal, crystal, fine_cycle(crystal.coercive_field()), fmax=2e-5)
     field, polarisation = loop.field[1:, 2], loop.polarisation[1:, 2]
-    found = measure(field, polarisation)
+    found = measure_loop(field, polarisation)
     expected = 8 * 0.02 / (3 * np.sqrt(3) * 64.0 * crystal.spontaneous_polarisation)
     assert found.coercive_field == pytest.approx((-expected, expected), rel=0.01)
     remanent = crystal.spontaneous_polarisation
@@ -50,7 +50,7 @@ def test_half_the_charge_doubles_the_coercive_field_and_halves_the_polarisation(
     half = crystal.charges / 2
     fields = fine_cycle(crystal.coercive_field(half))
     loop = quasi_static_loop(reference, crystal, lambda _atoms: half, fields, fmax=2e-5)
-    found = measure(loop.field[1:, 2], loop.polarisation[1:, 2])
+    found = measure_loop(loop.field[1:, 2], loop.polarisation[1:, 2])
     assert found.coercive_field[1] == pytest.approx(2 * crystal.coercive_field(), rel=0.01)
     assert found.remanent_polarisation[1] == pytest.approx(crystal.spontaneous_polarisation / 2, rel=0.01)
 
@@ -65,7 +65,7 @@ def test_springs_answer_linearly_without_hysteresis():
     expected = 4 * 2.0 * (2.0 * fields[:, 2] / (2 * 8.0 + 4 * 1.5)) / crystal.get_volume()
     assert np.abs(loop.polarisation[:, 2] - expected).max() < 1e-6 * np.abs(expected).max()
     with pytest.raises(InputError, match="no hysteresis"):
-        measure(loop.field[:, 2], loop.polarisation[:, 2])
+        measure_loop(loop.field[:, 2], loop.polarisation[:, 2])
 
 
 def test_the_crystal_that_was_given_stays_where_it_is():

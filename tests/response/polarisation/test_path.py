@@ -5,7 +5,8 @@ import csv
 import numpy as np
 import pytest
 from ase import Atoms
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax import load
@@ -67,7 +68,7 @@ def test_charges_that_are_linear_in_the_positions_are_integrated_exactly():
 
 
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_wrapping_and_rigid_translations_change_nothing(seed):
     start, charges = crystal(seed % 7)
     frames, _ = path(start)

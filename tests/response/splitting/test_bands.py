@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from phonopy.physical_units import get_calculator_physical_units
 from scipy.spatial.transform import Rotation
@@ -142,7 +143,7 @@ def test_polarity_is_that_of_the_oscillating_dipole():
     assert max(found.longitudinal[:5].max(), found.transverse[5], found.transverse[:3].max()) < 1e-7
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_modes_turn_with_the_crystal(seed):
     rotation = Rotation.random(rng=seed).as_matrix()

@@ -5,7 +5,8 @@ import pytest
 from ase import Atoms
 from ase.spacegroup import crystal
 from helpers.crystals import labelled_crystal
-from hypothesis import given, settings
+from helpers.examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -56,7 +57,7 @@ def test_atoms_and_indices_keep_their_order_in_a_low_symmetry_crystal():
     np.testing.assert_array_equal(same["born"], nac["born"])
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_symmetric_tensors_turn_with_the_crystal(seed):
     """What symmetrisation leaves does not depend on the axes, obeys the sum rule, and is left alone again."""
