@@ -1,4 +1,7 @@
-"""The folder of what would take time to make again: generated data and compiled programs."""
+"""The cache folder, which keeps what takes time to make again, and the keys of its entries.
+
+It holds generated data, converted data sets, graphs and compiled programs.
+"""
 
 import contextlib
 import functools
@@ -11,10 +14,15 @@ from pathlib import Path
 import platformdirs
 
 CACHE_VARIABLE = "EQUIVAR_CACHE"
+"""Name of the environment variable that names the cache folder."""
 
 
 def cache_directory(cache_dir: Path | None = None) -> Path:
-    """The argument, else what the environment variable EQUIVAR_CACHE names, else the user's cache."""
+    """Return the cache folder.
+
+    It is the argument if there is one, else the folder that the environment variable EQUIVAR_CACHE names,
+    else a folder in the user's cache.
+    """
     if cache_dir is not None:
         return Path(cache_dir)
     named = os.environ.get(CACHE_VARIABLE)
@@ -23,13 +31,15 @@ def cache_directory(cache_dir: Path | None = None) -> Path:
 
 @functools.cache
 def code_version(*names: str) -> str:
-    """A digest of source files of this package and of the libraries that data pass through.
+    """Return a digest of source files of this package and of the versions of the libraries that make data.
+
+    As part of the key of a cache entry it makes entries written by other code invalid.
 
     Args:
         *names: Files or folders of the package ("graphs/graph.py", "io").
 
     Raises:
-        FileNotFoundError: one of them is not there; a key without it would go stale in silence.
+        FileNotFoundError: A file or folder does not exist. A key without it would not change with the code.
     """
     digest = hashlib.sha256()
     package = Path(str(resources.files("equivar_jax")))
@@ -37,7 +47,9 @@ def code_version(*names: str) -> str:
         place = package / name
         paths = [place] if place.is_file() else sorted(place.rglob("*.py"))
         if not paths:
-            raise FileNotFoundError(f"{place}: no source files for the key of a cache; correct the name")
+            raise FileNotFoundError(
+                f"{place}: no source files here, though the key of a cache needs them; correct the name"
+            )
         for path in paths:
             digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     for library in ("ase", "matscipy", "numpy", "phonopy", "spglib"):
@@ -46,7 +58,7 @@ def code_version(*names: str) -> str:
 
 
 def content_key(paths: Iterable[Path]) -> str:
-    """A digest of names and contents of files; one that cannot be read counts with its name."""
+    """Return a digest of the names and contents of files; of an unreadable file only the name counts."""
     digest = hashlib.sha256()
     for path in paths:
         content = "unreadable"

@@ -1,4 +1,7 @@
-"""What all pictures share: colours, style, and the way to a file. No display, no global state is needed."""
+"""What all pictures share: colours, style, and writing to a file.
+
+Nothing here needs a display or changes the global state of matplotlib.
+"""
 
 import os
 from pathlib import Path
@@ -9,10 +12,11 @@ from matplotlib.figure import Figure
 
 from equivar_jax.errors import InputError
 
-# Okabe and Ito's colours, told apart with every kind of colour vision; the most frequent element comes first.
+# Okabe and Ito's colours, which can be told apart with every kind of colour vision. Plots by element give the
+# first colour to the most frequent element.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
 
-# Print-sized text, and vector files whose text stays text.
+# Text of the size of print; text stays text in vector files.
 STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.labelsize": 10.0,
@@ -33,7 +37,11 @@ _DOTS_PER_INCH = 200
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the picture in the format of its suffix."""
+    """Write a figure to a file, in the format that the suffix of the file names.
+
+    Raises:
+        InputError: The suffix names no picture format, or the file cannot be written.
+    """
     _check_suffix(path)
     try:
         figure.savefig(path, dpi=_DOTS_PER_INCH)
@@ -42,25 +50,26 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
-    """Refuse before a long calculation what `save_figure` would refuse after it.
+    """Check that `save_figure` can write to a path, so that a long calculation need not fail at its end.
 
     Raises:
-        InputError: no suffix of a picture, a folder of this name, or no folder to write it into.
+        InputError: The suffix names no picture format, the path is a folder, or its folder does not exist or
+            cannot be written to.
     """
     _check_suffix(path)
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(
-            f"{path}: cannot be written; name a file in a folder that is there and can be written to"
+            f"{path}: cannot be written; name a file in a folder that exists and can be written to"
         )
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Whether the suffix of a file names a format that `save_figure` writes."""
+    """Return whether the suffix of a file names a format that `save_figure` writes."""
     return Path(path).suffix.lower().removeprefix(".") in FigureCanvasBase.get_supported_filetypes()
 
 
 def _check_suffix(path: str | os.PathLike[str]) -> None:
     if not is_picture(path):
         possible = ", ".join(sorted(FigureCanvasBase.get_supported_filetypes()))
-        raise InputError(f"{path}: no picture format of this suffix; use one of {possible}")
+        raise InputError(f"{path}: this suffix names no picture format; use one of {possible}")

@@ -1,7 +1,7 @@
-"""Names that are still found where they used to be, with a warning, for one minor release.
+"""Old places of public names, which still work for one minor release, with a warning.
 
-Each module of `old_places` is only a door to this table; the packages `equivar_jax` and
-`equivar_jax.response` have that folder at the end of their search path.
+The folder `old_places` has a module for each old module; it looks names up in the table below. The packages
+`equivar_jax` and `equivar_jax.response` have that folder at the end of their search path.
 """
 
 import functools
@@ -35,18 +35,19 @@ FORWARDED = {
         ("Observables", "State", "simulate", "start"),
     ),
 }
-"""Old module -> the package that has its public names now, and these names."""
+"""For each old module: the package that has its public names now, and these names."""
 
 
 def forward(old: str) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a module that is no longer there.
+    """Make the `__getattr__` of an old module.
 
     Args:
-        old: The module, a key of `FORWARDED`.
+        old: Name of the old module, a key of `FORWARDED`.
 
     Returns:
-        A function from a name to the object of that name in its new place. It warns with a
-        `DeprecationWarning` that names both places, and raises `AttributeError` for other names.
+        A function that returns the object of a given name from its new place. It issues a
+        `DeprecationWarning` that names both places, and raises `AttributeError` for names that are not in the
+        table.
     """
     return functools.partial(_look_up, old)
 
@@ -56,7 +57,7 @@ def _look_up(old: str, name: str) -> Any:
     if name not in names:
         raise AttributeError(f"module {old!r} has no attribute {name!r}; it has moved to {new!r}")
     warnings.warn(
-        f"{old}.{name} has moved to {new}.{name}; the old place goes with the next minor version",
+        f"{old}.{name} has moved to {new}.{name}; the old place will be removed in the next minor version",
         DeprecationWarning,
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""Independent pieces of work in worker processes, with results in order."""
+"""Run independent pieces of work in worker processes and return the results in order."""
 
 import os
 import warnings
@@ -14,35 +14,36 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 IN_FLIGHT_PER_WORKER = 3
+"""Items per worker process that are submitted before the first of them has to be done."""
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def map_in_order(work: Callable[[T], R], items: Sequence[T], *, processes: bool) -> Iterator[R]:
-    """`work` of every item, in order.
+    """Apply a function to every item and yield the results in order.
 
     Args:
-        work: A picklable function without side effects.
-        items: Its arguments, picklable.
+        work: The function; it must be picklable and have no side effects.
+        items: Its arguments, which must be picklable.
         processes: Use worker processes, as many as there are cores. They import the calling script, whose
             entry needs `if __name__ == "__main__":`; without it this process does the work, with a warning.
 
     Yields:
-        Results, in the order of the items. A few are made ahead, so memory is bounded.
+        The results, in the order of the items. Only a few are made ahead, so memory is bounded.
 
     Raises:
-        Exception: whatever `work` raises, where the iteration has come to that item.
+        Exception: Whatever `work` raises, when the iteration comes to that item.
     """
     done = 0
     workers = min(available_cores(), len(items))
     if processes and workers > 1 and not current_process().daemon:
         try:
-            for result in _in_workers(work, items, workers):
+            for result in _map_in_workers(work, items, workers):
                 yield result
                 done += 1
             return
@@ -57,8 +58,11 @@ def map_in_order(work: Callable[[T], R], items: Sequence[T], *, processes: bool)
         yield work(item)
 
 
-def _in_workers(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
-    """Results in order. Spawned: a fork would copy the locks of an initialised JAX."""
+def _map_in_workers(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+    """Yield the results in order from worker processes.
+
+    The workers are spawned, since a forked one would inherit the locks of an initialised JAX.
+    """
     pending: deque[Future[R]] = deque()
     with _one_blas_thread_in_children():
         pool = ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"))
@@ -75,7 +79,7 @@ def _in_workers(work: Callable[[T], R], items: Sequence[T], workers: int) -> Ite
 
 @contextmanager
 def _one_blas_thread_in_children() -> Iterator[None]:
-    """Let the processes started inside the block use one BLAS thread each: together they fill the cores."""
+    """Make processes that start inside the block use one BLAS thread each; together they fill the cores."""
     names = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

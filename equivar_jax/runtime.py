@@ -1,4 +1,4 @@
-"""Settings of the process that belong to the command-line programs, not to the library."""
+"""Settings of the whole process, which the command-line programs make and the library does not."""
 
 import signal
 from types import FrameType
@@ -9,19 +9,20 @@ from equivar_jax.cache import cache_directory
 
 
 def enable_compilation_cache() -> None:
-    """Keep compiled programs on disk, so that the second run of a configuration starts at once."""
+    """Let JAX keep compiled programs on disk, so that the second run of a configuration starts at once."""
     jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 class Interruption:
-    """Notes SIGINT (Ctrl-C) and SIGTERM so that a loop can end at a good place.
+    """A context manager that notes SIGINT (Ctrl-C) and SIGTERM, so that a loop can end at a good place.
 
-    A second signal of the same kind acts as usual. Use as a context manager.
+    A second signal of the same kind acts as usual.
     """
 
     def __init__(self):
         self.signal: signal.Signals | None = None
+        """The signal that has come, or None."""
         self._previous: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> "Interruption":

@@ -1,8 +1,9 @@
-"""What this package asks of an `ase.Atoms`: a label in its standard place, a source, sane coordinates.
+"""Access to what this package reads from an `ase.Atoms`: its label, its source, and usable coordinates.
 
-`ase.Atoms` is the only structure type here. Its label is ASE's own property `born_effective_charges`,
-shape (N, 3, 3), index order [atom, field direction, displacement direction], unit e, in the results of a
-`SinglePointCalculator`. `atoms.info["source"]` names file and frame for error messages.
+`ase.Atoms` is the only type of structure in this package. The label of a structure is ASE's own property
+`born_effective_charges`, in the results of a `SinglePointCalculator`: shape (N, 3, 3), index order [atom,
+field direction, displacement direction], unit e. `atoms.info["source"]` names the file and the frame that a
+structure comes from, for error messages.
 """
 
 import math
@@ -16,23 +17,32 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 
 BEC = "born_effective_charges"
+"""Name of ASE's property, and of the column in extended XYZ files, that holds the label."""
 BEC_STD = "born_effective_charges_std"
-"""Column of the standard deviations of a prediction, float64 of shape (N, 9), in e."""
+"""Name of the column that holds the standard deviations of a prediction: float64 of shape (N, 9), in e."""
 EPSILON = "epsilon_inf"
 """Key of `atoms.info` for the electronic (ion-clamped) dielectric tensor, float64 of shape (3, 3)."""
 SOURCE = "source"
+"""Key of `atoms.info` for the file and frame that a structure comes from."""
 
 LARGEST_ASYMMETRY = 0.01
-"""Of a dielectric tensor, over its largest component; more than rounding, so the tensor is broken."""
+"""Largest accepted asymmetry of a dielectric tensor, relative to its largest component.
+
+Rounding makes less; a tensor with more is broken.
+"""
 
 
 def source(atoms: Atoms) -> str:
-    """Where a structure came from ("file, frame 3"), or its formula if it was made in memory."""
+    """Return where a structure came from ("file, frame 3"), or its formula if it was made in memory."""
     return str(atoms.info.get(SOURCE) or f"structure {atoms.get_chemical_formula()}")
 
 
 def born_effective_charges(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"] | None:
-    """The label: tensors [atom, field, displacement] in e, shape (N, 3, 3), or None if there is none."""
+    """Return the label of a structure, or None if it has none.
+
+    Returns:
+        Born effective charges [atom, field, displacement] in e, shape (N, 3, 3).
+    """
     if atoms.calc is None:
         return None
     return atoms.calc.results.get(BEC)
@@ -42,7 +52,7 @@ def labels_of(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
     """Return the Born effective charges that a structure must carry, [atom, field, displacement] in e.
 
     Raises:
-        InputError: it has none.
+        InputError: The structure has none.
     """
     tensors = born_effective_charges(atoms)
     if tensors is None:
@@ -54,27 +64,31 @@ def labels_of(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
 
 
 def with_born_effective_charges(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> Atoms:
-    """A copy of `atoms` that carries `tensors` [atom, field, displacement] in e as its ASE result.
+    """Return a copy of a structure that carries the given tensors as its label.
+
+    Args:
+        atoms: The structure; it is not changed.
+        tensors: Born effective charges [atom, field, displacement] in e, shape (N, 3, 3).
 
     Raises:
-        InputError: what `checked_tensors` refuses.
+        InputError: The tensors have the wrong shape or are not all finite (see `check_tensors`).
     """
     labelled = atoms.copy()
     calculator = SinglePointCalculator(labelled)
-    calculator.results[BEC] = checked_tensors(tensors, atoms)
+    calculator.results[BEC] = check_tensors(tensors, atoms)
     labelled.calc = calculator
     return labelled
 
 
-def checked_tensors(tensors: np.ndarray, atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
-    """Born effective charges in float64, if they can be those of a structure.
+def check_tensors(tensors: np.ndarray, atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    """Check that tensors can be the Born effective charges of a structure, and return them in float64.
 
     Args:
-        tensors: [atom, field, displacement] in e, of any shape and precision.
+        tensors: Born effective charges [atom, field, displacement] in e, of any precision.
         atoms: The structure.
 
     Raises:
-        InputError: they do not have shape (N, 3, 3), or are not all finite.
+        InputError: The tensors do not have shape (N, 3, 3), or are not all finite.
     """
     tensors = np.asarray(tensors, dtype=np.float64)
     if tensors.shape != (len(atoms), 3, 3):
@@ -92,13 +106,14 @@ def checked_tensors(tensors: np.ndarray, atoms: Atoms) -> Float[np.ndarray, "ato
 
 
 def epsilon_inf(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
-    """The label `info["epsilon_inf"]`: the electronic dielectric tensor, or None if there is none.
+    """Return the electronic dielectric tensor `info["epsilon_inf"]` of a structure, or None if it has none.
 
     Returns:
-        Dimensionless, symmetric; nine numbers in a row are taken as a tensor, too.
+        The tensor, dimensionless and symmetrised. Nine numbers in a row are also taken as a tensor.
 
     Raises:
-        InputError: not 3x3 finite numbers, not symmetric, or an eigenvalue below that of vacuum, 1.
+        InputError: The value is not 3x3 finite numbers, is not symmetric, or has an eigenvalue below 1, that
+            of vacuum.
     """
     stored = atoms.info.get(EPSILON)
     if stored is None:
@@ -107,7 +122,7 @@ def epsilon_inf(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
     try:
         tensor = np.asarray(stored, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{where} is no array of numbers; give 3x3 or remove it") from None
+        raise InputError(f"{where} is not an array of numbers; give 3x3 numbers or remove it") from None
     if tensor.shape not in ((3, 3), (9,)) or not np.isfinite(tensor).all():
         raise InputError(f"{where} is not 3x3 finite numbers but {tensor.tolist()}; repair or remove it")
     tensor = tensor.reshape(3, 3)
@@ -121,12 +136,14 @@ def epsilon_inf(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
 
 
 def check_structure(atoms: Atoms) -> None:
-    """Refuse what no graph can be built from.
+    """Refuse a structure that no graph can be built from.
+
+    Two atoms at the same place are not found here but by `build_graph`, which has the distances.
 
     Raises:
-        InputError: no atoms, non-finite positions or cell, a net charge (`info["charge"]`) that is no number,
-            an atomic number outside 1 to 118, or periodic directions that span no volume. (Coincident atoms
-            are found by the graph, which has distances.)
+        InputError: The structure has no atoms, a position or cell that is not finite, a net charge
+            (`info["charge"]`) that is not a number, an atomic number outside 1 to 118, or periodic directions
+            that span no volume.
     """
     where = source(atoms)
     if len(atoms) == 0:
@@ -139,7 +156,8 @@ def check_structure(atoms: Atoms) -> None:
     charge = atoms.info.get("charge", 0.0)
     if not isinstance(charge, Real) or not math.isfinite(charge):
         raise InputError(
-            f"{where}: the net charge {charge!r} in its info is no number of e; repair or remove it"
+            f"{where}: the net charge {charge!r} in its info is not a finite number (in e); "
+            "repair or remove it"
         )
     if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
         wrong = int(np.argmax((atoms.numbers < 1) | (atoms.numbers > 118)))
@@ -149,6 +167,6 @@ def check_structure(atoms: Atoms) -> None:
     periodic = atoms.cell.array[atoms.pbc]
     if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
         raise InputError(
-            f"{where}: periodic along {len(periodic)} directions but the cell vectors span no volume; "
+            f"{where}: periodic along {len(periodic)} directions, but their cell vectors span no volume; "
             "give the lattice, or set pbc to false for a molecule"
         )

@@ -8,7 +8,7 @@ from ase.calculators.calculator import BaseCalculator
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.structures import BEC, checked_tensors
+from equivar_jax.structures import BEC, check_tensors
 
 Charges = BaseCalculator | Callable[[Atoms], np.ndarray]
 """A calculator with `born_effective_charges`, or a function of atoms such as `load(RUN).predict` or
@@ -20,12 +20,12 @@ def function_of(charges: Charges) -> Callable[[Atoms], Float[np.ndarray, "atoms 
 
     Raises:
         InputError: neither a calculator with such a property nor a function; from the function that is
-            returned, what `checked_tensors` refuses.
+            returned, what `check_tensors` refuses.
     """
     if isinstance(charges, BaseCalculator) and BEC in charges.implemented_properties:
-        return lambda atoms: checked_tensors(charges.get_property(BEC, atoms), atoms).copy()
+        return lambda atoms: check_tensors(charges.get_property(BEC, atoms), atoms).copy()
     if callable(charges):
-        return lambda atoms: checked_tensors(charges(atoms), atoms).copy()
+        return lambda atoms: check_tensors(charges(atoms), atoms).copy()
     raise InputError(
         f"no {BEC} from {type(charges).__name__}; give a calculator that has them, such as "
         "EquivarCalculator(model), or a function of atoms"

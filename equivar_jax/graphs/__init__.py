@@ -1,4 +1,4 @@
-"""From `ase.Atoms` to graphs and padded batches: NumPy in, `jraph.GraphsTuple` out."""
+"""Graphs of structures, and padded batches of them: `ase.Atoms` in, `jraph.GraphsTuple` in NumPy out."""
 
 from equivar_jax.graphs.batch import Batch, Sample, collate, graph_of, prefetch
 from equivar_jax.graphs.graph import build_graph, neighbour_counts

@@ -1,7 +1,8 @@
-"""Graphs -> padded batches of a few fixed shapes, so that each shape compiles once.
+"""Padded batches of graphs in a few fixed shapes, so that the network is compiled once for each shape.
 
 Edges are sorted by receiver, so that the edges of a node lie together, and padded to a fixed number. For
-kernels that read a dense layout a table of slots says which edges belong to a node. Everything here is NumPy.
+kernels that read a dense layout, a table of slots says which edges belong to each node. Everything here is
+NumPy.
 """
 
 import contextlib
@@ -23,17 +24,17 @@ U = TypeVar("U")
 
 
 class Sample(NamedTuple):
-    """One structure ready for batching."""
+    """One structure, ready for batching."""
 
     graph: jraph.GraphsTuple
     tensors: Float[np.ndarray, "atoms 3 3"] | None
-    """Label [atom, field, displacement] in e, or None for prediction."""
+    """Label: Born effective charges [atom, field, displacement] in e, or None for prediction."""
     dielectric: Float[np.ndarray, "3 3"] | None = None
-    """Label of the electronic dielectric tensor, or None where there is none."""
+    """Label: the electronic dielectric tensor, or None if there is none."""
 
 
 class Batch(NamedTuple):
-    """One padded batch. The last graph is padding; its nodes have species 0 and neighbour no atom."""
+    """One padded batch. The last graph is padding; its nodes have species 0 and no atom as a neighbour."""
 
     graph: jraph.GraphsTuple
     tensors: Float[np.ndarray, "nodes 3 3"]
@@ -41,9 +42,9 @@ class Batch(NamedTuple):
     node_mask: Bool[np.ndarray, " nodes"]
     """True for atoms, False for padding."""
     dielectric: Float[np.ndarray, "graphs 3 3"]
-    """Electronic dielectric tensors; that of vacuum, the identity, where there is no label."""
+    """Labels: electronic dielectric tensors; the identity, that of vacuum, where there is no label."""
     dielectric_mask: Bool[np.ndarray, " graphs"]
-    """True for structures with such a label."""
+    """True for structures that have a label of the dielectric tensor."""
 
 
 def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] = np.float32) -> Batch:
@@ -55,18 +56,18 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
         dtype: Precision of vectors and labels.
 
     Returns:
-        The batch; see `equivar_jax.network.Equivar` for the graph. Padding edges have length one and lead
-        from the last node, padding, to itself.
+        The batch; see `equivar_jax.network.Equivar` for its graph. Padding edges have length one and lead
+        from the last node, which is padding, to itself.
     """
-    joined = jraph.batch_np([sample.graph for sample in samples])
-    atoms, edges = len(joined.nodes["species"]), len(joined.senders)
-    counts = np.bincount(joined.receivers, minlength=budget.nodes).astype(np.int32)
+    batched = jraph.batch_np([sample.graph for sample in samples])
+    atoms, edges = len(batched.nodes["species"]), len(batched.senders)
+    counts = np.bincount(batched.receivers, minlength=budget.nodes).astype(np.int32)
     vectors = np.zeros((budget.edges, 3), dtype)
     vectors[:, 0] = 1.0
-    vectors[:edges] = joined.edges["vectors"]
+    vectors[:edges] = batched.edges["vectors"]
     padding = (0, budget.edges - edges)
     n_node, n_edge = np.zeros((2, budget.graphs), np.int32)
-    n_node[: len(samples)], n_edge[: len(samples)] = joined.n_node, joined.n_edge
+    n_node[: len(samples)], n_edge[: len(samples)] = batched.n_node, batched.n_edge
     n_node[-1], n_edge[-1] = budget.nodes - atoms, budget.edges - edges
     tensors = np.zeros((budget.nodes, 3, 3), dtype)
     labels = [sample.tensors for sample in samples if sample.tensors is not None]
@@ -79,38 +80,40 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
             dielectric[place], dielectric_mask[place] = sample.dielectric, True
     graph = jraph.GraphsTuple(
         nodes={
-            "species": np.pad(joined.nodes["species"], (0, budget.nodes - atoms)),
+            "species": np.pad(batched.nodes["species"], (0, budget.nodes - atoms)),
             "first_edge": (np.cumsum(counts) - counts).astype(np.int32),
             "neighbours": counts,
-            "slots": _slots(counts, budget),
+            "slots": _make_slots(counts, budget),
         },
         edges={"vectors": vectors},
-        globals={"charge": np.pad(joined.globals["charge"], (0, budget.graphs - len(samples))).astype(dtype)},
-        senders=np.pad(joined.senders.astype(np.int32), padding, constant_values=budget.nodes - 1),
-        receivers=np.pad(joined.receivers.astype(np.int32), padding, constant_values=budget.nodes - 1),
+        globals={
+            "charge": np.pad(batched.globals["charge"], (0, budget.graphs - len(samples))).astype(dtype)
+        },
+        senders=np.pad(batched.senders.astype(np.int32), padding, constant_values=budget.nodes - 1),
+        receivers=np.pad(batched.receivers.astype(np.int32), padding, constant_values=budget.nodes - 1),
         n_node=n_node,
         n_edge=n_edge,
     )
     return Batch(graph, tensors, np.arange(budget.nodes) < atoms, dielectric, dielectric_mask)
 
 
-def _slots(counts: Int[np.ndarray, " nodes"], budget: Budget) -> Int[np.ndarray, "nodes neighbours"]:
-    """The edges of every node, and the number of edges where there are no more."""
+def _make_slots(counts: Int[np.ndarray, " nodes"], budget: Budget) -> Int[np.ndarray, "nodes neighbours"]:
+    """List the edges of every node; unused slots hold `budget.edges`, which is no edge."""
     place = np.arange(budget.neighbours, dtype=np.int32)
     first = (np.cumsum(counts) - counts)[:, None]
     return np.where(place < counts[:, None], first + place, budget.edges).astype(np.int32)
 
 
 def graph_of(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float32) -> jraph.GraphsTuple:
-    """The graph of one structure in the form that the network reads, without padding.
+    """Build the graph of one structure in the form that the network reads, without padding.
 
     Args:
         atoms: The structure.
-        cutoff: Of the network, in Å.
+        cutoff: Cutoff of the network, in Å.
         dtype: Precision of the edge vectors.
 
     Raises:
-        InputError: what `equivar_jax.graphs.graph.build_graph` refuses.
+        InputError: No graph can be built from the structure (see `equivar_jax.graphs.graph.build_graph`).
     """
     graph = build_graph(atoms, cutoff)
     budget = Budget(len(atoms), len(graph.senders), int(neighbour_counts(graph).max(initial=0)), 2)
@@ -121,10 +124,15 @@ def graph_of(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float32)
 
 
 def prefetch(make: Callable[[T], U], items: Sequence[T], ahead: int = 2) -> Iterator[U]:
-    """Make batches in a background thread, up to `ahead` of the one in use.
+    """Make batches in a background thread and yield them in order.
+
+    Args:
+        make: Makes a batch from an item.
+        items: The items, one for each batch.
+        ahead: How many batches may be made before they are asked for.
 
     Raises:
-        Exception: whatever `make` raises, where the iteration has come to that item.
+        Exception: Whatever `make` raises, when the iteration comes to that item.
     """
     ready: queue.Queue[tuple[U | None, BaseException | None] | None] = queue.Queue(maxsize=ahead)
     stop = threading.Event()
@@ -142,7 +150,7 @@ def prefetch(make: Callable[[T], U], items: Sequence[T], ahead: int = 2) -> Iter
                 if stop.is_set():
                     return
             put(None)
-        except BaseException as error:  # handed to the consumer, who raises it
+        except BaseException as error:  # handed to the consumer, which raises it
             put((None, error))
 
     worker = threading.Thread(target=work, daemon=True)

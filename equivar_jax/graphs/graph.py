@@ -1,4 +1,4 @@
-"""Atoms -> graph: every periodic image within the cutoff is an edge."""
+"""The graph of a structure: every periodic image of an atom within the cutoff gives an edge."""
 
 import jraph
 import numpy as np
@@ -10,28 +10,29 @@ from equivar_jax.errors import InputError
 from equivar_jax.structures import check_structure, source
 
 SHORTEST_DISTANCE = 0.1
-"""Å; atoms closer than this are the same atom written twice."""
+"""Shortest accepted distance in Å; two atoms that are closer are the same atom written twice."""
 
 
 def build_graph(atoms: Atoms, cutoff: float) -> jraph.GraphsTuple:
-    """The neighbourhood of every atom of a structure, periodic images and self-images included.
+    """Build the graph of a structure, in which every atom has its neighbours within the cutoff.
 
-    Edges point from the neighbour j (sender) to the central atom i (receiver) and carry
-    `r = x_j + S @ cell - x_i`; they are sorted by receiver. Any cell and any `pbc`, molecules too.
+    Periodic images are neighbours, those of the atom itself too. Edges point from the neighbour j (sender) to
+    the central atom i (receiver) and carry `r = x_j + S @ cell - x_i`; they are sorted by receiver. Any cell
+    and any `pbc` will do, also those of molecules.
 
     Args:
         atoms: The structure; `atoms.info["charge"]`, if present, is the net charge of the cell in e.
         cutoff: Largest edge length in Å.
 
     Returns:
-        NumPy GraphsTuple of one graph: `nodes["species"]` int32 [N] atomic numbers; `edges["vectors"]`
+        A GraphsTuple of one graph, in NumPy: `nodes["species"]` int32 [N] atomic numbers; `edges["vectors"]`
         float64 [E, 3] in Å; `globals["charge"]` float64 [1] in e; `senders`, `receivers` int32 [E].
 
     Raises:
-        InputError: what `check_structure` refuses, or two atoms at the same place.
+        InputError: The structure is not usable (see `check_structure`), or two atoms are at the same place.
     """
     check_structure(atoms)
-    positions, cell = _boxed(atoms)
+    positions, cell = _put_in_box(atoms)
     receivers, senders, vectors = neighbour_list(
         "ijD", positions=positions, cell=cell, pbc=atoms.pbc, cutoff=float(cutoff)
     )
@@ -56,20 +57,24 @@ def build_graph(atoms: Atoms, cutoff: float) -> jraph.GraphsTuple:
 
 
 def neighbour_counts(graph: jraph.GraphsTuple) -> np.ndarray:
-    """Neighbours of every node, int64 [N]."""
+    """Return the number of neighbours of every node, int64 [N]."""
     return np.bincount(graph.receivers, minlength=len(graph.nodes["species"]))
 
 
-def _boxed(atoms: Atoms) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "3 3"]]:
-    """Positions and a cell of full rank that contains every atom along the directions without images.
+def _put_in_box(atoms: Atoms) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "3 3"]]:
+    """Make a cell of full rank that contains every atom along the directions that are not periodic.
 
-    The neighbour search sorts atoms into the cell; a molecule may have none, a slab's atoms may stick out.
+    The neighbour search sorts atoms into the cell, but a molecule may have no cell, and atoms of a slab may
+    lie outside it.
+
+    Returns:
+        Positions, shifted into the cell along these directions, and the cell, both in Å.
     """
     cell = atoms.cell.complete().array.copy()
     if atoms.pbc.all():
         return atoms.positions, cell
     for axis in np.flatnonzero(~atoms.pbc):
-        # Perpendicular to the others, so that stretching it changes nothing along them.
+        # Perpendicular to the other two, so that its length changes nothing along them.
         normal = np.cross(cell[axis - 2], cell[axis - 1])
         normal /= np.linalg.norm(normal)
         cell[axis] = normal * (np.ptp(atoms.positions @ normal) + 1.0)

@@ -1,4 +1,4 @@
-"""Graphs as columns on disk: built once in worker processes, memory-mapped afterwards."""
+"""Graphs as columns on disk, which are built once, in worker processes, and then memory-mapped."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -8,36 +8,43 @@ from typing import overload
 import jraph
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.graphs.graph import build_graph, neighbour_counts
 from equivar_jax.graphs.packing import GraphSizes
 from equivar_jax.parallel import map_in_order
-from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, ragged
+from equivar_jax.progress import ProgressBar
+from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, piece_starts
 from equivar_jax.storage.structure_table import StructureTable
 from equivar_jax.structures import epsilon_inf
 
 FORMAT = "2"
-"""Part of every key: raise it when the columns change."""
-CHUNK = 256  # structures
-POOL_PAYS_FROM = 4 * CHUNK  # starting a worker costs as much as a thousand small graphs
+"""Version of the columns, a part of every key; raise it when the columns change."""
+CHUNK = 256
+"""Structures that a worker process takes at a time."""
+POOL_PAYS_FROM = 4 * CHUNK
+"""Structures from which worker processes are used; to start one costs as much as a thousand small graphs."""
 SHOW_PROGRESS_FROM = 500
+"""Structures from which a progress bar is shown."""
 
 
 class SampleTable(Sequence[Sample]):
-    """Graphs with their labels, a read-only sequence; each is made when it is asked for."""
+    """A read-only sequence of graphs with their labels; each is made when it is asked for."""
 
     def __init__(self, structures: StructureTable, columns: Columns, chosen: np.ndarray | None = None):
         self.structures = structures
         self._columns = columns
         self._chosen = np.arange(len(structures)) if chosen is None else chosen
-        self._atoms = ragged(columns["sizes"])
-        self._edges = ragged(columns["edges"])
+        self._atoms = piece_starts(columns["sizes"])
+        self._edges = piece_starts(columns["edges"])
 
     def subset(self, indices: np.ndarray | Sequence[int]) -> "SampleTable":
-        """Some of the samples, by their places in this sequence; nothing is copied."""
+        """Return a table of some of the samples, without copying them.
+
+        Args:
+            indices: Places of the samples in this sequence.
+        """
         places = np.asarray(indices, dtype=np.int64)
         return SampleTable(self.structures.subset(places), self._columns, self._chosen[places])
 
@@ -72,27 +79,29 @@ class SampleTable(Sequence[Sample]):
 
     @property
     def has_dielectric(self) -> np.ndarray:
-        """Which samples have a usable electronic dielectric tensor: bool [samples]."""
+        """True for each sample that has a usable electronic dielectric tensor: bool [samples]."""
         return ~np.isnan(self._columns["dielectric"][:, 0, 0])[self._chosen]
 
     @property
     def sizes(self) -> GraphSizes:
-        """Atoms, edges and largest neighbour count of every graph, without making the graphs."""
+        """Atoms, edges and largest neighbour count of every graph, read without making the graphs."""
         columns = (np.asarray(self._columns[name])[self._chosen] for name in ("sizes", "edges", "degrees"))
         return GraphSizes(*(column.astype(np.int64) for column in columns))
 
 
 def cached_samples(folder: Path, key: str, structures: StructureTable, cutoff: float) -> SampleTable:
-    """Graphs of the structures, from the cache or built now, in worker processes where there are many.
+    """Open the graphs of structures from the cache, or build them and keep them there.
+
+    Many graphs are built in worker processes.
 
     Args:
-        folder: Where the cache keeps them.
+        folder: The folder of these graphs in the cache.
         key: Names structures, cutoff and code; graphs of another key are replaced.
-        structures: Labelled or not.
+        structures: The structures, labelled or not.
         cutoff: Largest edge length in Å.
 
     Raises:
-        InputError: a structure that no graph can be built from.
+        InputError: No graph can be built from a structure.
     """
     key = f"{FORMAT}:{key}"
     columns = open_columns(folder, key)
@@ -109,12 +118,12 @@ def cached_samples(folder: Path, key: str, structures: StructureTable, cutoff: f
 
 
 def _build(structures: StructureTable, cutoff: float) -> Iterator[dict[str, np.ndarray]]:
-    """The columns of all graphs, piece by piece."""
+    """Build the columns of all graphs, and yield them piece by piece."""
     pieces = [structures[start : start + CHUNK] for start in range(0, len(structures), CHUNK)] or [structures]
     many = len(structures) >= POOL_PAYS_FROM
-    # A worker opens the columns itself: only their place and some row numbers travel.
+    # A worker opens the structures itself: only their folder and some row numbers are sent to it.
     work = functools.partial(_graph_columns, cutoff=cutoff)
-    with tqdm(
+    with ProgressBar(
         total=len(structures), desc="graphs", unit="structure", disable=len(structures) < SHOW_PROGRESS_FROM
     ) as bar:
         for columns in map_in_order(work, pieces, processes=many):
@@ -123,7 +132,7 @@ def _build(structures: StructureTable, cutoff: float) -> Iterator[dict[str, np.n
 
 
 def _graph_columns(structures: Sequence[Atoms], cutoff: float) -> dict[str, np.ndarray]:
-    """Graphs of some structures, concatenated."""
+    """Build the graphs of some structures and return their columns, one graph after the other."""
     graphs = [build_graph(atoms, cutoff) for atoms in structures]
     counts = [neighbour_counts(graph) for graph in graphs]
     return {
@@ -131,22 +140,22 @@ def _graph_columns(structures: Sequence[Atoms], cutoff: float) -> dict[str, np.n
         "edges": np.array([count.sum() for count in counts], np.int64),
         "degrees": np.array([count.max(initial=0) for count in counts], np.int32),
         "dielectric": np.array([_epsilon_or_nan(atoms) for atoms in structures]).reshape(-1, 3, 3),
-        "charges": _joined([graph.globals["charge"] for graph in graphs], np.float64),
-        "neighbours": _joined(counts, np.int32),
-        "species": _joined([graph.nodes["species"] for graph in graphs], np.int32),
-        "senders": _joined([graph.senders for graph in graphs], np.int32),
-        "vectors": _joined([graph.edges["vectors"] for graph in graphs], np.float32, (3,)),
+        "charges": _concatenate([graph.globals["charge"] for graph in graphs], np.float64),
+        "neighbours": _concatenate(counts, np.int32),
+        "species": _concatenate([graph.nodes["species"] for graph in graphs], np.int32),
+        "senders": _concatenate([graph.senders for graph in graphs], np.int32),
+        "vectors": _concatenate([graph.edges["vectors"] for graph in graphs], np.float32, (3,)),
     }
 
 
 def _epsilon_or_nan(atoms: Atoms) -> np.ndarray:
-    """The electronic dielectric tensor, NaN where there is none that can be used."""
+    """Return the electronic dielectric tensor of a structure, NaN if it has none or an unusable one."""
     try:
         tensor = epsilon_inf(atoms)
-    except InputError:  # only a network with that readout minds, and `data` says so then
+    except InputError:  # matters only to a network that reads it out, and loading the data reports it then
         tensor = None
     return np.full((3, 3), np.nan) if tensor is None else tensor
 
 
-def _joined(pieces: Sequence[np.ndarray], dtype: type, shape: tuple[int, ...] = ()) -> np.ndarray:
+def _concatenate(pieces: Sequence[np.ndarray], dtype: type, shape: tuple[int, ...] = ()) -> np.ndarray:
     return np.concatenate([np.zeros((0, *shape), dtype), *pieces], dtype=dtype, casting="same_kind")

@@ -1,7 +1,7 @@
-"""Which structures make a batch: a few shapes for all of them, filled well.
+"""Choice of the shapes of batches and of the structures in each: a few shapes, with little padding.
 
 For kernels that read a dense layout, structures are sorted into a few buckets by their largest neighbour
-count, the width of that layout; otherwise one shape serves all.
+count, which is the width of that layout; for other kernels one shape serves all structures.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,28 +15,32 @@ from jaxtyping import Int
 from equivar_jax.graphs.graph import neighbour_counts
 
 NODE_MULTIPLE = 8
+"""The nodes of a batch are a multiple of this."""
 EDGE_MULTIPLE = 32
+"""The edges of a batch are a multiple of this."""
 OPEN_BATCHES = 8
-"""Batches that are filled at a time: small structures find room where a large one left some."""
+"""Batches that are filled at the same time: small structures find room where a large one left some."""
 ROOM = 1.05
-"""Over the average: without it a few structures would always be left for one batch more."""
+"""Size of a batch relative to its average content; at 1 a few structures would always need one batch more."""
 MAX_BUCKETS = 3
-WORTHWHILE_SAVING = 0.1  # share of edge slots that another bucket, another compilation, must save
+"""Largest number of buckets."""
+WORTHWHILE_SAVING = 0.1
+"""Share of the edge slots that one more bucket, which costs one more compilation, must save."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The shape of a batch: nodes, edges and graphs, padding included, and edge slots per node."""
+    """The shape of a batch: nodes, edges and graphs, padding included, and edge slots for each node."""
 
     nodes: int
     edges: int
     neighbours: int
-    """Zero for kernels that need no slots (see `equivar_jax.kernels.needs_slots`)."""
+    """Edge slots of a node; zero for kernels that need no slots (see `equivar_jax.kernels.needs_slots`)."""
     graphs: int
 
 
 class GraphSizes(NamedTuple):
-    """What planning and packing need to know of many graphs."""
+    """Sizes of many graphs: what planning and packing of batches need to know."""
 
     atoms: Int[np.ndarray, " graphs"]
     edges: Int[np.ndarray, " graphs"]
@@ -50,21 +54,21 @@ class GraphSizes(NamedTuple):
         measured = [(len(count), count.sum(), count.max(initial=0)) for count in counts]
         return cls(*np.array(measured, np.int64).reshape(-1, 3).T)
 
-    def joined(self, other: "GraphSizes") -> "GraphSizes":
-        """The graphs of both."""
+    def join(self, other: "GraphSizes") -> "GraphSizes":
+        """Return the sizes of these graphs followed by those of the others."""
         return GraphSizes(*map(np.concatenate, zip(self, other, strict=True)))
 
 
 def plan_budgets(sizes: GraphSizes, batch_size: int, dense: bool = True) -> tuple[Budget, ...]:
-    """A few shapes that hold every graph, chosen to waste little.
+    """Choose a few shapes of batches that hold every graph and need little padding.
 
     Args:
-        sizes: Of single-structure graphs.
-        batch_size: Structures of average size in a batch.
-        dense: Make slots, in up to `MAX_BUCKETS` widths; otherwise one shape serves all.
+        sizes: Sizes of graphs of one structure each.
+        batch_size: Number of structures of average size in a batch.
+        dense: Plan slots, in up to `MAX_BUCKETS` widths; otherwise one shape serves all.
 
     Returns:
-        Budgets in rising order of `neighbours`; a graph belongs to the first that holds it.
+        Budgets in rising order of `neighbours`; a graph belongs to the first one that holds it.
     """
     degrees = np.maximum(sizes.degrees, 1)
     budgets, lower = [], 0
@@ -74,28 +78,31 @@ def plan_budgets(sizes: GraphSizes, batch_size: int, dense: bool = True) -> tupl
         most_atoms = max(int(atoms.max()), round(ROOM * batch_size * float(atoms.mean())))
         most_edges = max(int(edges.max()), round(ROOM * batch_size * float(edges.mean())))
         most_graphs = min(len(atoms), most_atoms // int(atoms.min()))
-        nodes = _rounded_up(most_atoms + 1, NODE_MULTIPLE)
+        nodes = _round_up(most_atoms + 1, NODE_MULTIPLE)
         width = limit if dense else 0
-        budgets.append(Budget(nodes, _rounded_up(most_edges, EDGE_MULTIPLE), width, most_graphs + 1))
+        budgets.append(Budget(nodes, _round_up(most_edges, EDGE_MULTIPLE), width, most_graphs + 1))
         lower = limit
     return tuple(budgets)
 
 
-def _rounded_up(number: int, multiple: int) -> int:
+def _round_up(number: int, multiple: int) -> int:
     return -(-max(number, 1) // multiple) * multiple
 
 
 def _degree_limits(degrees: Int[np.ndarray, " graphs"], counts: Int[np.ndarray, " graphs"]) -> list[int]:
-    """Largest neighbour count of each bucket: the cheapest cut of the sorted counts into a few intervals."""
+    """Choose the largest neighbour count of each bucket so that all edge slots together are fewest.
+
+    This cuts the sorted counts into a few intervals.
+    """
     values, value_of = np.unique(np.maximum(degrees, 1), return_inverse=True)
     atoms_below = np.concatenate([[0], np.cumsum(np.bincount(value_of, weights=counts))])
     limits = [int(value) for value in values]
 
     def slots(first: int, last: int) -> float:
-        """Edge slots of one bucket that holds the values `first` to `last`."""
+        """Count the edge slots of a bucket for the neighbour counts number `first` to `last`."""
         return (atoms_below[last + 1] - atoms_below[first]) * limits[last]
 
-    # best[k]: cost and limits of the cheapest buckets for the values 0 to k, with one more bucket each round.
+    # best[k]: slots and limits of the best buckets for the values 0 to k, with one more bucket each round.
     best = [(slots(0, k), [limits[k]]) for k in range(len(limits))]
     chosen = best[-1]
     for _ in range(MAX_BUCKETS - 1):
@@ -110,10 +117,10 @@ def _degree_limits(degrees: Int[np.ndarray, " graphs"], counts: Int[np.ndarray, 
 
 
 def assign_budgets(sizes: GraphSizes, budgets: Sequence[Budget]) -> Int[np.ndarray, " graphs"]:
-    """Index of the first budget that holds each graph.
+    """Return the index of the first budget that holds each graph.
 
     Raises:
-        ValueError: a graph is larger than every budget.
+        ValueError: A graph is larger than every budget.
     """
     chosen = np.full(len(sizes.atoms), len(budgets))
     for index, budget in reversed(list(enumerate(budgets))):
@@ -123,16 +130,23 @@ def assign_budgets(sizes: GraphSizes, budgets: Sequence[Budget]) -> Int[np.ndarr
         worst = int(np.argmax(chosen))
         raise ValueError(
             f"no budget holds {sizes.atoms[worst]} atoms and {sizes.edges[worst]} edges, up to "
-            f"{sizes.degrees[worst]} an atom; plan for all graphs"
+            f"{sizes.degrees[worst]} of one atom; make the budgets from the sizes of all graphs"
         )
     return chosen
 
 
 def pack(sizes: GraphSizes, budgets: Sequence[Budget], order: Iterable[int]) -> list[tuple[int, list[int]]]:
-    """Put graphs in the given order into the first batch that has room, of a few that are open at a time.
+    """Distribute graphs over batches.
+
+    Each graph, in the given order, goes into the first batch that has room, of a few that are open at a time.
+
+    Args:
+        sizes: Sizes of the graphs.
+        budgets: Shapes of the batches.
+        order: Indices of the graphs.
 
     Returns:
-        (budget index, sample indices) of each batch, every sample exactly once.
+        (budget index, graph indices) of each batch; every graph is in exactly one.
     """
     done: list[tuple[int, list[int]]] = []
     open_batches: list[list[_OpenBatch]] = [[] for _ in budgets]
@@ -164,7 +178,7 @@ class _OpenBatch:
     edges: int = 0
 
     def has_room(self, atoms: int, edges: int, budget: Budget) -> bool:
-        """Whether another graph of that size fits; one node and one graph stay for padding."""
+        """Return whether another graph of that size fits; one node and one graph are kept for padding."""
         return (
             self.atoms + atoms < budget.nodes
             and self.edges + edges <= budget.edges
@@ -175,13 +189,19 @@ class _OpenBatch:
 def epoch_batches(
     sizes: GraphSizes, budgets: Sequence[Budget], seed: int, epoch: int
 ) -> list[tuple[int, list[int]]]:
-    """The shuffled batches of an epoch, a pure function of (seed, epoch), so that a run can be resumed."""
+    """Shuffle the graphs of an epoch into batches.
+
+    The result depends on nothing but sizes, budgets, seed and epoch, so that a run can be resumed.
+
+    Returns:
+        (budget index, graph indices) of each batch, as from `pack`.
+    """
     rng = np.random.default_rng([seed, epoch])
     batches = pack(sizes, budgets, rng.permutation(len(sizes.atoms)).tolist())
     return [batches[k] for k in rng.permutation(len(batches))]
 
 
 def edge_fill(sizes: GraphSizes, budgets: Sequence[Budget]) -> float:
-    """Padding efficiency: share of the edges of an epoch's batches that are no padding."""
+    """Return the padding efficiency: the share of the edges of an epoch's batches that are not padding."""
     batches = pack(sizes, budgets, range(len(sizes.atoms)))
     return int(sizes.edges.sum()) / sum(budgets[bucket].edges for bucket, _ in batches)

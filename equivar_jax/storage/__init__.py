@@ -1,6 +1,6 @@
-"""Columns on disk, memory-mapped: many structures opened at once."""
+"""Memory-mapped columns on disk, and structures kept in them: very many structures open at once."""
 
-from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, ragged
+from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, piece_starts
 from equivar_jax.storage.structure_table import StructureTable, cached_table
 
 __all__ = [
@@ -9,5 +9,5 @@ __all__ = [
     "StructureTable",
     "cached_table",
     "open_columns",
-    "ragged",
+    "piece_starts",
 ]

@@ -1,7 +1,8 @@
 """Columns of numbers on disk, memory-mapped when they are read.
 
-A store is a folder: one raw file a column and a manifest with its key, shapes and checksums. It appears under
-its name whole or not at all; one that is damaged or belongs to another key is not used.
+A store is a folder with one raw file for each column, and a manifest with the key of the store and the shapes
+and checksums of its columns. It appears under its name either complete or not at all. A store that is damaged
+or has another key is not used.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ _CHECKED_AT_ONCE = 1 << 24  # bytes
 
 
 class Columns:
-    """Read-only arrays by name, and what was noted when they were written."""
+    """The columns of a store: read-only arrays by name, and the notes that were written with them."""
 
     def __init__(self, folder: Path, key: str, arrays: Mapping[str, np.ndarray], notes: Any):
         self.folder = folder
@@ -37,10 +38,10 @@ class Columns:
 
 
 class ColumnWriter:
-    """Appends to columns in a hidden folder beside its target; `finish` puts it in place.
+    """Writes a store, row by row, into a hidden folder beside its target; `finish` moves it into place.
 
-    Where the target cannot be written, a temporary folder takes it, with a warning: the work is then done
-    again the next time.
+    If the target cannot be written, the store goes into a temporary folder, with a warning: the same work
+    will have to be done again the next time.
     """
 
     def __init__(self, target: Path):
@@ -50,7 +51,7 @@ class ColumnWriter:
             self._folder = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
         except OSError as error:
             warnings.warn(
-                f"{target}: not cached ({error.strerror or error}); it is prepared anew each time: "
+                f"{target}: not cached ({error.strerror or error}), so that it is prepared anew each time; "
                 f"set {CACHE_VARIABLE} to a writable folder",
                 RuntimeWarning,
                 stacklevel=3,
@@ -61,7 +62,10 @@ class ColumnWriter:
         self._columns: dict[str, dict[str, Any]] = {}
 
     def append(self, **arrays: np.ndarray) -> None:
-        """Add rows (first axis) to the named columns; type and row shape are those of the first call."""
+        """Append rows (along the first axis) to the named columns.
+
+        The first call decides the type of a column and the shape of its rows.
+        """
         for name, array in arrays.items():
             if name not in self._files:
                 self._files[name] = (self._folder / f"{name}.bin").open("wb")
@@ -73,15 +77,20 @@ class ColumnWriter:
             column["shape"][0] += len(array)
 
     def finish(self, key: str, notes: Any = None) -> Columns:
-        """Close the files and put the folder in its place."""
+        """Close the files, move the folder into its place, and open its columns.
+
+        Args:
+            key: The key of the store.
+            notes: Anything that JSON can hold, to be kept with the columns.
+        """
         for file in self._files.values():
             file.close()
         manifest = {"key": key, "columns": self._columns, "notes": notes}
         (self._folder / _MANIFEST).write_text(json.dumps(manifest))
         folder = self._folder
         if self._target is not None:
-            shutil.rmtree(self._target, ignore_errors=True)  # a stale or damaged one
-            # Where another process has just put the same store, this one stays aside.
+            shutil.rmtree(self._target, ignore_errors=True)  # a store that is stale or damaged
+            # If another process has just put the same store there, ours stays in its hidden folder.
             with contextlib.suppress(OSError):
                 folder = self._folder.rename(self._target)
         columns = Columns(folder, key, _map_columns(folder, self._columns), notes)
@@ -90,19 +99,22 @@ class ColumnWriter:
         return columns
 
     def discard(self) -> None:
-        """Remove what was written, after a failure."""
+        """Remove everything that was written, after a failure."""
         for file in self._files.values():
             file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def open_columns(folder: Path, key: str, verify: bool = True) -> Columns | None:
-    """The columns of a folder, or None if there are none of this key.
+    """Open the columns of a store.
 
     Args:
-        folder: Of the store.
-        key: The one it must have.
-        verify: Compare the checksum of every column with the one noted when it was written.
+        folder: The folder of the store.
+        key: The key that the store must have.
+        verify: Compare the checksum of every column with the one in the manifest.
+
+    Returns:
+        The columns; None if there is no store of this key, or, with a warning, if it is damaged.
     """
     if not (folder / _MANIFEST).is_file():
         return None
@@ -116,17 +128,17 @@ def open_columns(folder: Path, key: str, verify: bool = True) -> Columns | None:
         return Columns(folder, key, _map_columns(folder, manifest["columns"]), manifest["notes"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         warnings.warn(
-            f"{folder}: the cache is damaged ({error}); it is made again", RuntimeWarning, stacklevel=2
+            f"{folder}: the cache is damaged ({error}) and is made again", RuntimeWarning, stacklevel=2
         )
         return None
 
 
 def _map_columns(folder: Path, columns: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:
-    return {name: _mapped(folder / f"{name}.bin", column) for name, column in columns.items()}
+    return {name: _map_column(folder / f"{name}.bin", column) for name, column in columns.items()}
 
 
-def _mapped(path: Path, column: dict[str, Any]) -> np.ndarray:
-    """A column without its bytes in memory; an empty one cannot be mapped."""
+def _map_column(path: Path, column: dict[str, Any]) -> np.ndarray:
+    """Map a column without reading it into memory; an empty one, which cannot be mapped, is made anew."""
     shape, dtype = tuple(column["shape"]), np.dtype(column["dtype"])
     return np.memmap(path, dtype, "r", shape=shape) if 0 not in shape else np.zeros(shape, dtype)
 
@@ -139,6 +151,13 @@ def _checksum(path: Path) -> int:
     return checksum
 
 
-def ragged(sizes: np.ndarray) -> np.ndarray:
-    """Where each piece of a concatenated column starts, with the end of the last: int64 [pieces + 1]."""
+def piece_starts(sizes: np.ndarray) -> np.ndarray:
+    """Return where each piece of a concatenated column starts, and where the last one ends.
+
+    Args:
+        sizes: Rows of each piece.
+
+    Returns:
+        int64 [pieces + 1].
+    """
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])

@@ -1,4 +1,4 @@
-"""Structures as columns on disk: thirty thousand take a few megabytes of memory and open at once."""
+"""Structures as columns on disk: thirty thousand open at once and take a few megabytes of memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,33 +10,37 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import decode, encode
 from jaxtyping import Float
 
-from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, ragged
+from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, piece_starts
 from equivar_jax.structures import BEC, SOURCE, born_effective_charges, source
 
 FORMAT = "1"
-"""Part of every key: raise it when the columns change."""
+"""Version of the columns, a part of every key; raise it when the columns change."""
 
 
 class StructureTable(Sequence[Atoms]):
-    """A read-only sequence of structures; each is made when it is asked for.
+    """A read-only sequence of structures on disk; each `ase.Atoms` is made when it is asked for.
 
-    Kept of a structure: elements, positions, cell, pbc, `info` (what JSON can hold) and the Born effective
-    charges, all digits of each. `info["source"]` is kept with it.
+    The table keeps elements, positions, cell, pbc, the Born effective charges, and of `info` all that JSON
+    can hold, `info["source"]` included. Numbers keep all their digits.
     """
 
     def __init__(self, columns: Columns, chosen: np.ndarray | None = None):
         self.columns = columns
         self.chosen = np.arange(len(columns["sizes"])) if chosen is None else chosen
         """Rows of the columns, in the order of this sequence."""
-        self._atoms = ragged(columns["sizes"])
-        self._texts = ragged(columns["text_sizes"])
+        self._atoms = piece_starts(columns["sizes"])
+        self._texts = piece_starts(columns["text_sizes"])
 
     def __reduce__(self):
-        # Another process opens the files itself.
-        return _reopened, (self.columns.folder, self.columns.key, self.chosen)
+        # Another process is not sent the columns; it opens the files itself.
+        return _reopen, (self.columns.folder, self.columns.key, self.chosen)
 
     def subset(self, indices: np.ndarray | Sequence[int]) -> "StructureTable":
-        """Some of the structures, by their places in this sequence; nothing is copied."""
+        """Return a table of some of the structures, without copying them.
+
+        Args:
+            indices: Places of the structures in this sequence.
+        """
         return StructureTable(self.columns, self.chosen[np.asarray(indices, dtype=np.int64)])
 
     def __len__(self) -> int:
@@ -67,7 +71,11 @@ class StructureTable(Sequence[Atoms]):
         return atoms
 
     def tensors(self, index: int) -> Float[np.ndarray, "atoms 3 3"] | None:
-        """The label [atom, field, displacement] in e of one structure, without making the structure."""
+        """Return the label of one structure without making the structure; None if it has none.
+
+        Returns:
+            Born effective charges [atom, field, displacement] in e.
+        """
         row = int(self.chosen[index])
         if not self.columns["labelled"][row]:
             return None
@@ -75,12 +83,12 @@ class StructureTable(Sequence[Atoms]):
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which structures have a label: bool [structures]."""
+        """True for each structure that has a label: bool [structures]."""
         return np.asarray(self.columns["labelled"])[self.chosen]
 
     @property
     def elements(self) -> np.ndarray:
-        """Atomic numbers that occur, rising."""
+        """The atomic numbers that occur, in rising order."""
         here = np.zeros(len(self.columns["sizes"]), bool)
         here[self.chosen] = True
         return np.unique(self.columns["numbers"][np.repeat(here, self.columns["sizes"])])
@@ -89,24 +97,24 @@ class StructureTable(Sequence[Atoms]):
 def cached_table(
     folder: Path, key: str, structures: Callable[[], Iterable[Atoms]], notes: Callable[[], Any] = lambda: None
 ) -> StructureTable:
-    """The table of that key, from the cache or made now and kept there.
+    """Open a table of structures from the cache, or make it and keep it there.
 
     Args:
-        folder: Where the cache keeps it.
-        key: Names content and code; a table of another key is replaced.
-        structures: Makes them, one after the other.
-        notes: Called after the last structure; what it gives (for JSON) is `table.columns.notes` then.
+        folder: The folder of this table in the cache.
+        key: Names the content and the code that made it; a table of another key is replaced.
+        structures: Makes the structures, one after the other, if the table is not in the cache.
+        notes: Called after the last structure; returns what `table.columns.notes` shall be (for JSON).
 
     Raises:
-        InputError: what making them raises.
+        InputError: `structures` raises it.
     """
     key = f"{FORMAT}:{key}"
     columns = open_columns(folder, key)
     if columns is None:
         writer = ColumnWriter(folder)
         try:
-            for atoms in _with_empty_first(structures()):
-                writer.append(**_row(atoms))
+            for atoms in _prepend_empty(structures()):
+                writer.append(**_make_row(atoms))
             columns = writer.finish(key, notes())
         except BaseException:
             writer.discard()
@@ -114,24 +122,28 @@ def cached_table(
     return StructureTable(columns)
 
 
-def _reopened(folder: Path, key: str, chosen: np.ndarray) -> StructureTable:
-    """A table that came from another process."""
+def _reopen(folder: Path, key: str, chosen: np.ndarray) -> StructureTable:
+    """Open a table that another process has sent.
+
+    Raises:
+        FileNotFoundError: Its files are no longer there.
+    """
     columns = open_columns(folder, key, verify=False)
     if columns is None:
-        raise FileNotFoundError(f"{folder}: the cached structures are gone")
+        raise FileNotFoundError(f"{folder}: the cached structures are no longer there; start again")
     return StructureTable(columns, chosen)
 
 
-def _with_empty_first(structures: Iterable[Atoms]) -> Iterator[Atoms | None]:
-    yield None  # so that an empty table has its columns, too
+def _prepend_empty(structures: Iterable[Atoms]) -> Iterator[Atoms | None]:
+    yield None  # so that a table without structures has its columns, too
     yield from structures
 
 
-def _row(atoms: Atoms | None) -> dict[str, np.ndarray]:
-    """What one structure adds to each column; None adds nothing but the types."""
+def _make_row(atoms: Atoms | None) -> dict[str, np.ndarray]:
+    """Return what one structure adds to each column; None adds no rows, only the types of the columns."""
     one = Atoms() if atoms is None else atoms
     label = born_effective_charges(one)
-    text = np.frombuffer(_encoded_info(one).encode(), np.uint8)
+    text = np.frombuffer(_encode_info(one).encode(), np.uint8)
     row = {
         "sizes": np.array([len(one)], np.int32),
         "text_sizes": np.array([len(text)], np.int32),
@@ -146,8 +158,8 @@ def _row(atoms: Atoms | None) -> dict[str, np.ndarray]:
     return row if atoms is not None else {name: column[:0] for name, column in row.items()}
 
 
-def _encoded_info(atoms: Atoms) -> str:
-    """`atoms.info` as JSON, without what JSON cannot hold."""
+def _encode_info(atoms: Atoms) -> str:
+    """Encode `atoms.info` as JSON, leaving out what JSON cannot hold."""
     kept = {}
     for name, value in {**atoms.info, SOURCE: source(atoms)}.items():
         try:
