@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from equivar_jax.graphs.batch import Batch, Sample
 from equivar_jax.kernels import HIDDEN
 from equivar_jax.network.features import matmul, unit_normal, zeros
-from equivar_jax.network.initial_weights import from_labels, unit_variance
+from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar, displace
 from equivar_jax.network.tensor import apply_sum_rule
 
@@ -71,10 +71,10 @@ def first_weights(model: Polarisation, seed: Array, typical: Batch, samples: Seq
         samples: The training part.
     """
     params = {"params": jax.jit(model.init)(jax.random.key(seed), typical.graph)["params"]}
-    params = unit_variance(model, params, typical.graph)
+    params = scale_to_unit_variance(model, params, typical.graph)
     nothing = params["params"]["charge"]
     tables = {"params": {"element_shift": nothing, "element_scale": nothing}}
-    charges = from_labels(tables, samples)["params"]["element_shift"]
+    charges = start_from_labels(tables, samples)["params"]["element_shift"]
     return {"params": {**params["params"], "charge": charges}}
 
 

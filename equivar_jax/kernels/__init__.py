@@ -1,9 +1,9 @@
-"""The message passing behind one function; the model does not know which implementation runs."""
+"""Message passing behind one function, `message`: the network does not know which implementation runs."""
 
 from equivar_jax.kernels.message import EdgeFeatures, MessageWeights, message, radial_part, shifted_softplus
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import EDGE, HIDDEN, PATHS, ProductPlan, offsets, plan_products
-from equivar_jax.kernels.sums import choose, needs_slots, neighbour_sum
+from equivar_jax.kernels.sums import choose_kernel, needs_slots, neighbour_sum
 
 __all__ = [
     "EDGE",
@@ -13,7 +13,7 @@ __all__ = [
     "MessageWeights",
     "Neighbours",
     "ProductPlan",
-    "choose",
+    "choose_kernel",
     "message",
     "needs_slots",
     "neighbour_sum",

@@ -1,13 +1,15 @@
 """The neighbour sum in cache-sized chunks of nodes, with a hand-written derivative.
 
-An edge feature is rank one, `rho_l,c(r) Y_lm`, so the sum over neighbours of all products of a node component
-m1 with an edge component (l, m2) is a small matrix product per node and degree,
+An edge feature has rank one, `rho_l,c(r) Y_lm`. The sum over neighbours of all products of a node component
+m1 with an edge component (l, m2) is therefore a small matrix product for each node and degree,
 
     U_l[m2, (m1, c)] = sum_k Y[l m2, k] (x[sender_k, m1, c] rho_l[k, c]),
 
-and Clebsch-Gordan coefficients, of which few are not zero, act once per node instead of once per edge. No
-tensor of the size edges x components leaves the cache. Plain reverse-mode differentiation would store and
-scatter such tensors; the derivative below recomputes them chunk by chunk.
+and the Clebsch-Gordan coefficients, most of which are zero, act once for each node instead of once for each
+edge. No tensor of the size edges x components leaves the cache. Plain reverse-mode differentiation would
+store and scatter such tensors; the derivative below recomputes them chunk by chunk.
+
+In derivatives a name that ends in `_bar` is the cotangent of what the name without it stands for.
 """
 
 import functools
@@ -22,13 +24,14 @@ from equivar_jax.kernels.neighbours import Neighbours, from_slots, require_slots
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.reference import DEGREE_SLICES
 
-# Working set of one chunk, about what a core's caches hold. A GPU hides latency by size instead.
 CHUNK_BYTES = {"cpu": 3 * 2**20, "gpu": 2**30}
+"""Working set of one chunk: on a CPU about what the caches of a core hold; a GPU hides latency by size."""
 PRECISION = jax.lax.Precision.HIGHEST
-COPIES_PER_EDGE = 4  # gathered features and their product with the radial part, once per degree
+COPIES_PER_EDGE = 4
+"""Arrays of the size of the gathered features: these, and their products with the radial part by degree."""
 
-# XLA would otherwise fuse a gather into the products that read it and fetch element by element, which is
-# about ten times slower on a CPU than copying rows.
+# Without this barrier XLA would fuse a gather into the products that read it and fetch element by element,
+# which on a CPU is about ten times slower than copying rows.
 _keep_apart = jax.lax.optimization_barrier
 
 
@@ -40,11 +43,12 @@ def neighbour_sum(
     neighbours: Neighbours,
     plan: ProductPlan,
 ) -> Float[Array, "nodes products channels"]:
-    """See `equivar_jax.kernels.neighbour_sum`."""
+    """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`."""
     table = _keep_apart(features)
 
     def one_chunk(slots):
-        return _clebsch_gordan(_outer_products(table, *_dense(radial, harmonics, neighbours, slots)), plan)
+        edges = _put_edges_in_slots(radial, harmonics, neighbours, slots)
+        return _clebsch_gordan(_outer_products(table, *edges), plan)
 
     nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
     if chunk >= nodes:
@@ -67,13 +71,13 @@ neighbour_sum.defvjp(_forward, _backward)
 
 
 def neighbour_sum_transpose(plan, saved, cotangent):
-    """Cotangents of features, radial part and harmonics for that of the sums."""
+    """Compute the cotangents of features, radial part and harmonics from the cotangent of the sums."""
     features, radial, harmonics, neighbours = saved
     table = _keep_apart(features)
 
     def one_chunk(chunk):
         slots, cotangent = chunk
-        dense_radial, dense_harmonics, senders = _dense(radial, harmonics, neighbours, slots)
+        dense_radial, dense_harmonics, senders = _put_edges_in_slots(radial, harmonics, neighbours, slots)
         products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
         gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
             table, dense_radial, dense_harmonics, senders, products_bar
@@ -97,16 +101,16 @@ def neighbour_sum_transpose(plan, saved, cotangent):
     return features_bar, *(from_slots(bar, neighbours) for bar in edge_bars)
 
 
-def _dense(radial, harmonics, neighbours: Neighbours, slots):
-    """Radial part, harmonics [nodes, 9, neighbours] and senders of the edges in some nodes' slots."""
+def _put_edges_in_slots(radial, harmonics, neighbours: Neighbours, slots):
+    """Return radial part, harmonics [nodes, 9, neighbours] and senders of the edges in the slots of nodes."""
     require_slots(neighbours)
     harmonics = jnp.swapaxes(to_slots(harmonics, slots), 1, 2)
-    # An empty slot points at row 0 with weight zero.
+    # The sender of an empty slot is row 0, but its radial part and harmonics are zero.
     return to_slots(radial, slots), harmonics, to_slots(neighbours.senders, slots)
 
 
 def _outer_products(table, radial, harmonics, senders):
-    """`U_l`, one array [nodes, 2l+1, components, channels] a degree."""
+    """Compute `U_l` (see the module): for each degree one array [nodes, 2l+1, components, channels]."""
     nodes, neighbours = senders.shape
     components, channels = table.shape[1:]
     gathered = _gather(table, senders)
@@ -124,7 +128,7 @@ def _outer_products(table, radial, harmonics, senders):
 
 
 def _outer_products_transpose(table, radial, harmonics, senders, products_bar):
-    """Cotangents of gathered features, radial part and harmonics for those of `U_l`."""
+    """Compute the cotangents of gathered features, radial part and harmonics from those of `U_l`."""
     nodes, neighbours = senders.shape
     gathered = _gather(table, senders)
     gathered_bar = jnp.zeros_like(gathered)
@@ -148,21 +152,27 @@ def _outer_products_transpose(table, radial, harmonics, senders, products_bar):
 
 
 def _gather(table, senders):
-    """Rows of the neighbours, [nodes, neighbours, components, channels]."""
+    """Gather the features of the senders: [nodes, neighbours, components, channels]."""
     flat = table.reshape(table.shape[0], -1)
     return _keep_apart(flat[senders]).reshape(*senders.shape, *table.shape[1:])
 
 
 def _scatter(features_bar, senders, gathered_bar):
-    """Add what belongs to each edge to its sender."""
+    """Add the cotangent of each edge to that of its sender."""
     return features_bar.at[senders.reshape(-1)].add(gathered_bar.reshape(-1, *features_bar.shape[1:]))
 
 
 def _collect(nothing, senders, gathered_bar, is_edge):
-    """`_scatter` onto zeros by looking up, since XLA scatters slowly on a GPU (JAX issue 38806).
+    """Do what `_scatter` does onto zeros by looking up, since XLA scatters slowly on a GPU (JAX issue 38806).
 
-    With both directions of every pair in the graph no node sends more edges than it has slots; sorting the
-    slots by sender says where they are. Other graphs are scattered.
+    If both directions of every pair are in the graph, no node sends more edges than a node has slots. Sorting
+    the slots by sender then tells where the edges of each sender are. For other graphs this scatters.
+
+    Args:
+        nothing: Zeros of the shape of the result.
+        senders: Sender of each slot.
+        gathered_bar: Cotangent of the gathered features of each slot.
+        is_edge: True for slots that hold an edge.
     """
     width = senders.shape[1]
     if width == 0:  # nobody has a neighbour
@@ -186,7 +196,7 @@ def _collect(nothing, senders, gathered_bar, is_edge):
 
 
 def _clebsch_gordan(products, plan: ProductPlan):
-    """Contract `U_l` with the coefficients that are not zero: [nodes, products, channels]."""
+    """Contract `U_l` with the coefficients that are not zero to [nodes, products, channels]."""
     rows = []
     for product in plan.products:
         coefficients = product.coefficients()
@@ -201,7 +211,7 @@ def _clebsch_gordan(products, plan: ProductPlan):
 
 
 def _clebsch_gordan_transpose(cotangent, plan: ProductPlan):
-    """Cotangents of `U_l` for that of `_clebsch_gordan`'s result."""
+    """Compute the cotangents of `U_l` from that of the result of `_clebsch_gordan`."""
     terms = defaultdict(list)
     for product in plan.products:
         coefficients = product.coefficients()
@@ -230,7 +240,7 @@ def _nonzero(coefficients):
 
 
 def _nodes_per_chunk(features, slots) -> int:
-    """Nodes whose edge tensors fill the working set; chunks of about equal size."""
+    """Return the number of nodes whose edge tensors fill the working set; chunks get about equal sizes."""
     nodes, neighbours = slots.shape
     row_bytes = features.shape[1] * features.shape[2] * features.dtype.itemsize
     budget = CHUNK_BYTES.get(jax.default_backend(), CHUNK_BYTES["gpu"])
@@ -240,7 +250,7 @@ def _nodes_per_chunk(features, slots) -> int:
 
 
 def _split(array, chunk: int, filling):
-    """[nodes, ...] -> [chunks, chunk, ...], the last chunk filled up."""
+    """Reshape [nodes, ...] to [chunks, chunk, ...], and fill up the last chunk with `filling`."""
     chunks = -(-array.shape[0] // chunk)
     missing = chunks * chunk - array.shape[0]
     edges = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
@@ -249,5 +259,5 @@ def _split(array, chunk: int, filling):
 
 
 def _join(arrays, nodes: int):
-    """Inverse of `_split`."""
+    """Undo `_split`: reshape to [nodes, ...] and drop the filling."""
     return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:nodes], arrays)

@@ -1,4 +1,4 @@
-"""Compiles the C++ kernels once a machine, with the C++ compiler that is there, and loads it."""
+"""Compiles the C++ kernels once on each machine, with its C++ compiler, and loads them."""
 
 import contextlib
 import ctypes
@@ -21,44 +21,48 @@ SOURCES = "cpp"
 MAIN = "bindings.cc"
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
 TIMEOUT = 300
-"""Seconds; compilation takes about ten."""
+"""Longest time for a compilation in seconds; it takes about ten."""
 
 
 class NotCompiledError(RuntimeError):
-    """There is no native kernel on this machine, and why."""
+    """The error that there is no compiled kernel on this machine; the message says why."""
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    """The compiled kernels, from the cache or compiled now.
+def load_library() -> ctypes.CDLL:
+    """Load the compiled kernels from the cache, where they are compiled first if they are not there.
 
     Raises:
-        NotCompiledError: no compiler, or it does not succeed.
+        NotCompiledError: There is no compiler, or it fails.
     """
     compiler = _compiler()
     source = Path(str(resources.files("equivar_jax.kernels") / SOURCES / MAIN))
-    path = cache_directory() / f"native-{_key(compiler, source)[:16]}.so"
+    path = cache_directory() / f"native-{_library_key(compiler, source)[:16]}.so"
     try:
         if not path.is_file():
             _compile(compiler, source, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
-        raise NotCompiledError(f"{shlex.join(compiler)} {source.name}: {_first_fault(error)}") from error
+        raise NotCompiledError(f"{shlex.join(compiler)} {source.name}: {_first_error_line(error)}") from error
 
 
 def _compiler() -> list[str]:
-    """What the environment variable CXX names, else the usual names."""
+    """Return the command of the C++ compiler: what the environment variable CXX names, else a usual name.
+
+    Raises:
+        NotCompiledError: There is none.
+    """
     named = shlex.split(os.environ.get("CXX", ""))
     if named and shutil.which(named[0]):
         return named
     for name in ("c++", "g++", "clang++"):
         if shutil.which(name):
             return [name]
-    raise NotCompiledError("no C++ compiler (c++, g++, clang++, or the one that CXX names)")
+    raise NotCompiledError("no C++ compiler found (c++, g++, clang++, or the one that CXX names)")
 
 
 def _compile(compiler: list[str], source: Path, path: Path) -> None:
-    """Compile to a hidden file beside the target, then put it in place."""
+    """Compile to a hidden file beside the target, then move it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".native-") as folder:
         made = Path(folder) / path.name
@@ -67,8 +71,8 @@ def _compile(compiler: list[str], source: Path, path: Path) -> None:
         made.replace(path)
 
 
-def _key(compiler: list[str], source: Path) -> str:
-    """Names a compiled library by everything that decides it; a cache may be shared between machines."""
+def _library_key(compiler: list[str], source: Path) -> str:
+    """Make a key of everything that a compiled library depends on; machines may share a cache."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
     processor = ""
     with contextlib.suppress(OSError):
@@ -79,7 +83,7 @@ def _key(compiler: list[str], source: Path) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _first_fault(error: Exception) -> str:
-    """The compiler's own first line, if it spoke."""
-    spoken = (getattr(error, "stderr", None) or "").strip().splitlines()
-    return spoken[0] if spoken else str(error)
+def _first_error_line(error: Exception) -> str:
+    """Return the first line that the compiler printed, or the error itself if it printed nothing."""
+    printed = (getattr(error, "stderr", None) or "").strip().splitlines()
+    return printed[0] if printed else str(error)

@@ -1,8 +1,9 @@
 """The neighbour sum in two dense steps for all nodes at once, differentiable in any mode.
 
-Outer products with the edges, then one contraction with all Clebsch-Gordan coefficients (see `chunked`, which
-does the same node by node with a derivative written by hand). It stores what the others recompute, edges x
-components x channels for each degree, so it is for second derivatives where memory is no matter.
+The steps are outer products with the edges, and one contraction with all Clebsch-Gordan coefficients.
+`chunked` does the same in chunks, with a derivative written by hand. This kernel stores what the others
+recompute, edges x components x channels for each degree: use it for second derivatives when there is memory
+enough.
 """
 
 import jax
@@ -14,7 +15,7 @@ from equivar_jax.kernels.neighbours import Neighbours, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.reference import DEGREE_SLICES
 
-PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
+PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 
 
 def neighbour_sum(
@@ -24,7 +25,7 @@ def neighbour_sum(
     neighbours: Neighbours,
     plan: ProductPlan,
 ) -> Float[Array, "nodes products channels"]:
-    """See `equivar_jax.kernels.neighbour_sum`."""
+    """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`."""
     require_slots(neighbours)
     gathered = features[to_slots(neighbours.senders, neighbours.slots)]
     radial, harmonics = (to_slots(array, neighbours.slots) for array in (radial, harmonics))
@@ -39,7 +40,11 @@ def neighbour_sum(
 
 
 def _coefficients(plan: ProductPlan) -> Float[np.ndarray, "9 components products"]:
-    """Of edge component, node component and result, for all products; most are zero."""
+    """Return the Clebsch-Gordan coefficients of all products; most are zero.
+
+    Returns:
+        Index order: edge component, node component, component of the result.
+    """
     coefficients = np.zeros((DEGREE_SLICES[-1].stop, plan.input_components, plan.output_components))
     for product in plan.products:
         block = np.swapaxes(product.coefficients(), 0, 1)

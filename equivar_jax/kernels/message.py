@@ -1,4 +1,4 @@
-"""The message of one interaction: radial part, neighbour sum, and the mixing of channels."""
+"""The messages of one interaction: radial part, neighbour sum, and mixing of channels."""
 
 import functools
 import math
@@ -11,34 +11,36 @@ from jaxtyping import Array, Float
 from equivar_jax.kernels import native
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
-from equivar_jax.kernels.sums import choose, neighbour_sum
+from equivar_jax.kernels.sums import choose_kernel, neighbour_sum
 
-PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
-# Second moment of log(1 + e^x) - log 2 for a unit normal variable x.
+PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 SOFTPLUS_SECOND_MOMENT = 0.2842636221740419
+"""Second moment of `log(1 + e^x) - log 2` for a unit normal variable x."""
 
 
 class EdgeFeatures(NamedTuple):
-    """What every interaction reads of the edges."""
+    """Features of the edges, which every interaction reads."""
 
     basis: Float[Array, "edges functions"]
     """Radial basis."""
     harmonics: Float[Array, "edges 9"]
     """Real spherical harmonics l = 0, 1, 2."""
     envelope: Float[Array, " edges"] | None
-    """Smooth end of the neighbourhood, if there is one."""
+    """Factor that ends the neighbourhood smoothly, or None for a sharp end."""
     neighbours: Neighbours
+    """The edges of every node."""
 
 
 class MessageWeights(NamedTuple):
-    """Weights of one interaction, all constants multiplied in."""
+    """Weights of one interaction, with all constants multiplied in."""
 
     edge: Float[Array, "functions three_channels"]
-    """Basis to channels, one degree l after the other."""
+    """Matrix from radial basis to channels, one degree l after the other."""
     edge_bias: Float[Array, " channels"]
-    """On the scalars."""
+    """Bias of the scalars (l = 0)."""
     mixing: tuple[Float[Array, "_ channels"], ...]
-    """[products x channels, channels] for each irrep of `plan.outputs`, products in the order of the plan."""
+    """For each irrep of `plan.outputs` a matrix [products x channels, channels]; the products are those that
+    lead to this irrep, in the order of the plan."""
 
 
 def message(
@@ -48,27 +50,31 @@ def message(
     plan: ProductPlan,
     kernel: str = "auto",
 ) -> Float[Array, "nodes outputs channels"]:
-    """What every node receives: `sum_p neighbour_sum_p(x, rho, Y) @ mixing_p`.
+    """Compute the message that every node receives: `sum_p neighbour_sum_p(x, rho, Y) @ mixing_p`.
 
-    `rho = basis @ edge`, on the scalars the shifted softplus of it plus a bias, times the envelope.
+    The radial part rho is that of `radial_part`.
 
     Args:
-        features: x, node features; components of `plan.inputs` one after the other.
-        edges: Basis and harmonics of every edge, and who neighbours whom.
-        weights: Of this interaction.
-        plan: Which products.
-        kernel: As for `neighbour_sum`.
+        features: Node features x; components of `plan.inputs` one after the other.
+        edges: Basis and harmonics Y of every edge, and the edges of every node.
+        weights: Weights of this interaction.
+        plan: The products p to compute.
+        kernel: The implementation, as for `neighbour_sum`.
 
     Returns:
         Components of the irreps of `plan.outputs` one after the other.
     """
-    if choose(kernel, features.shape[2], features.dtype) == "native":
-        return _fused(features, edges, weights, plan)
-    return _in_steps(features, edges, weights, plan, kernel)
+    if choose_kernel(kernel, features.shape[2], features.dtype) == "native":
+        return _message_in_one_pass(features, edges, weights, plan)
+    return _message_in_steps(features, edges, weights, plan, kernel)
 
 
 def radial_part(edges: EdgeFeatures, weights: MessageWeights) -> Float[Array, "edges 3 channels"]:
-    """Rho of every edge, by degree l."""
+    """Compute the radial part rho of every edge, by degree l.
+
+    It is `basis @ edge`; for l = 0 a bias is added and the shifted softplus taken. The envelope, if there is
+    one, multiplies all of it.
+    """
     channels = len(weights.edge_bias)
     radial = jnp.matmul(edges.basis, weights.edge, precision=PRECISION)
     scalars = shifted_softplus(radial[:, :channels] + weights.edge_bias)
@@ -79,52 +85,56 @@ def radial_part(edges: EdgeFeatures, weights: MessageWeights) -> Float[Array, "e
 
 
 def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`log(1 + e^x) - log 2`, scaled so that a unit normal variable gives a unit second moment."""
+    """Return `log(1 + e^x) - log 2`, scaled so that a unit normal variable gives a unit second moment."""
     return (jax.nn.softplus(x) - math.log(2.0)) / SOFTPLUS_SECOND_MOMENT**0.5
 
 
-def _in_steps(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan, kernel: str):
-    """One operation after the other, each with its derivative."""
+def _message_in_steps(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan, kernel: str):
+    """Compute the message in separate operations, each with its own derivative."""
     radial = radial_part(edges, weights)
     sums = neighbour_sum(features, radial, edges.harmonics, edges.neighbours, plan, kernel)
     mixed = []
     for out, matrix in zip(plan.outputs, weights.mixing, strict=True):
-        joined = jnp.concatenate([sums[:, product.out] for product in plan.products_to(out)], axis=-1)
-        mixed.append(jnp.matmul(joined, matrix, precision=PRECISION))
+        stacked = jnp.concatenate([sums[:, product.out] for product in plan.products_to(out)], axis=-1)
+        mixed.append(jnp.matmul(stacked, matrix, precision=PRECISION))
     return jnp.concatenate(mixed, axis=1)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _fused(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan):
-    """All of it in one pass over the nodes, in C++; a derivative goes through the steps."""
+def _message_in_one_pass(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan):
+    """Compute the message in one pass over the nodes, in C++; derivatives are those of the separate steps."""
     scale = 1.0 / SOFTPLUS_SECOND_MOMENT**0.5
     edge_arrays = (edges.basis, edges.envelope, edges.harmonics)
     return native.message(features, *edge_arrays, edges.neighbours, *weights, plan, scale)
 
 
-def _fused_forward(features, edges, weights, plan):
+def _one_pass_forward(features, edges, weights, plan):
     move = any(leaf.perturbed for leaf in jax.tree.leaves(edges[:3], is_leaf=native.is_argument))
-    features, edges, weights = native.values((features, edges, weights))
+    features, edges, weights = native.unwrap((features, edges, weights))
     if move:
 
-        def in_steps(features, floats, weights):
+        def steps(features, floats, weights):
             basis, harmonics, envelope = floats
             moved = EdgeFeatures(basis, harmonics, envelope, edges.neighbours)
-            return _in_steps(features, moved, weights, plan, "native")
+            return _message_in_steps(features, moved, weights, plan, "native")
 
-        result, pullback = jax.vjp(in_steps, features, edges[:3], weights)
-    else:  # as in training: nobody asks for the derivative by positions
-        result, pullback = jax.vjp(lambda x, w: _in_steps(x, edges, w, plan, "native"), features, weights)
+        result, pullback = jax.vjp(steps, features, edges[:3], weights)
+    else:  # as in training, where the derivative with respect to positions is not needed
+
+        def steps_at_rest(features, weights):
+            return _message_in_steps(features, edges, weights, plan, "native")
+
+        result, pullback = jax.vjp(steps_at_rest, features, weights)
     return result, (pullback, native.mark(move), edges)
 
 
-def _fused_backward(_, saved, cotangent):
+def _one_pass_backward(_, saved, cotangent):
     pullback, move, edges = saved
-    bars = pullback(native.materialised(cotangent))
-    floats = bars[1] if native.is_marked(move) else jax.tree.map(jnp.zeros_like, edges[:3])
+    bars = pullback(native.materialise(cotangent))
+    floats = bars[1] if native.read_mark(move) else jax.tree.map(jnp.zeros_like, edges[:3])
     basis, harmonics, envelope = floats
-    edges_bar = EdgeFeatures(basis, harmonics, envelope, native.no_cotangents(edges.neighbours))
+    edges_bar = EdgeFeatures(basis, harmonics, envelope, native.integer_cotangents(edges.neighbours))
     return bars[0], edges_bar, bars[-1]
 
 
-_fused.defvjp(_fused_forward, _fused_backward, symbolic_zeros=True)
+_message_in_one_pass.defvjp(_one_pass_forward, _one_pass_backward, symbolic_zeros=True)

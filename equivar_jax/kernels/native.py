@@ -1,8 +1,8 @@
-"""The neighbour sum on a CPU in C++, through XLA's foreign function interface.
+"""The neighbour sum on a CPU in C++, called through XLA's foreign function interface.
 
-The algorithm is that of `chunked`, with the edge products in registers: several times faster where a C++
-compiler is at hand (see `compiler`). Padding costs nothing. Results are the same in every run: the work is
-divided by shapes and thread count alone.
+The algorithm is that of `chunked`, but the edge products stay in registers, which is several times faster. It
+needs a C++ compiler on the machine (see `compiler`). Padding costs nothing. Results are the same in every
+run, since the work is divided by shapes and thread count alone.
 """
 
 import functools
@@ -14,28 +14,31 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equivar_jax.kernels import chunked
-from equivar_jax.kernels.compiler import NotCompiledError, library
+from equivar_jax.kernels.compiler import NotCompiledError, load_library
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 
 VECTOR_BYTES = 64
-"""Channels must fill whole vectors of at most this size."""
+"""The channels must fill whole vectors of this size, the largest that a processor has."""
 _SUFFIX = {"float32": "f32", "float64": "f64"}
 _FIRST_HARMONIC = (0, 1, 4)
 
 
-def available(channels: int, dtype: np.dtype) -> bool:
-    """Whether this process can use the kernel for features of that many channels."""
+def is_available(channels: int, dtype: np.dtype) -> bool:
+    """Return whether this process can use the kernel for features of that many channels and that type."""
     if jax.default_backend() != "cpu" or np.dtype(dtype).name not in _SUFFIX:
         return False
     if channels * np.dtype(dtype).itemsize % VECTOR_BYTES:
         return False
-    return why_not() is None
+    return reason_unavailable() is None
 
 
 @functools.cache
-def why_not() -> str | None:
-    """Why there is no compiled kernel on this machine; None if there is one. Compiles it once a machine."""
+def reason_unavailable() -> str | None:
+    """Return why there is no compiled kernel on this machine, or None if there is one.
+
+    The first call on a machine compiles it.
+    """
     try:
         _register()
     except NotCompiledError as error:
@@ -43,18 +46,23 @@ def why_not() -> str | None:
     return None
 
 
-def _require() -> None:
-    if reason := why_not():
+def _require_library() -> None:
+    """Refuse to go on without a compiled kernel.
+
+    Raises:
+        NotCompiledError: There is none.
+    """
+    if reason := reason_unavailable():
         raise NotCompiledError(f"kernel native: {reason}; use kernel auto or chunked")
 
 
 def _register() -> None:
-    """Tell XLA of the compiled functions, once a process.
+    """Make the compiled functions known to XLA, once in a process.
 
     Raises:
-        NotCompiledError: they cannot be compiled here.
+        NotCompiledError: They cannot be compiled here.
     """
-    compiled = library()
+    compiled = load_library()
     for name in ("forward", "backward", "message"):
         for suffix in _SUFFIX.values():
             function = jax.ffi.pycapsule(getattr(compiled, f"equivar_{name}_{suffix}"))
@@ -69,12 +77,12 @@ def neighbour_sum(
     neighbours: Neighbours,
     plan: ProductPlan,
 ) -> Float[Array, "nodes products channels"]:
-    """See `equivar_jax.kernels.neighbour_sum`.
+    """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`.
 
     Raises:
-        NotCompiledError: there is no compiled kernel on this machine.
+        NotCompiledError: There is no compiled kernel on this machine.
     """
-    _require()
+    _require_library()
     shape = (len(neighbours.counts), plan.output_components, features.shape[2])
     call = jax.ffi.ffi_call(
         f"equivar_forward_{_SUFFIX[features.dtype.name]}",
@@ -85,15 +93,15 @@ def neighbour_sum(
 
 
 def _forward(features, radial, harmonics, neighbours, plan):
-    move = harmonics.perturbed  # in training nobody asks for the derivative by positions
-    arrays = values((features, radial, harmonics, neighbours))
+    move = harmonics.perturbed  # false in training, where the derivative by positions is not needed
+    arrays = unwrap((features, radial, harmonics, neighbours))
     return neighbour_sum(*arrays, plan), (*arrays, mark(move))
 
 
 def _backward(plan, saved, cotangent):
     *arrays, neighbours, move = saved
-    bars = _cotangents(*arrays, neighbours, materialised(cotangent), plan, is_marked(move))
-    return *bars, no_cotangents(neighbours)
+    bars = _cotangents(*arrays, neighbours, materialise(cotangent), plan, read_mark(move))
+    return *bars, integer_cotangents(neighbours)
 
 
 neighbour_sum.defvjp(_forward, _backward, symbolic_zeros=True)
@@ -101,7 +109,7 @@ neighbour_sum.defvjp(_forward, _backward, symbolic_zeros=True)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def _cotangents(features, radial, harmonics, neighbours, cotangent, plan, wants_harmonics):
-    """Cotangents of features, radial part and harmonics; zeros for the last if they are not wanted."""
+    """Compute the cotangents of features, radial part and harmonics; zeros for the last if not wanted."""
     dtype = features.dtype
     outputs = (features.shape, radial.shape, harmonics.shape if wants_harmonics else (0,))
     call = jax.ffi.ffi_call(
@@ -119,7 +127,7 @@ def _cotangents_forward(features, radial, harmonics, neighbours, cotangent, plan
 
 
 def _cotangents_backward(plan, _, arguments, bars):
-    """Second derivatives go through the XLA kernel."""
+    """Compute second derivatives, through the kernel `chunked`."""
     features, radial, harmonics, neighbours, cotangent = arguments
 
     def cotangents(features, radial, harmonics, cotangent):
@@ -127,7 +135,7 @@ def _cotangents_backward(plan, _, arguments, bars):
 
     _, pullback = jax.vjp(cotangents, features, radial, harmonics, cotangent)
     *floats, cotangent_bar = pullback(tuple(bars))
-    return *floats, no_cotangents(neighbours), cotangent_bar
+    return *floats, integer_cotangents(neighbours), cotangent_bar
 
 
 _cotangents.defvjp(_cotangents_forward, _cotangents_backward)
@@ -145,12 +153,12 @@ def message(
     plan: ProductPlan,
     softplus_scale: float,
 ) -> Float[Array, "nodes outputs channels"]:
-    """See `equivar_jax.kernels.message.message`; no derivative.
+    """Compute the message in one pass, without a derivative; see `equivar_jax.kernels.message.message`.
 
     Raises:
-        NotCompiledError: there is no compiled kernel on this machine.
+        NotCompiledError: There is no compiled kernel on this machine.
     """
-    _require()
+    _require_library()
     dtype, channels = features.dtype, features.shape[2]
     layout = [(out.dim, len(plan.products_to(out))) for out in plan.outputs]
     starts = [product.out.start for out in plan.outputs for product in plan.products_to(out)]
@@ -171,46 +179,47 @@ def message(
 
 
 def _edges(neighbours: Neighbours) -> tuple[Array, Array, Array]:
+    """Return the arrays that tell the C++ functions the edges of every node."""
     return neighbours.senders, neighbours.first, neighbours.counts
 
 
 def is_argument(leaf) -> bool:
-    """Whether a leaf is an argument of a forward pass with `symbolic_zeros`."""
+    """Return whether a leaf is an argument of a forward pass with `symbolic_zeros`."""
     return isinstance(leaf, jax.custom_derivatives.CustomVJPPrimal)
 
 
-def values(arguments):
-    """The arrays in a tree of such arguments."""
+def unwrap(arguments):
+    """Return the arrays in a tree of arguments of such a forward pass."""
     return jax.tree.map(lambda leaf: leaf.value, arguments, is_leaf=is_argument)
 
 
 def mark(truth: bool) -> tuple | None:
-    """A truth that passes from forward to backward pass in the structure of a tree, not as an array."""
+    """Encode a truth value in the structure of a tree, so that the backward pass need not read an array."""
     return () if truth else None
 
 
-def is_marked(marker: tuple | None) -> bool:
-    """The truth that was marked."""
+def read_mark(marker: tuple | None) -> bool:
+    """Return the truth value that `mark` encoded."""
     return marker is not None
 
 
-def materialised(cotangent):
-    """Zeros where the cotangent is a symbol for them."""
+def materialise(cotangent):
+    """Return a cotangent as an array: zeros if it is only a symbol for them."""
     if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
         return jnp.zeros(cotangent.shape, cotangent.dtype)
     return cotangent
 
 
-def no_cotangents(neighbours: Neighbours) -> Neighbours:
-    """Integers have none."""
+def integer_cotangents(neighbours: Neighbours) -> Neighbours:
+    """Return what JAX takes as the cotangents of integer arrays, which have none: zeros of type float0."""
     return jax.tree.map(lambda array: np.zeros(array.shape, jax.dtypes.float0), neighbours)
 
 
 def _terms(plan: ProductPlan) -> dict[str, np.ndarray]:
-    """Clebsch-Gordan coefficients that are not zero: row of the result, row of U, and value.
+    """List the Clebsch-Gordan coefficients that are not zero: row of the result, row of U, and value.
 
-    Row `out` of the sums is the sum of `coefficient` times row `u` of the edge products U, in which the
-    harmonics s follow one another and each has the components m of the features.
+    Row `out` of the sums is the sum of `coefficient` times row `u` of the edge products U. The rows of U are
+    the components m of the features for each harmonic s, one harmonic after the other.
     """
     rows = []
     for product in plan.products:

@@ -1,4 +1,4 @@
-"""Who neighbours whom, in the two forms that kernels read."""
+"""The edges of every node, in the two forms that kernels read: sorted by receiver, and in slots."""
 
 from typing import NamedTuple
 
@@ -9,36 +9,38 @@ from jaxtyping import Array, Float, Int, Shaped
 class Neighbours(NamedTuple):
     """Edges sorted by receiver: node i has the edges `first[i]` to `first[i] + counts[i] - 1`.
 
-    Edges of no node are padding. There may be more nodes in the table that senders point into than nodes that
-    receive.
+    Edges that belong to no node are padding. Senders point into a table of nodes, which may hold more nodes
+    than those that receive.
     """
 
     senders: Int[Array, " edges"]
     first: Int[Array, " nodes"]
     counts: Int[Array, " nodes"]
     slots: Int[Array, "nodes neighbours"]
-    """The edges of every node, and the number of edges where there are no more; for kernels that need a dense
-    layout (see `equivar_jax.kernels.needs_slots`), otherwise of width zero."""
+    """The edges of every node as a table, whose unused slots hold the number of edges. It is for kernels that
+    need a dense layout (see `equivar_jax.kernels.needs_slots`), and has width zero for others."""
 
 
 def require_slots(neighbours: Neighbours) -> None:
-    """Refuse a batch that was made for another kernel.
+    """Refuse a batch that was made for a kernel that needs no slots.
 
     Raises:
-        ValueError: there are edges and no slots.
+        ValueError: There are edges but no slots.
     """
     if neighbours.slots.shape[1] == 0 and neighbours.senders.shape[0] > 0:
-        raise ValueError("this kernel reads slots; make the batch with a Budget whose neighbours > 0")
+        raise ValueError(
+            "the batch has no slots, which this kernel reads; make it with a Budget whose neighbours > 0"
+        )
 
 
 def to_slots(per_edge: Shaped[Array, "edges *shape"], slots: Int[Array, "nodes neighbours"]) -> Array:
-    """Rows of the edges in their slots, [nodes, neighbours, ...]; zero in empty slots."""
+    """Put the rows of the edges into their slots, [nodes, neighbours, ...]; empty slots get zeros."""
     rows = jnp.take(per_edge, slots, axis=0, mode="fill", fill_value=0)
-    return rows.reshape(*slots.shape, *per_edge.shape[1:])  # without edges, JAX forgets the other axes
+    return rows.reshape(*slots.shape, *per_edge.shape[1:])  # if there are no edges, JAX drops the other axes
 
 
 def from_slots(per_slot: Float[Array, "nodes neighbours *shape"], neighbours: Neighbours) -> Array:
-    """Inverse of `to_slots`, by looking up and not by scattering; zero for edges of no node."""
+    """Undo `to_slots`, by looking up and not by scattering; edges of no node get zeros."""
     nodes, width = neighbours.slots.shape
     edges = jnp.arange(neighbours.senders.shape[0])
     receivers = jnp.clip(jnp.searchsorted(neighbours.first, edges, side="right") - 1, 0, nodes - 1)

@@ -11,8 +11,8 @@ from jaxtyping import Float
 HIDDEN = tuple(e3nn.Irrep(name) for name in ("0e", "1o", "1e", "2e"))
 EDGE = tuple(e3nn.Irrep(name) for name in ("0e", "1o", "2e"))
 
-# node x edge -> out. O(3) allows 17; the published weight tensor has 15 blocks. This order fits them best
-# (its first layer shows live weights in blocks 0, 6 and 11 only); which two were left out is inferred.
+# The paths node x edge -> out. O(3) allows 17; the published weight tensor has 15 blocks. This order fits
+# them best (in its first layer only the blocks 0, 6 and 11 are live); which two were left out is inferred.
 PATHS = tuple(
     (e3nn.Irrep(node), e3nn.Irrep(edge), e3nn.Irrep(out))
     for node, edge, out in (
@@ -37,10 +37,10 @@ PATHS = tuple(
 
 @dataclass(frozen=True)
 class Product:
-    """One path between the irreps at hand: where its operands and its result lie.
+    """One path of a plan, and where its operands and its result lie.
 
-    `node`, `degree` and `out` index components of the node features, the edge's degree l, and components of
-    the result.
+    `path` is its number in `PATHS`, `node` selects components of the node features, `degree` is the degree l
+    of the edge, and `out` selects components of the result.
     """
 
     path: int
@@ -49,17 +49,20 @@ class Product:
     out: slice
 
     def coefficients(self) -> Float[np.ndarray, "node edge out"]:
-        """Clebsch-Gordan coefficients, so scaled that unit-variance operands give a unit-variance result."""
+        """Return the Clebsch-Gordan coefficients of the path.
+
+        They are so scaled that operands of unit variance give a result of unit variance.
+        """
         node, edge, out = PATHS[self.path]
         return np.asarray(e3nn.clebsch_gordan(node.l, edge.l, out.l)) * out.dim**0.5
 
 
 @dataclass(frozen=True)
 class ProductPlan:
-    """The products that lead from irreps which are not zero to irreps which are needed.
+    """The products that lead from irreps that are not zero to irreps that are needed.
 
-    The first interaction sees only scalars and runs 3 of the 15 paths; the last one computes no 1o, which the
-    readout does not use. What is left out contributes exactly nothing.
+    The first interaction sees only scalars and runs 3 of the 15 paths; the last one does not compute 1o,
+    which the readout does not use. What is left out contributes exactly nothing.
     """
 
     inputs: tuple[e3nn.Irrep, ...]
@@ -67,12 +70,12 @@ class ProductPlan:
 
     @property
     def input_components(self) -> int:
-        """Components per channel of the node features."""
+        """Number of components of the node features in each channel."""
         return sum(ir.dim for ir in self.inputs)
 
     @property
     def output_components(self) -> int:
-        """Components per channel of all products together (47 with all paths)."""
+        """Number of components of all products together in each channel (47 with all paths)."""
         return sum(PATHS[p.path][2].dim for p in self.products)
 
     @property
@@ -81,7 +84,7 @@ class ProductPlan:
         return tuple(ir for ir in HIDDEN if self.products_to(ir))
 
     def products_to(self, out: e3nn.Irrep) -> tuple[Product, ...]:
-        """The products whose result transforms as `out`."""
+        """Return the products whose result transforms as `out`."""
         return tuple(p for p in self.products if PATHS[p.path][2] == out)
 
 
@@ -91,10 +94,10 @@ def plan_products(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]
 
     Args:
         inputs: Irreps of the node features that are not identically zero, in the order of their components.
-        needed: Irreps of the result that anything later reads.
+        needed: Irreps of the result that a later layer reads.
 
     Returns:
-        The plan; results are ordered as `PATHS`.
+        The plan; its products are in the order of `PATHS`.
     """
     start = dict(zip(inputs, offsets(inputs), strict=False))
     products: list[Product] = []
@@ -108,5 +111,5 @@ def plan_products(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]
 
 
 def offsets(irreps: Sequence[e3nn.Irrep]) -> tuple[int, ...]:
-    """First component of each irrep, and the total, when they are laid one after the other."""
+    """Return the first component of each irrep, and the total, if they are laid one after the other."""
     return tuple(int(k) for k in np.cumsum([0, *(ir.dim for ir in irreps)]))

@@ -1,4 +1,4 @@
-"""The neighbour sum as it is written down: one einsum a path. Slow, clear, differentiable in any mode."""
+"""The neighbour sum by its formula, one einsum for each path: slow, clear, differentiable in any mode."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -7,6 +7,7 @@ from equivar_jax.kernels.neighbours import Neighbours, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
 
 DEGREE_SLICES = (slice(0, 1), slice(1, 4), slice(4, 9))
+"""Components of the harmonics of each degree l = 0, 1, 2."""
 
 
 def neighbour_sum(
@@ -16,7 +17,7 @@ def neighbour_sum(
     neighbours: Neighbours,
     plan: ProductPlan,
 ) -> Float[Array, "nodes products channels"]:
-    """See `equivar_jax.kernels.neighbour_sum`."""
+    """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`."""
     require_slots(neighbours)
     gathered = features[to_slots(neighbours.senders, neighbours.slots)]
     radial, harmonics = (to_slots(array, neighbours.slots) for array in (radial, harmonics))

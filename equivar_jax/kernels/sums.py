@@ -1,4 +1,4 @@
-"""The neighbour sum behind one function: which implementation runs is decided here."""
+"""The neighbour sum behind one function, which chooses the implementation that runs."""
 
 from collections.abc import Callable
 
@@ -17,16 +17,25 @@ _IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
 }
 
 
-def choose(kernel: str, channels: int, dtype: np.dtype | type | str = "float32") -> str:
-    """The implementation that "auto" means here: C++ on a CPU with a compiler, else XLA."""
+def choose_kernel(kernel: str, channels: int, dtype: np.dtype | type | str = "float32") -> str:
+    """Return the name of the implementation that runs for a setting of the kernel.
+
+    "auto" means "native" (C++) on a CPU with a compiler, if the channels fill its vectors, and "chunked"
+    (XLA) otherwise. Other names are returned as they are.
+
+    Args:
+        kernel: "auto" or the name of an implementation.
+        channels: Channels of the node features.
+        dtype: Type of the node features.
+    """
     if kernel != "auto":
         return kernel
-    return "native" if native.available(channels, np.dtype(dtype)) else "chunked"
+    return "native" if native.is_available(channels, np.dtype(dtype)) else "chunked"
 
 
 def needs_slots(kernel: str, channels: int, dtype: np.dtype | type | str = "float32") -> bool:
-    """Whether batches for this kernel need the dense layout beside the edges."""
-    return choose(kernel, channels, dtype) != "native"
+    """Return whether batches for this kernel need slots, the dense layout, in addition to the edges."""
+    return choose_kernel(kernel, channels, dtype) != "native"
 
 
 def neighbour_sum(
@@ -37,23 +46,28 @@ def neighbour_sum(
     plan: ProductPlan,
     kernel: str = "auto",
 ) -> Float[Array, "nodes products channels"]:
-    """Sum over neighbours of the tensor products of node and edge features, channel by channel.
+    """Sum the tensor products of node and edge features over the neighbours, channel by channel.
 
     `A_p,i[m, c] = sum_{e of i} sum_{m1, m2} C^p_{m1 m2 m} x[sender_e][m1, c] rho_l(p)[e][c] Y_{l(p) m2}[e]`
 
     for every path p of `plan`; C^p are Clebsch-Gordan coefficients (see `Product.coefficients`).
 
     Args:
-        features: x, node features; components of `plan.inputs` one after the other.
-        radial: rho, radial part of each edge by degree l.
-        harmonics: Y, real spherical harmonics l = 0, 1, 2 of each edge.
+        features: Node features x; components of `plan.inputs` one after the other.
+        radial: Radial part rho of each edge, by degree l.
+        harmonics: Real spherical harmonics Y, l = 0, 1, 2, of each edge.
         neighbours: The edges of every node.
-        plan: Which products.
-        kernel: "auto", "native" (C++ on a CPU), "chunked" (XLA; both with reverse-mode derivatives), "dense"
-            (XLA, any derivative, more memory) or "reference" (the same, as it is written down).
+        plan: The products to compute.
+        kernel: "native" (C++ on a CPU) and "chunked" (XLA) have reverse-mode derivatives; "dense" (XLA) and
+            "reference" (XLA, the formula as it stands) have derivatives in any mode and take more memory.
+            "auto" chooses (see `choose_kernel`).
 
     Returns:
-        A, components of all products of `plan` one after the other.
+        A; components of all products of `plan` one after the other.
+
+    Raises:
+        ValueError: The kernel needs slots, and the batch has none.
+        NotCompiledError: The kernel is "native", and it cannot be compiled on this machine.
     """
-    name = choose(kernel, features.shape[2], features.dtype)
+    name = choose_kernel(kernel, features.shape[2], features.dtype)
     return _IMPLEMENTATIONS[name](features, radial, harmonics, neighbours, plan)

@@ -1,4 +1,4 @@
-"""The Equivar network: from a graph and weights to a tensor of every atom (JAX, Flax)."""
+"""The Equivar network, which computes a tensor of every atom from a graph and weights (JAX, Flax)."""
 
 from equivar_jax.network.model import Equivar, born_effective_charges, count_parameters, displace
 from equivar_jax.network.tensor import apply_sum_rule, cartesian_to_irreps, irreps_to_cartesian

@@ -1,4 +1,4 @@
-"""What the interactions read of the edges: radial basis, angular basis, and the species at both ends."""
+"""Edge features, which the interactions read: radial basis, angular basis, and the species at both ends."""
 
 import e3nn_jax as e3nn
 import flax.linen as nn
@@ -12,17 +12,25 @@ from equivar_jax.kernels import EdgeFeatures, Neighbours
 from equivar_jax.network.features import matmul, unit_normal, zeros
 from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
 
-# Second moment of x / (1 + e^-x) for a unit normal variable x.
 SILU_SECOND_MOMENT = 0.3557755
+"""Second moment of `x / (1 + e^-x)` for a unit normal variable x."""
 
 HARMONICS = ("recursive", "sparse", "custom_jvp")
-"""How e3nn-jax computes them: its default multiplies matrices, which a GPU may round to TF32 (10 bits)."""
+"""How e3nn-jax shall compute spherical harmonics.
+
+Its default multiplies matrices, which a GPU may round to TF32 (10 bits).
+"""
 
 
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
-    """Radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge."""
+    """Compute radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge.
+
+    Args:
+        graph: See `Equivar.__call__`.
+        config: Cutoff and number of the radial functions, and whether an envelope ends them smoothly.
+    """
     vectors = graph.edges["vectors"]
-    # Two wheres keep the gradient finite even for an edge of length zero, should one slip in.
+    # The two `where`s keep the gradient finite even for an edge of length zero, should one slip in.
     square = jnp.sum(vectors**2, axis=-1)
     is_positive = square > 0
     distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
@@ -33,17 +41,18 @@ def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
     return EdgeFeatures(
         basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
         harmonics=harmonics.array,
-        # On the radial function, not the basis: its bias would otherwise survive at the cutoff.
+        # It multiplies the radial function, not the basis: else the bias of that function would be left at
+        # the cutoff.
         envelope=cosine_envelope(distances, config.cutoff) if config.envelope else None,
         neighbours=Neighbours(graph.senders, nodes["first_edge"], nodes["neighbours"], nodes["slots"]),
     )
 
 
 class SpeciesBasis(nn.Module):
-    """Radial functions that depend on the species at both ends: a perceptron of two layers.
+    """Radial functions that depend on the species at both ends of an edge: a perceptron of two layers.
 
-    `silu(W2 silu(W1 G(r) + A[species of the receiver] + B[species of the sender]))`, once for all
-    interactions, each of which mixes these functions with weights of its own.
+    It computes `silu(W2 silu(W1 G(r) + A[species of the receiver] + B[species of the sender]))`, once for all
+    interactions; each interaction mixes these functions with weights of its own.
     """
 
     config: ModelConfig
@@ -55,12 +64,12 @@ class SpeciesBasis(nn.Module):
         embedding: Float[Array, "species embedding"],
         graph: jraph.GraphsTuple,
     ) -> Float[Array, "edges hidden"]:
-        """Radial functions with second moments about one.
+        """Compute the radial functions; their second moments are about one.
 
         Args:
             basis: Gaussians of the edge lengths.
-            embedding: Vectors of the elements by atomic number.
-            graph: `nodes["species"]` of all nodes that `senders` and `receivers` point at.
+            embedding: Vectors of the elements, by atomic number.
+            graph: Its `nodes["species"]` must hold all nodes that `senders` and `receivers` point at.
         """
         width, depth = self.config.edge_hidden, embedding.shape[1]
         radial = self.param("radial", unit_normal, (basis.shape[1], width))
@@ -76,5 +85,5 @@ class SpeciesBasis(nn.Module):
 
 
 def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """`x / (1 + e^-x)`, scaled so that a unit normal variable gives a unit second moment."""
+    """Return `x / (1 + e^-x)`, scaled so that a unit normal variable gives a unit second moment."""
     return jax.nn.silu(x) / SILU_SECOND_MOMENT**0.5

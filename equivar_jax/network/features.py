@@ -1,4 +1,4 @@
-"""Node features: which irreps they hold, and matrix products of them."""
+"""Node features: the irreps that they hold, and matrix products that mix their channels."""
 
 from typing import NamedTuple
 
@@ -10,29 +10,34 @@ from jaxtyping import Array, Float
 
 from equivar_jax.kernels import HIDDEN, offsets
 
-PRECISION = jax.lax.Precision.HIGHEST  # no TF32 behind the user's back
+PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 unit_normal = nn.initializers.normal(1.0)
 zeros = nn.initializers.zeros
 
 
 class Features(NamedTuple):
-    """Node features: the irreps that are not identically zero, and their components in that order."""
+    """Node features: those irreps that are not identically zero, and their components in the same order."""
 
     irreps: tuple[e3nn.Irrep, ...]
     array: Float[Array, "nodes components channels"]
 
     def part(self, irrep: e3nn.Irrep) -> Float[Array, "nodes dim channels"]:
-        """The components of one irrep."""
+        """Return the components of one irrep."""
         start = offsets(self.irreps)[self.irreps.index(irrep)]
         return self.array[:, start : start + irrep.dim]
 
 
 def matmul(left: Array, right: Array) -> Array:
-    """`left @ right` in the precision of `left`."""
+    """Return `left @ right` in the precision of `left`."""
     return jnp.matmul(left, right.astype(left.dtype), precision=PRECISION)
 
 
 def mix_channels(features: Features, weights: Float[Array, "hidden channels channels"]) -> Features:
-    """Each irrep's channels times a matrix of its own, in the order of `HIDDEN`; unit variance stays."""
+    """Multiply the channels of each irrep by a matrix of its own, so scaled that unit variance is kept.
+
+    Args:
+        features: Node features.
+        weights: The matrices, in the order of `HIDDEN`.
+    """
     mixed = [matmul(features.part(ir), weights[HIDDEN.index(ir)]) for ir in features.irreps]
     return Features(features.irreps, jnp.concatenate(mixed, axis=1) / weights.shape[-1] ** 0.5)

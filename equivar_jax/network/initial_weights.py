@@ -1,4 +1,4 @@
-"""Where training starts: weights under which messages have unit variance on typical structures."""
+"""Initial weights of training: messages have unit variance on typical structures."""
 
 from collections.abc import Iterable
 
@@ -13,17 +13,17 @@ from equivar_jax.kernels import HIDDEN
 from equivar_jax.network.model import Equivar
 
 SMALLEST_MESSAGE = 1e-2
-"""Root mean square below which a message is left as it is."""
+"""Root mean square below which a message is not rescaled."""
 SMALLEST_SPREAD = 0.05
-"""Of an element's labels in e: one that occurs once, or in one kind of place only, has none."""
+"""Smallest `element_scale` in e; the labels of an element that occurs once, or at one site, do not spread."""
 
 
-def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict:
-    """Initial weights under which the messages of every interaction have unit variance on `graph`.
+def scale_to_unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict:
+    """Scale initial weights so that the messages of every interaction have unit variance on `graph`.
 
     Neighbours at equal distances add up coherently, so the variance of a message depends on the structures.
-    Layer by layer, the linear weights of each irrep are divided by the measured root mean square
-    (layer-sequential unit variance; Mishkin and Matas, ICLR 2016).
+    Layer by layer, the linear weights of each irrep are divided by the measured root mean square of its
+    messages (layer-sequential unit variance; Mishkin and Matas, ICLR 2016).
 
     Args:
         model: The network.
@@ -45,7 +45,7 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
     for layer in range(model.config.interactions):
         name = f"interaction_{layer}"
         sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
-        # What is tiny vanishes by the crystals' symmetry, and only rounding would be enlarged.
+        # A tiny message is zero by the symmetry of the crystals; scaling would only enlarge its rounding.
         factors = jnp.array([_inverse(sizes.get(str(ir), 1.0)) for ir in HIDDEN])
         weights = params["params"][name]
         scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
@@ -53,16 +53,17 @@ def unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dic
     return params
 
 
-def from_labels(params: dict, samples: Iterable[Sample]) -> dict:
-    """Weights whose element table starts at the labels: mean charge and spread of each element.
+def start_from_labels(params: dict, samples: Iterable[Sample]) -> dict:
+    """Set the initial table of the elements from the labels: mean charge and spread of each element.
 
     Args:
-        params: Of a network with `element_shift`.
+        params: Weights of a network with `element_shift`.
         samples: The training part.
 
     Returns:
-        The weights, with `element_shift` the mean of trace/3 and `element_scale` the root mean square
-        deviation of a component from that, in e; for elements that do not occur 0 and 1.
+        The weights. `element_shift` is the mean of trace/3 over the labels of an element, and `element_scale`
+        the root mean square deviation of a component from that multiple of the identity, both in e; they are
+        0 and 1 for elements that do not occur.
     """
     rows = len(params["params"]["element_shift"])
     count, charges, squares = np.zeros((3, rows))
@@ -87,4 +88,5 @@ def from_labels(params: dict, samples: Iterable[Sample]) -> dict:
 
 
 def _inverse(size: Float[Array, ""] | float) -> Float[Array, ""]:
+    """Return 1 / size, or 1 if the size is tiny."""
     return jnp.where(jnp.asarray(size) > SMALLEST_MESSAGE, 1.0 / jnp.maximum(size, SMALLEST_MESSAGE), 1.0)

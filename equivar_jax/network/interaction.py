@@ -1,4 +1,4 @@
-"""One interaction: messages from neighbours, and what a node makes of them."""
+"""One interaction: nodes receive messages from their neighbours and compute new features from them."""
 
 import e3nn_jax as e3nn
 import flax.linen as nn
@@ -19,26 +19,36 @@ from equivar_jax.kernels import (
 from equivar_jax.network.edges import silu
 from equivar_jax.network.features import Features, matmul, mix_channels, unit_normal, zeros
 from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM
-from equivar_jax.network.squares import bounded, multiply_with_itself, square_plan
+from equivar_jax.network.squares import bound_features, multiply_with_itself, square_plan
 
 
 class Interaction(nn.Module):
     """Messages from neighbours, mixed by path weights and an equivariant linear layer, plus a residual.
 
-    Settings add three things: weights of the residual that depend on the species of the node (`bm3.py` and
-    `bm3_deep.py`), gates, a nonlinearity between interactions (`bm3.py`), and products of the message with
-    itself (`bm3_deep.py`).
+    Settings can add three things: weights of the residual that depend on the species of the node
+    (`self_connection`, in `bm3.py` and `bm3_deep.py`), a nonlinearity between interactions (`gates`, in
+    `bm3.py`), and products of the message with itself (`node_products`, in `bm3_deep.py`).
     """
 
     config: ModelConfig
     needed: tuple[e3nn.Irrep, ...]
-    """Irreps of the result that something later reads."""
+    """Irreps of the result that a later layer reads; others are not computed."""
 
     @nn.compact
     def __call__(
         self, table: Features, own: Features, edges: EdgeFeatures, species: Int[Array, " nodes"]
     ) -> Features:
-        """New features of the nodes that receive; irreps appear in the order of `HIDDEN` when not zero."""
+        """Compute the new features of the nodes that receive.
+
+        Args:
+            table: Features of all nodes that senders point into.
+            own: Features of the nodes that receive.
+            edges: Features of the edges of these nodes.
+            species: Atomic numbers of these nodes.
+
+        Returns:
+            The irreps that are not identically zero, in the order of `HIDDEN`.
+        """
         config, f = self.config, self.config.channels
         functions = edges.basis.shape[1]
         edge_weight = self.param("edge_weight", unit_normal, (functions, 3, f))
@@ -49,17 +59,19 @@ class Interaction(nn.Module):
 
         plan = plan_products(table.irreps, self.needed)
         dtype = table.array.dtype
-        # The squares of a basis sum to sqrt(pi), those of functions of the species to their number.
+        # The squares of the Gaussians sum to sqrt(pi), those of `SpeciesBasis` to their number on average.
         squares = functions if config.edge_hidden else GAUSSIAN_SQUARE_SUM
         weights = MessageWeights(
             edge=(edge_weight.reshape(-1, 3 * f) / squares**0.5).astype(dtype),
             edge_bias=edge_bias.astype(dtype),
-            mixing=tuple(self._mixing(plan, out, path_weights, linear).astype(dtype) for out in plan.outputs),
+            mixing=tuple(
+                self._mixing_matrix(plan, out, path_weights, linear).astype(dtype) for out in plan.outputs
+            ),
         )
         messages = Features(plan.outputs, message(table.array, edges, weights, plan, config.kernel))
         kept = self._self_connection(own, species) if config.self_connection else own
 
-        products = self._products(messages) if config.node_products else {}
+        products = self._squared_messages(messages) if config.node_products else {}
         updated = {}
         for out in (ir for ir in HIDDEN if ir in self.needed):
             terms = [kept.part(out)] if out in own.irreps else []
@@ -72,18 +84,18 @@ class Interaction(nn.Module):
             if terms:
                 updated[out] = sum(terms) / len(terms) ** 0.5
         if config.gates:
-            updated = self._gated(updated)
+            updated = self._apply_gates(updated)
         return Features(tuple(updated), jnp.concatenate(list(updated.values()), axis=1))
 
-    def _mixing(self, plan: ProductPlan, out: e3nn.Irrep, path_weights: Array, linear: Array) -> Array:
-        """Path weights, linear layer and constants as one matrix: nothing nonlinear stands between them."""
+    def _mixing_matrix(self, plan: ProductPlan, out: e3nn.Irrep, path_weights: Array, linear: Array) -> Array:
+        """Multiply path weights, linear layer and constants into one matrix; they act one after the other."""
         products = plan.products_to(out)
         paths = jnp.concatenate([path_weights[product.path] for product in products])
         terms = self.config.channels * (len(products) * _required_mean_neighbours(self.config)) ** 0.5
         return matmul(paths, linear[HIDDEN.index(out)]) / terms
 
     def _self_connection(self, own: Features, species: Int[Array, " nodes"]) -> Features:
-        """Channels of every irrep mixed, and scaled by factors of the node's species."""
+        """Mix the channels of every irrep, and scale them by factors of the node's species."""
         f = self.config.channels
         mix = self.param("self_weight", unit_normal, (len(HIDDEN), f, f))
         factors = self.param("self_factors", nn.initializers.ones, (self.config.species, len(HIDDEN), f))
@@ -91,21 +103,21 @@ class Interaction(nn.Module):
         scaled = [mixed.part(ir) * of_node[:, None, HIDDEN.index(ir)] for ir in own.irreps]
         return Features(own.irreps, jnp.concatenate(scaled, axis=1))
 
-    def _products(self, messages: Features) -> dict[e3nn.Irrep, Array]:
-        """Channel by channel products of a mixture of the messages with itself, mixed again."""
+    def _squared_messages(self, messages: Features) -> dict[e3nn.Irrep, Array]:
+        """Mix the channels of the messages, multiply them with themselves by channel, and mix again."""
         f = self.config.channels
         mix = self.param("product_mix", unit_normal, (len(HIDDEN), f, f))
         after = self.param("product_linear", unit_normal, (len(HIDDEN), f, f))
         plan = square_plan(messages.irreps, self.needed)
         weights = self.param("product_weights", unit_normal, (len(plan.outputs), f))
-        products = multiply_with_itself(bounded(mix_channels(messages, mix).array), plan, weights)
+        products = multiply_with_itself(bound_features(mix_channels(messages, mix).array), plan, weights)
         return {
             out: matmul(sums, after[HIDDEN.index(out)]) / (f * plan.outputs.count(out)) ** 0.5
             for out, sums in products.items()
         }
 
-    def _gated(self, parts: dict[e3nn.Irrep, Array]) -> dict[e3nn.Irrep, Array]:
-        """Scalars through a nonlinearity; every other channel times a sigmoid of a mixture of scalars."""
+    def _apply_gates(self, parts: dict[e3nn.Irrep, Array]) -> dict[e3nn.Irrep, Array]:
+        """Pass scalars through a nonlinearity; multiply other channels by sigmoids of mixtures of scalars."""
         f = self.config.channels
         weight = self.param("gate_weight", unit_normal, (len(HIDDEN) - 1, f, f))
         bias = self.param("gate_bias", zeros, (len(HIDDEN) - 1, f))
@@ -119,6 +131,14 @@ class Interaction(nn.Module):
 
 
 def _required_mean_neighbours(config: ModelConfig) -> float:
+    """Return `config.mean_neighbours`.
+
+    Raises:
+        ValueError: It is not set.
+    """
     if config.mean_neighbours is None:
-        raise ValueError("mean_neighbours is not set: training measures it, a checkpoint holds it")
+        raise ValueError(
+            "mean_neighbours is not set: set it to the mean number of neighbours in your data (training "
+            "measures it, and a checkpoint holds it)"
+        )
     return config.mean_neighbours

@@ -1,11 +1,11 @@
-"""The network: embedding -> interactions -> readout (Kutana et al., Sci. Rep. 15, 2025).
+"""The network: embedding, interactions, readout (Kutana et al., Sci. Rep. 15, 2025).
 
 All sizes come from `ModelConfig`; BM1 has 510,081 parameters and BM2 139,905. Weights start as unit normal
-variables and every sum is divided by the root of its number of terms, so that features keep unit variance
-where neighbours are independent; `initial_weights` measures what a crystal's equal bonds add to that and
-takes it out. BM1 and BM2 are linear in the node features, so these constants only set where training starts.
-BM3 (`configs/bm3.py`) and `configs/bm3_deep.py` turn on the envelope, and of the settings from `edge_hidden`
-on those that pay for many compositions, and for one material.
+variables and every sum is divided by the root of its number of terms, so that features keep unit variance if
+neighbours are independent. The equal bonds of a crystal are not; `initial_weights` measures the variance that
+they add and takes it out. BM1 and BM2 are linear in the node features, so these constants only decide where
+training starts. BM3 (`configs/bm3.py`) and `configs/bm3_deep.py` turn on the envelope, and those settings of
+`ModelConfig` from `edge_hidden` on that pay off for many compositions (BM3) or for one material (`bm3_deep`).
 """
 
 from collections.abc import Sequence
@@ -26,21 +26,23 @@ from equivar_jax.network.periodic_table import periodic_table
 from equivar_jax.network.tensor import OUTPUT_IRREPS, apply_sum_rule, graph_of_node, irreps_to_cartesian
 
 READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
-SYMMETRIC = (READOUT[0], READOUT[2])  # 0e and 2e: those of a symmetric tensor
+"""Irreps of a tensor: 0e, 1e and 2e."""
+SYMMETRIC = (READOUT[0], READOUT[2])
+"""Irreps of a symmetric tensor: 0e and 2e."""
 
 
 class Equivar(nn.Module):
     """Born effective charges of a batch of graphs, before the acoustic sum rule.
 
-    The graph has its edges sorted by receiver (see `equivar_jax.graphs.batch.graph_of` and `collate`).
+    The edges of a graph must be sorted by receiver (as `equivar_jax.graphs.batch.graph_of` and `collate` do).
     """
 
     config: ModelConfig
 
     def setup(self) -> None:
-        """Weights and layers; the last interaction computes only what the readout reads."""
+        """Make weights and layers. Flax calls this."""
         config, f = self.config, self.config.channels
-        self.make_core([_needed(config, layer) for layer in range(config.interactions)])
+        self.make_core([_irreps_read_after(config, layer) for layer in range(config.interactions)])
         self.lin1_weight = self.param("lin1_weight", unit_normal, (len(READOUT), f))
         self.lin1_bias = self.param("lin1_bias", zeros, ())
         if config.element_shift:
@@ -51,10 +53,13 @@ class Equivar(nn.Module):
             self.dielectric_bias = self.param("dielectric_bias", zeros, ())
 
     def make_core(self, needed: Sequence[tuple[e3nn.Irrep, ...]]) -> None:
-        """Everything before the readout, for `setup`.
+        """Make the weights and layers of everything before the readout.
+
+        A network with another readout inherits from this class, and its own `setup` calls this function with
+        the irreps that its readout reads: the last interaction then computes only these.
 
         Args:
-            needed: Irreps that something reads after each interaction.
+            needed: For each interaction, the irreps of its result that a later layer reads.
         """
         config, f = self.config, self.config.channels
         start = periodic_table if config.periodic_table else unit_normal
@@ -66,19 +71,21 @@ class Equivar(nn.Module):
             self.species_basis = SpeciesBasis(config)
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
-        """Tensors [node, field direction, displacement direction] in e.
+        """Compute the Born effective charges of all nodes, before the acoustic sum rule.
 
         Args:
-            graph: `nodes["species"]` [N] atomic numbers; node i receives the `nodes["neighbours"][i]` edges
-                from `nodes["first_edge"][i]` on, others are padding; `nodes["slots"]` [N, K] the same as a
-                table, K = 0 where the kernel needs none; `edges["vectors"]` [E, 3] from receiver to sender in
-                Å, of any length but zero in padding; `senders` and `receivers` [E].
+            graph: `nodes["species"]` [N] are atomic numbers. Node i receives the `nodes["neighbours"][i]`
+                edges from `nodes["first_edge"][i]` on; other edges are padding. `nodes["slots"]` [N, K] says
+                the same as a table; K = 0 if the kernel needs none. `edges["vectors"]` [E, 3] lead from
+                receiver to sender, in Å; those of padding may have any length but zero. `senders` and
+                `receivers` are [E].
 
         Returns:
-            Shape (N, 3, 3), in the precision of the vectors.
+            Tensors [node, field direction, displacement direction] in e, shape (N, 3, 3), in the precision of
+            the vectors.
 
         Raises:
-            ValueError: `config.mean_neighbours` is not set, or a kernel needs slots that are not there.
+            ValueError: `config.mean_neighbours` is not set, or the kernel needs slots and there are none.
         """
         features, species = self.last_features(graph), jnp.asarray(graph.nodes["species"])
         return self.read_out(features, species)
@@ -86,12 +93,16 @@ class Equivar(nn.Module):
     def with_dielectric(
         self, graph: jraph.GraphsTuple
     ) -> tuple[Float[Array, "nodes 3 3"], Float[Array, "graphs 3 3"]]:
-        """What calling it gives, and the electronic dielectric tensor of each graph (`config.dielectric`)."""
+        """Compute what `__call__` does, and the electronic dielectric tensor of each graph.
+
+        Args:
+            graph: See `__call__`; `n_node` [G] too. The network must have been made with `config.dielectric`.
+        """
         features, species = self.last_features(graph), jnp.asarray(graph.nodes["species"])
         return self.read_out(features, species), self.read_out_dielectric(features, jnp.asarray(graph.n_node))
 
     def last_features(self, graph: jraph.GraphsTuple) -> Features:
-        """Node features after the last interaction: what the readouts read."""
+        """Compute the node features after the last interaction, which the readouts read."""
         graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
         edges = self.embed_edges(graph)
         species = graph.nodes["species"]
@@ -101,14 +112,20 @@ class Equivar(nn.Module):
         return features
 
     def embed_edges(self, graph: jraph.GraphsTuple) -> EdgeFeatures:
-        """Radial and angular basis of the edges; `config.edge_hidden` reads the species at both ends."""
+        """Compute the features of the edges.
+
+        With `config.edge_hidden` their radial functions depend on the species at both ends.
+        """
         edges = embed_edges(graph, self.config)
         if not self.config.edge_hidden:
             return edges
         return edges._replace(basis=self.species_basis(edges.basis, self.embedding, graph))
 
     def embed_species(self, species: Int[Array, " nodes"], dtype: jnp.dtype) -> Features:
-        """Table by atomic number, then lin0: scalars only, every other degree starts at zero."""
+        """Look up the vector of each element, and turn it into node features by the linear layer lin0.
+
+        These are scalars only; the features of all other irreps start at zero.
+        """
         scalars = matmul(self.embedding[species].astype(dtype), self.lin0_weight)
         scalars = scalars / self.config.embedding**0.5 + self.lin0_bias
         return Features(HIDDEN[:1], scalars[:, None, :].astype(dtype))
@@ -116,23 +133,25 @@ class Equivar(nn.Module):
     def interact(
         self, layer: int, table: Features, own: Features, edges: EdgeFeatures, species: Int[Array, " nodes"]
     ) -> Features:
-        """New features of the nodes that receive.
+        """Run one interaction and return the new features of the nodes that receive.
 
         Args:
             layer: Number of the interaction.
-            table: Features of the nodes that senders point into.
+            table: Features of all nodes that senders point into.
             own: Features of the nodes that receive.
-            edges: Of the nodes that receive.
-            species: Of the nodes that receive.
+            edges: Features of the edges of these nodes.
+            species: Atomic numbers of these nodes.
         """
         return self.interaction[layer](table, own, edges, species)
 
     def read_out(self, features: Features, species: Int[Array, " nodes"]) -> Float[Array, "nodes 3 3"]:
-        """lin1: channels to one 0e + 1e + 2e, with a bias on the scalar; as a Cartesian tensor.
+        """Compute the Cartesian tensor of each node from its features.
 
-        With `config.element_shift` scaled by a factor of each node's species, and shifted by a charge of it.
+        The linear layer lin1 reduces the channels to one 0e + 1e + 2e, with a bias on the scalar. With
+        `config.element_shift` the tensor is then scaled by a factor of the node's species, and a charge of
+        the species is added to its diagonal.
         """
-        parts = [_one_channel(features, ir, self.lin1_weight[k]) for k, ir in enumerate(READOUT)]
+        parts = [_sum_channels(features, ir, self.lin1_weight[k]) for k, ir in enumerate(READOUT)]
         tensors = irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
         if not self.config.element_shift:
             return tensors
@@ -145,13 +164,19 @@ class Equivar(nn.Module):
     def read_out_dielectric(
         self, features: Features, atom_counts: Int[Array, " graphs"]
     ) -> Float[Array, "graphs 3 3"]:
-        """Electronic dielectric tensor `1 + (1 + S)²`, S the mean over a graph's atoms of one 0e + 2e.
+        """Compute the electronic dielectric tensor of each graph from the features of its nodes.
 
-        The square keeps it symmetric with no eigenvalue below that of vacuum, as for a crystal in its ground
-        state. The mean is the same for every supercell; padding makes a graph of its own.
+        It is `1 + (1 + S)²`, where S is the mean over the atoms of one 0e + 2e as a Cartesian tensor. The
+        square makes the result symmetric and keeps its eigenvalues at or above 1, that of vacuum, as they are
+        for a crystal in its ground state. The mean makes it the same for every supercell. Padding is a graph
+        of its own.
+
+        Args:
+            features: Node features after the last interaction.
+            atom_counts: Atoms of each graph, padding graph included.
         """
         scalar, quadrupole = (
-            _one_channel(features, ir, self.dielectric_weight[k]) for k, ir in enumerate(SYMMETRIC)
+            _sum_channels(features, ir, self.dielectric_weight[k]) for k, ir in enumerate(SYMMETRIC)
         )
         antisymmetric = jnp.zeros((len(scalar), 3), scalar.dtype)
         atomic = irreps_to_cartesian(
@@ -165,39 +190,40 @@ class Equivar(nn.Module):
 
 
 def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
-    """Irreps of the features that are not zero before interaction number `layer`, or after the last one."""
+    """Return the irreps of the node features that are not identically zero before an interaction.
+
+    Args:
+        config: Config of the network.
+        layer: Number of the interaction; the number of interactions stands for the features after the last.
+    """
     irreps = HIDDEN[:1]
     for before in range(layer):
-        needed = _needed(config, before)
+        needed = _irreps_read_after(config, before)
         reached = plan_products(irreps, needed).outputs
         irreps = tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
     return irreps
 
 
-def _needed(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
-    """Irreps that something reads after an interaction."""
-    return READOUT if layer == config.interactions - 1 else HIDDEN
-
-
 def born_effective_charges(
     model: Equivar, params: dict, graph: jraph.GraphsTuple
 ) -> Float[Array, "nodes 3 3"]:
-    """The network followed by the acoustic sum rule: a pure function for `jit`, `vmap` and `grad`.
+    """Run the network and apply the acoustic sum rule: a pure function for `jit`, `vmap` and `grad`.
 
     Args:
         model: The network.
         params: Its weights.
-        graph: See `Equivar.__call__`; `globals["charge"]` [G] net charges in e, `n_node` [G].
+        graph: See `Equivar.__call__`; also `globals["charge"]` [G], net charges in e, and `n_node` [G].
 
     Returns:
-        Tensors [node, field direction, displacement direction] in e, summing to the net charge of each graph.
+        Tensors [node, field direction, displacement direction] in e. Their sum over each graph is its net
+        charge times the identity.
     """
     graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
     return apply_sum_rule(model.apply(params, graph), graph.n_node, graph.globals["charge"])
 
 
 def displace(graph: jraph.GraphsTuple, displacements: Float[Array, "nodes 3"]) -> jraph.GraphsTuple:
-    """The graph with its atoms moved: `r_ij + u_j - u_i`, the same edges.
+    """Move the atoms of a graph and keep its edges: `r_ij` becomes `r_ij + u_j - u_i`.
 
     Args:
         graph: See `Equivar.__call__`.
@@ -211,12 +237,17 @@ def displace(graph: jraph.GraphsTuple, displacements: Float[Array, "nodes 3"]) -
 
 
 def count_parameters(params: dict) -> int:
-    """Number of weights in a tree of parameters."""
+    """Count the weights in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _one_channel(features: Features, irrep: e3nn.Irrep, weight: Array) -> Float[Array, "nodes dim"]:
-    """The channels of one irrep summed into one; zero where there are too few interactions to reach it."""
+def _irreps_read_after(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
+    """Return the irreps that are read after an interaction, by the next one or by the readout."""
+    return READOUT if layer == config.interactions - 1 else HIDDEN
+
+
+def _sum_channels(features: Features, irrep: e3nn.Irrep, weight: Array) -> Float[Array, "nodes dim"]:
+    """Sum the channels of one irrep with weights; zero if too few interactions lead to that irrep."""
     if irrep not in features.irreps:
         return jnp.zeros((features.array.shape[0], irrep.dim), features.array.dtype)
     return matmul(features.part(irrep), weight) / weight.shape[0] ** 0.5

@@ -1,4 +1,4 @@
-"""Where the embedding of the elements may start: relatives in the periodic table alike."""
+"""An initial embedding of the elements in which relatives in the periodic table are alike."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,9 @@ _NOBLE = (0, 2, 10, 18, 36, 54, 86, 118)
 
 
 def period_and_group(number: int) -> tuple[int, int]:
-    """Period 1 to 7 and group 1 to 18 of an element; 0 for lanthanides and actinides, which have no group.
+    """Return the period, 1 to 7, and the group, 1 to 18, of an element.
+
+    Lanthanides and actinides have no group; theirs is 0.
 
     Args:
         number: Atomic number, 1 to 118.
@@ -28,15 +30,17 @@ def period_and_group(number: int) -> tuple[int, int]:
 def periodic_table(
     key: Array, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32
 ) -> Float[Array, "species embedding"]:
-    """Initial embedding: a vector of the period, one of the group, and one of the element, of equal size.
+    """Draw an initial embedding: each element gets the sum of three random vectors of equal size.
+
+    One vector belongs to its period, one to its group, and one to the element alone.
 
     Args:
-        key: Of the random numbers.
-        shape: Rows by atomic number (row 0 is padding), and length of a vector.
-        dtype: Of the result.
+        key: Random key.
+        shape: Number of rows, one for each atomic number (row 0 is padding), and length of a vector.
+        dtype: Type of the result.
 
     Returns:
-        Values of unit variance; those of two elements of one group or period are correlated by a third.
+        Values of unit variance; those of two elements of the same group or period have a correlation of 1/3.
     """
     rows, width = shape
     places = np.array([(0, 0)] + [period_and_group(min(number, 118)) for number in range(1, rows)])

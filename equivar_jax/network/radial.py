@@ -1,21 +1,24 @@
-"""Radial basis and cutoff of an edge."""
+"""Radial basis and smooth cutoff of an edge."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# sum_g exp(-(r - mu_g)^2 / dmu^2) = sqrt(pi) for centres mu_g spaced by dmu (Poisson summation, inside).
 GAUSSIAN_SQUARE_SUM = jnp.pi**0.5
+"""Sum over the centres of the squares of the Gaussians, for r well inside the grid.
+
+`sum_g exp(-(r - mu_g)^2 / dmu^2) = sqrt(pi)` for centres mu_g spaced by dmu, by Poisson summation.
+"""
 
 
 def gaussian_basis(
     distances: Float[Array, "*edges"], cutoff: float, functions: int
 ) -> Float[Array, "*edges functions"]:
-    """Gaussians on a grid: `exp(-(r - mu_g)^2 / (2 dmu^2))`, mu = linspace(0, cutoff, functions).
+    """Compute the Gaussians `exp(-(r - mu_g)^2 / (2 dmu^2))` with mu = linspace(0, cutoff, functions).
 
     The width dmu is the spacing of the centres (Kutana et al., Sci. Rep. 15, 2025).
 
     Args:
-        distances: Edge lengths in Å.
+        distances: Edge lengths r in Å.
         cutoff: Last centre in Å.
         functions: Number of Gaussians, at least 2.
 
@@ -28,14 +31,14 @@ def gaussian_basis(
 
 
 def cosine_envelope(distances: Float[Array, "*edges"], cutoff: float) -> Float[Array, "*edges"]:
-    """Smooth end of the neighbourhood: `0.5 (1 + cos(pi r / cutoff))` for r < cutoff, else 0.
+    """Compute `0.5 (1 + cos(pi r / cutoff))` for r < cutoff, else 0, which ends the neighbourhood smoothly.
 
     Args:
-        distances: Edge lengths in Å.
-        cutoff: Where the envelope and its slope vanish, in Å.
+        distances: Edge lengths r in Å.
+        cutoff: Distance where the envelope and its slope vanish, in Å.
 
     Returns:
-        Factor from 1 (r = 0) to 0 (r >= cutoff).
+        Factors from 1 (r = 0) to 0 (r >= cutoff).
     """
     inside = 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(distances / cutoff, 1.0)))
     return inside.astype(distances.dtype)

@@ -1,4 +1,7 @@
-"""A node's features times themselves, channel by channel: the Clebsch-Gordan algebra is worked out ahead."""
+"""Products of a node's features with themselves, channel by channel.
+
+The Clebsch-Gordan algebra is worked out ahead of time.
+"""
 
 import functools
 from typing import NamedTuple
@@ -13,26 +16,27 @@ from equivar_jax.network.features import matmul
 
 
 class SquarePlan(NamedTuple):
-    """Products of pairs of components, contracted to irreps: one path after the other."""
+    """How products of pairs of components are contracted to irreps, one path after the other."""
 
     outputs: tuple[e3nn.Irrep, ...]
     """Irrep of each path, in the order of `HIDDEN`."""
     dims: Int[np.ndarray, " paths"]
-    """Components of each path."""
+    """Number of components of the result of each path."""
     coefficients: Float[np.ndarray, "pairs columns"]
-    """What each pair (i, j), number `i * components + j`, gives to each component of the results."""
+    """Coefficient of each pair (i, j), number `i * components + j`, in each component of the results."""
 
 
 @functools.cache
 def square_plan(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) -> SquarePlan:
-    """Paths `a x b -> out` with a not after b; antisymmetric products of an irrep with itself vanish.
+    """Choose the paths `a x b -> out` and compute their coefficients.
 
-    Coefficients are so scaled that a result has unit variance when the components are independent unit normal
-    variables.
+    Each pair of irreps a and b is taken once, and antisymmetric products of an irrep with itself are left
+    out, since they vanish. Coefficients are so scaled that a result has unit variance if the components are
+    independent unit normal variables.
 
     Args:
         inputs: Irreps of the features, in the order of their components.
-        needed: Irreps of the result that anything later reads.
+        needed: Irreps of the result that a later layer reads.
     """
     start, outputs, columns = offsets(inputs), [], []
     size = start[-1]
@@ -44,7 +48,7 @@ def square_plan(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) 
                 block = np.zeros((size, size, out.dim))
                 rows, columns_of_b = slice(start[i], start[i + 1]), slice(start[j], start[j + 1])
                 block[rows, columns_of_b] = np.asarray(e3nn.clebsch_gordan(a.l, b.l, out.l))
-                # The variance of x_i x_j is 1, that of x_i x_i is 2, and x_i x_j is x_j x_i.
+                # The variance of x_i x_j is 1, that of x_i x_i is 2, and x_i x_j is the same as x_j x_i.
                 symmetric = (block + np.swapaxes(block, 0, 1)) / 2
                 variance = 2 * np.square(symmetric).sum(axis=(0, 1)).mean()
                 outputs.append(out)
@@ -53,10 +57,13 @@ def square_plan(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) 
     return SquarePlan(tuple(outputs), dims, np.concatenate(columns, axis=1))
 
 
-def bounded(features: Float[Array, "nodes components channels"]) -> Float[Array, "nodes components channels"]:
-    """`x / (1 + mean x²)^(1/4)` of each node, so that its products grow no faster than x itself.
+def bound_features(
+    features: Float[Array, "nodes components channels"],
+) -> Float[Array, "nodes components channels"]:
+    """Replace the features x of each node by `x / (1 + mean x²)^(1/4)`.
 
-    In structures unlike the average a message may be large; its square must not be larger still.
+    Products of the result then grow no faster than x itself: in structures unlike the average a message may
+    be large, and its square must not be larger still.
     """
     size = jnp.mean(features**2, axis=(1, 2), keepdims=True)
     return features / jnp.sqrt(1.0 + size) ** 0.5
@@ -67,12 +74,15 @@ def multiply_with_itself(
     plan: SquarePlan,
     weights: Float[Array, "paths channels"],
 ) -> dict[e3nn.Irrep, Float[Array, "nodes _dim channels"]]:
-    """Weighted sums over the paths to each irrep, in the order of `HIDDEN`.
+    """Compute all products of a plan, and sum them with weights over the paths to each irrep.
 
     Args:
-        features: In the order of the plan's inputs.
-        plan: Of these.
-        weights: Of each path, channel by channel.
+        features: Node features, irreps in the order of the inputs of the plan.
+        plan: The plan, made by `square_plan`.
+        weights: A weight of each path and channel.
+
+    Returns:
+        The sums by irrep, in the order of `HIDDEN`.
     """
     of_channel = jnp.swapaxes(features, 1, 2)
     pairs = of_channel[:, :, :, None] * of_channel[:, :, None, :]

@@ -1,4 +1,4 @@
-"""Irreps <-> Cartesian tensors, and the acoustic sum rule."""
+"""Conversion between irreps and Cartesian tensors, and the acoustic sum rule."""
 
 import e3nn_jax as e3nn
 import jax
@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 OUTPUT_IRREPS = e3nn.Irreps("0e + 1e + 2e")
+"""Irreps of a Cartesian tensor: trace, antisymmetric and symmetric traceless part."""
 
 
 def _change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:
-    """Orthonormal rows Q[k] with `Z = sum_k t_k Q[k]`: trace, antisymmetric, symmetric traceless."""
+    """Compute the orthonormal Q[k] of `Z = sum_k t_k Q[k]`: trace, antisymmetric, symmetric traceless."""
     rows = [
         np.moveaxis(np.asarray(e3nn.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, -1, 0)
         for _, ir in OUTPUT_IRREPS
@@ -19,7 +20,7 @@ def _change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:
 
 
 def irreps_to_cartesian(components: Float[Array, "*atoms 9"]) -> Float[Array, "*atoms 3 3"]:
-    """Born effective charge from its irreps 0e + 1e + 2e, by CG(1, 1, l).
+    """Convert irreps 0e + 1e + 2e to Cartesian tensors, by the Clebsch-Gordan coefficients CG(1, 1, l).
 
     Args:
         components: Trace, antisymmetric and symmetric traceless components in e (orthonormal basis).
@@ -31,7 +32,7 @@ def irreps_to_cartesian(components: Float[Array, "*atoms 9"]) -> Float[Array, "*
 
 
 def cartesian_to_irreps(tensors: Float[Array, "*atoms 3 3"]) -> Float[Array, "*atoms 9"]:
-    """Inverse of `irreps_to_cartesian` (the change of basis is orthogonal).
+    """Convert Cartesian tensors to irreps: the inverse of `irreps_to_cartesian`, which is orthogonal.
 
     Args:
         tensors: [..., a = field direction, b = displacement direction] in e.
@@ -43,7 +44,7 @@ def cartesian_to_irreps(tensors: Float[Array, "*atoms 3 3"]) -> Float[Array, "*a
 
 
 def graph_of_node(atom_counts: Int[Array, " graphs"], nodes: int) -> Int[Array, " nodes"]:
-    """Index of the graph that each of `nodes` nodes belongs to."""
+    """Return the index of the graph that each of `nodes` nodes belongs to."""
     return jnp.repeat(jnp.arange(atom_counts.shape[0]), atom_counts, total_repeat_length=nodes)
 
 
@@ -52,12 +53,12 @@ def apply_sum_rule(
     atom_counts: Int[Array, " graphs"],
     net_charges: Float[Array, " graphs"],
 ) -> Float[Array, "nodes 3 3"]:
-    """Acoustic sum rule: subtract from every atom its share of the excess.
+    """Apply the acoustic sum rule: subtract from every atom an equal share of the excess of the sum.
 
     `Z_i <- Z_i - (sum_j Z_j - Q 1) / N`, Eq. (49) of Gonze and Lee, Phys. Rev. B 55, 10355 (1997).
 
     Args:
-        tensors: Born effective charges [atom, field, displacement] in e, graphs one after the other.
+        tensors: Born effective charges [atom, field, displacement] in e, one graph after the other.
         atom_counts: Atoms of each graph, padding graph included.
         net_charges: Net charge Q of each cell in e.
 

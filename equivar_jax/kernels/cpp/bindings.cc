@@ -1,4 +1,4 @@
-// What XLA calls: shapes checked, work divided among threads.
+// The functions that XLA calls. They check shapes and divide the work among threads.
 
 #include <algorithm>
 #include <cstdint>
@@ -14,12 +14,14 @@ namespace ffi = xla::ffi;
 namespace equivar {
 namespace {
 
+// The sizes of a problem, from those of its arrays.
 template <ffi::DataType D>
 Shape ShapeOf(ffi::Buffer<D> features, ffi::Buffer<ffi::S32> senders, int64_t nodes, int64_t products) {
   const auto x = features.dimensions(), j = senders.dimensions();
   return {x[0], nodes, j[0], int(x[1]), int(x[2]), int(products)};
 }
 
+// Computes the neighbour sums.
 template <ffi::DataType D, typename T>
 ffi::Error Forward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> radial, ffi::Buffer<D> harmonics,
                    ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first, ffi::Buffer<ffi::S32> counts, ffi::Span<const int32_t> out,
@@ -39,6 +41,8 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
   return ffi::Error::Success();
 }
 
+// Computes the cotangents (`_bar`) of features, radial part and harmonics from that of the sums. An empty
+// harmonics_bar means that nobody wants that cotangent.
 template <ffi::DataType D, typename T>
 ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> radial, ffi::Buffer<D> harmonics,
                     ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first, ffi::Buffer<ffi::S32> counts, ffi::Buffer<D> sums_bar,
@@ -52,7 +56,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D
   const Terms terms{out, u, coefficient};
   const Cotangents<T> bar{sums_bar.typed_data(), radial_bar->typed_data(),
                           harmonics_bar->element_count() ? harmonics_bar->typed_data() : nullptr};
-  // Edges of no node, padding, are written by nobody else.
+  // Edges that belong to no node, which are padding, get their zeros here.
   std::fill(bar.radial, bar.radial + shape.edges * 3 * shape.channels, T(0));
   if (bar.harmonics) std::fill(bar.harmonics, bar.harmonics + shape.edges * kHarmonics, T(0));
   auto parts = Divide<T>(in, shape, std::max<int64_t>(1, pool.num_threads()));
@@ -73,7 +77,8 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D
   return ffi::Error::Success();
 }
 
-// Where each irrep of the result lies: pairs of (dimension, products), and the first row of every product.
+// Lists the irreps of the result. `layout` holds a pair (dimension, number of products) for each irrep,
+// `product_rows` the first row of every product in the sums.
 std::vector<Output> OutputsOf(ffi::Span<const int32_t> layout, ffi::Span<const int32_t> product_rows, int f) {
   std::vector<Output> outputs;
   int row = 0, product = 0;
@@ -85,6 +90,7 @@ std::vector<Output> OutputsOf(ffi::Span<const int32_t> layout, ffi::Span<const i
   return outputs;
 }
 
+// Computes the messages of an interaction in one pass (see message.h).
 template <ffi::DataType D, typename T>
 ffi::Error Message(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> basis, ffi::Buffer<D> envelope,
                    ffi::Buffer<D> harmonics, ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first,

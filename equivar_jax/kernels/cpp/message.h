@@ -1,8 +1,9 @@
-// The whole message of an interaction, for inference: radial part, neighbour sum and mixing, a few nodes at a
-// time, so that nothing but the result leaves the cache.
+// The messages of an interaction in one pass, for inference: radial part, neighbour sum and mixing for a few
+// nodes at a time, so that nothing but the result leaves the cache.
 //
-// For the edges of a block of nodes rho = basis @ edge_weight, with a shifted softplus on the scalars; then
-// the sums of `neighbour_sum.h`; then for every irrep o of the result and each of its components m
+// A block of nodes takes three steps. First, rho = basis @ edge_weight for its edges, with a bias and a shifted
+// softplus on the scalars. Then the sums of `neighbour_sum.h`. Then, for every irrep o of the result and each of
+// its components m,
 //     message[i, o m] = sum_p sums[i, p m] @ mixing_o[p].
 
 #ifndef EQUIVAR_MESSAGE_H_
@@ -22,7 +23,8 @@ namespace equivar {
 
 // ---- Matrix products -------------------------------------------------------------------------------------
 
-// Rows x Columns vectors of a product stay in registers: result[r] (+)= sum_k left[r][k] right[k].
+// Computes a tile of a product, result[r] (+)= sum_k left[r][k] right[k], whose Rows x Columns vectors stay in
+// registers. (+)= adds to the result if Add is set, and overwrites it otherwise.
 template <typename T, int Rows, int Columns, bool Add>
 inline void Tile(const T* const left[], const T* right, int64_t depth, int64_t stride, T* const result[]) {
   using V = Simd<T>;
@@ -44,7 +46,7 @@ inline void Tile(const T* const left[], const T* right, int64_t depth, int64_t s
 
 constexpr int kTileRows = kVectorBytes == 64 ? 6 : 4;
 
-// Columns of the result from `column` on, for all rows.
+// Computes Columns vectors of the result, from `column` on, for all rows.
 template <typename T, int Columns, bool Add>
 void TileColumns(const std::vector<const T*>& left, const T* right, int64_t depth, int64_t stride,
                  const std::vector<T*>& result, int64_t column) {
@@ -60,7 +62,8 @@ void TileColumns(const std::vector<const T*>& left, const T* right, int64_t dept
   }
 }
 
-// result[r, :width] (+)= left[r, :depth] @ right[:depth, :width], rows given by pointers.
+// Computes result[r, :width] (+)= left[r, :depth] @ right[:depth, :width]; left and result are lists of pointers
+// to their rows.
 template <typename T, bool Add>
 void MatrixProduct(const std::vector<const T*>& left, const T* right, int64_t depth, int64_t width, int64_t stride,
                    const std::vector<T*>& result) {
@@ -80,7 +83,7 @@ inline Simd<float>::Vector Exponential(Simd<float>::Vector x) {
   constexpr float kLog2e = 1.44269504088896341f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   x = x < -87.0f ? V::Vector{} - 87.0f : x;
   const V::Vector shifted = x * kLog2e - 0.5f;
-  const Integers n = __builtin_convertvector(shifted, Integers);  // towards zero: rounds, for x <= 0
+  const Integers n = __builtin_convertvector(shifted, Integers);  // truncates, which rounds here since x <= 0
   const V::Vector whole = __builtin_convertvector(n, V::Vector);
   const V::Vector r = (x - whole * kLn2High) - whole * kLn2Low;
   V::Vector p = r * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -104,7 +107,7 @@ inline Simd<float>::Vector Softplus(Simd<float>::Vector x) {
   for (int k = 11; k >= 1; k -= 2) series = series * square + 1.0f / k;
   const V::Vector positive = x > 0.0f ? x : V::Vector{};
   const V::Vector result = positive + 2.0f * z * series;
-  return x == x ? result : x;  // what is no number stays none
+  return x == x ? result : x;  // NaN stays NaN
 }
 
 inline Simd<double>::Vector Softplus(Simd<double>::Vector x) {
@@ -116,19 +119,20 @@ inline Simd<double>::Vector Softplus(Simd<double>::Vector x) {
 
 template <typename T>
 struct MessageInputs {
-  const T *features, *basis, *envelope, *harmonics;  // envelope is null where there is none
+  const T *features, *basis, *envelope, *harmonics;  // envelope is null if there is none
   const int32_t *senders, *first, *counts;
   const T *edge_weight, *edge_bias, *mixing;
   T softplus_scale;
 };
 
-// One irrep of the result: its products p follow one another in the list.
+// One irrep of the result.
 struct Output {
-  int row, dim, products;       // first component in the message; 2l + 1; how many products lead to it
-  const int32_t* product_rows;  // first component of each product in the sums
-  int64_t mixing;               // where its matrix begins, [products f, f]
+  int row, dim, products;       // first component in the message; 2l + 1; number of products that lead to it
+  const int32_t* product_rows;  // first component of each of these products in the sums
+  int64_t mixing;               // offset of its mixing matrix [products f, f]
 };
 
+// Memory of one task, used again for each block of nodes.
 template <typename T>
 struct Workspace {
   std::vector<T> radial, sums, u;
@@ -139,7 +143,7 @@ struct Workspace {
 
 constexpr int64_t kNodesAtOnce = 16;
 
-// rho of the edges begin to end - 1, [edges, 3, f].
+// Computes rho of the edges begin to end - 1 into work.radial, [edges, 3, f].
 template <typename T>
 void RadialPart(const MessageInputs<T>& in, int64_t begin, int64_t end, int f, int functions, Workspace<T>& work) {
   using V = Simd<T>;
@@ -163,7 +167,7 @@ void RadialPart(const MessageInputs<T>& in, int64_t begin, int64_t end, int f, i
   }
 }
 
-// Messages of the nodes begin to end - 1, a block of which the edges lie together.
+// Computes the messages of the nodes begin to end - 1, whose edges lie together.
 template <typename T>
 void MessagesOfNodes(const MessageInputs<T>& in, const Shape& shape, const Terms& terms,
                      const std::vector<Output>& outputs, int functions, int64_t begin, int64_t end, T* messages,

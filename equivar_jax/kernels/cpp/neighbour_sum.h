@@ -16,15 +16,16 @@ using xla::ffi::Span;
 
 // For node i, degree l and every block of W channels, the edge products
 //     U_l[s, m, c] = sum_e Y[e, l s] rho_l[e, c] x[sender_e, m, c]
-// stay in registers over the whole sum, and the Clebsch-Gordan coefficients that are not zero, a list of
-// (out, u, coefficient), act once per node. Nothing of the size edges x components is ever stored.
+// stay in registers over the whole sum. The Clebsch-Gordan coefficients that are not zero, a list of (out, u,
+// coefficient), then act once for each node. Nothing of the size edges x components is ever stored. A name that
+// ends in _bar is the cotangent of what the name without it stands for.
 //
 // Shapes: features [N, C, f]; radial [E, 3, f]; harmonics [E, 9]; senders [E]; node i has the edges first[i] to
 // first[i] + counts[i] - 1, first and counts being [M]; sums [M, P, f].
 
 constexpr int kHarmonics = 9;
 
-// One Clebsch-Gordan coefficient: row `out` of the sums, row `u` of U.
+// The Clebsch-Gordan coefficients: row `out` of the sums is the sum of `coefficient` times row `u` of U.
 struct Terms {
   Span<const int32_t> out, u;
   Span<const double> coefficient;
@@ -44,7 +45,7 @@ struct Inputs {
 
 // ---- Forward ---------------------------------------------------------------------------------------------
 
-// U of S harmonics and B components, one channel block of one node.
+// Computes U of S harmonics and B components, for one block of channels of one node.
 template <typename T, int S, int B>
 inline void OuterProducts(const T* features, const T* radial, const T* harmonics, const int32_t* senders,
                           int count, const Shape& shape, T* u) {
@@ -65,7 +66,7 @@ inline void OuterProducts(const T* features, const T* radial, const T* harmonics
     for (int m = 0; m < B; ++m) V::Store(u + (s * shape.components + m) * V::W, sum[s][m]);
 }
 
-// The same for all components.
+// Does the same for all components.
 template <typename T, int S>
 void OuterProductsOfDegree(const T* features, const T* radial, const T* harmonics, const int32_t* senders,
                            int count, const Shape& shape, T* u) {
@@ -77,6 +78,7 @@ void OuterProductsOfDegree(const T* features, const T* radial, const T* harmonic
     OuterProducts<T, S, 1>(features + m * f, radial, harmonics, senders, count, shape, u + m * Simd<T>::W);
 }
 
+// Computes the sums of one node.
 template <typename T>
 void SumOfNode(const Inputs<T>& in, const Shape& shape, const Terms& terms, int64_t node, T* u, T* sums) {
   using V = Simd<T>;
@@ -104,7 +106,7 @@ void SumOfNode(const Inputs<T>& in, const Shape& shape, const Terms& terms, int6
 
 // ---- Backward --------------------------------------------------------------------------------------------
 
-// What B edges and four (or one) components get from U's cotangent, one degree and channel block.
+// Adds the cotangents that E edges and B components get from that of U, for one degree and block of channels.
 template <typename T, int S, int E, int B>
 inline void EdgeCotangents(const T* u_bar, const T* x_of[], const T* radial, const T* harmonics,
                            const Shape& shape, T* x_bar_of[], T* radial_bar) {
@@ -133,7 +135,7 @@ inline void EdgeCotangents(const T* u_bar, const T* x_of[], const T* radial, con
   }
 }
 
-// Cotangents of the harmonics of one edge: sum over channels, so kept apart from the rest.
+// Adds the cotangents of the harmonics of one edge. They are sums over channels, unlike the others.
 template <typename T, int S>
 inline void HarmonicsCotangent(const T* u_bar, const T* x, const T* radial, const Shape& shape, T* y_bar) {
   using V = Simd<T>;
@@ -150,9 +152,10 @@ inline void HarmonicsCotangent(const T* u_bar, const T* x, const T* radial, cons
 template <typename T>
 struct Cotangents {
   const T* sums;
-  T *radial, *harmonics;  // harmonics is null where nobody wants it
+  T *radial, *harmonics;  // harmonics is null if nobody wants that cotangent
 };
 
+// Does what EdgeCotangents does for all components.
 template <typename T, int S, int E>
 void CotangentsOfEdges(const T* u_bar, const T* x_of[], const T* radial, const T* harmonics, const Shape& shape,
                        T* x_bar_of[], T* radial_bar) {
@@ -173,7 +176,7 @@ void CotangentsOfEdges(const T* u_bar, const T* x_of[], const T* radial, const T
   }
 }
 
-// E edges of a node, all degrees of one channel block.
+// Adds the cotangents of E edges of a node, for all degrees of one block of channels.
 template <typename T, int E>
 void CotangentsFromEdge(const Inputs<T>& in, const Shape& shape, const Cotangents<T>& bar, int64_t edge, int c,
                         const T* u_bar, T* x_bar, int64_t first_row) {
@@ -203,6 +206,7 @@ void CotangentsFromEdge(const Inputs<T>& in, const Shape& shape, const Cotangent
   }
 }
 
+// Adds the cotangents of all edges of one node.
 template <typename T>
 void CotangentsOfNode(const Inputs<T>& in, const Shape& shape, const Terms& terms, const Cotangents<T>& bar,
                       int64_t node, T* u_bar, T* x_bar, int64_t first_row) {
@@ -222,14 +226,15 @@ void CotangentsOfNode(const Inputs<T>& in, const Shape& shape, const Terms& term
   }
 }
 
-// A run of nodes with a buffer for the rows of x that it sends cotangents to. The runs and the order of their
-// sum are fixed by shapes and thread count, so results do not depend on which thread is quicker.
+// A run of nodes with a buffer for the cotangents of the rows of x that it reads. The runs and the order in which
+// their buffers are summed depend on shapes and thread count alone, not on which thread is quicker.
 template <typename T>
 struct Part {
   int64_t begin, end, first_row = 0, end_row = 0;
   std::vector<T> x_bar;
 };
 
+// Divides the nodes into at most `threads` runs with about equal numbers of edges.
 template <typename T>
 std::vector<Part<T>> Divide(const Inputs<T>& in, const Shape& shape, int64_t threads) {
   int64_t edges = 0;
@@ -245,6 +250,7 @@ std::vector<Part<T>> Divide(const Inputs<T>& in, const Shape& shape, int64_t thr
   return parts;
 }
 
+// Computes the cotangents of one run of nodes.
 template <typename T>
 void RunPart(const Inputs<T>& in, const Shape& shape, const Terms& terms, const Cotangents<T>& bar, Part<T>& part) {
   const int64_t row = int64_t(shape.components) * shape.channels;

@@ -1,4 +1,4 @@
-// Work on the threads of XLA's pool.
+// Runs work on the threads of XLA's pool.
 
 #ifndef EQUIVAR_PARALLEL_H_
 #define EQUIVAR_PARALLEL_H_
@@ -15,8 +15,8 @@
 
 namespace equivar {
 
-// Runs task(0) ... task(n - 1), the caller among the workers. It waits for tasks, not for threads: where the
-// pool is busy the caller does them all, so two operations that wait for one another cannot lock up.
+// Runs task(0) ... task(n - 1); the caller is one of the workers. It waits for tasks, not for threads: if the
+// pool is busy, the caller does them all, so two operations that wait for one another cannot lock up.
 inline void Parallel(xla::ffi::ThreadPool& pool, int64_t n, std::function<void(int64_t)> task) {
   struct State {
     std::atomic<int64_t> next{0};

@@ -1,4 +1,4 @@
-// Vectors of the machine's width, in GCC's and Clang's own extension of C++.
+// Vectors of the width of the machine, by an extension of C++ that GCC and Clang share.
 
 #ifndef EQUIVAR_SIMD_H_
 #define EQUIVAR_SIMD_H_
