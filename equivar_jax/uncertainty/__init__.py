@@ -1,6 +1,9 @@
-"""What a checkpoint remembers to say how sure it is; knows no network."""
+"""How sure a model can be: calibrated uncertainties, and the domain of its training data.
 
-from equivar_jax.uncertainty.calibration import Calibration, Residuals, calibrate, covered
+A checkpoint stores both. Nothing here depends on a network.
+"""
+
+from equivar_jax.uncertainty.calibration import Calibration, Residuals, calibrate, summarise_coverage
 from equivar_jax.uncertainty.domain import (
     CloseAtomsWarning,
     Domain,
@@ -19,6 +22,6 @@ __all__ = [
     "Residuals",
     "UncertainWarning",
     "calibrate",
-    "covered",
     "domain_of",
+    "summarise_coverage",
 ]

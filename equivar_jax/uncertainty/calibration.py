@@ -1,18 +1,23 @@
-"""From the spread of a committee to a standard deviation: two numbers, fitted to errors on validation data.
+"""Calibration: the spread of a committee becomes a standard deviation by two numbers.
 
-Of each component, `sigma = scale * (spread + floor)` in e. The spread is that of the members, steadied by
-what they say of the whole atom, since the standard deviation of three numbers is itself uncertain by a half;
-and it is two per cent of the component at least, since large charges are in error by more than small ones
-(see `pooled`; these shares are fixed, and were chosen on the data that calibrate the weights of the package).
-The scale is there because members that were trained on the same data err together, so that their
-spread is too small by a factor. The floor is there for what all members share: noise of the labels, what the
-architecture cannot express, and regions where all of them extrapolate alike; with the spread alone, a
-component on which few members agree by chance would be called certain. Two numbers cannot be fitted to much
-else than this, which two-fold validation checks.
+The numbers are fitted to errors on validation data. The standard deviation of a component is
+`sigma = scale * (spread + floor)` in e.
 
-Fitted are the 68.27 % of errors within one sigma, exactly, and the 95.45 % within two, as nearly as the form
-allows. Components that are zero by the symmetry of the crystal, for every network, are left out: they are
-easily right, and many.
+- The spread is that of the members, pooled with the spread of the other components of the atom, since the
+  standard deviation of three numbers is itself uncertain by a half. It is at least two per cent of the
+  component, since large charges have larger errors than small ones. See `pool_spread`; these shares are
+  fixed, and were chosen on the data that calibrate the weights of the package.
+- The scale is needed because members that were trained on the same data make similar errors, so that their
+  spread is too small by a factor.
+- The floor stands for errors that all members share: noise of the labels, what the architecture cannot
+  express, and regions where all of them extrapolate alike. With the spread alone, a component on which a few
+  members agree by chance would be called certain.
+
+Two numbers leave little room for overfitting; two-fold validation checks this.
+
+The fit puts 68.27 % of the errors within one sigma, exactly, and 95.45 % within two, as nearly as the form
+allows. Components that are zero by the symmetry of the crystal are left out: every network gets them right,
+and they are many.
 """
 
 from dataclasses import dataclass
@@ -25,42 +30,49 @@ from scipy.special import erf
 from equivar_jax.errors import InputError
 
 WITHIN_ONE, WITHIN_TWO = (float(erf(k / np.sqrt(2.0))) for k in (1, 2))
-"""Fractions of a normal distribution: 0.6827, 0.9545."""
+"""Fractions of a normal distribution within one and two standard deviations: 0.6827 and 0.9545."""
 BY_SYMMETRY = 1e-5
-"""Spreads and components below this, in e, are rounding about zero."""
+"""Spreads and components below this, in e, are zero by symmetry; they differ from zero by rounding only."""
 OWN_SHARE = 0.5
-"""Of a component's variance in what is pooled; the other half is the mean over its atom."""
+"""Share of the component's own variance in the pooled one; the rest is the mean over its atom."""
 AGREEMENT = 0.1
-"""Three members agree so well, in units of the atom's spread, in one of a hundred components by chance."""
+"""Spread of a component, relative to that of its atom, below which less of the atom's is pooled.
+
+By chance, three members agree so well in one of a hundred components.
+"""
 RELATIVE = 0.02
-"""The spread is at least this fraction of the component; by the likelihood of errors on held-out data."""
-_FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # times the median spread
+"""Smallest spread relative to the component, chosen by the likelihood of errors on held-out data."""
+_FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # floors to try, times the median spread
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How spreads become standard deviations, and how well they do."""
+    """The fitted scale and floor, and how well they describe the errors."""
 
     scale: float
+    """Factor of spread plus floor."""
     floor: float
-    """In e."""
+    """Added to each spread, in e."""
     within_one: float
-    """Fraction of the errors that were fitted within one sigma."""
+    """Fraction of the fitted errors within one sigma."""
     within_two: float
+    """Fraction of the fitted errors within two sigma."""
     spearman: float
     """Rank correlation over atoms of mean sigma and mean error."""
     components: int
-    """That were fitted."""
+    """Number of components that were fitted."""
     two_fold_one: float | None = None
-    """`within_one`, fitted on one half of the structures and counted on the other; None: too few."""
+    """`within_one` with the fit on one half of the structures and the count on the other, and the reverse;
+    None if there are too few structures."""
     two_fold_two: float | None = None
+    """The same for `within_two`."""
 
     def sigma(self, spread: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-        """Standard deviation of each component in e."""
+        """Return the standard deviation of each component, in e, for its spread in e."""
         return self.scale * (spread + self.floor)
 
     def table(self) -> str:
-        """The numbers as text."""
+        """Format the numbers as text."""
         lines = ["                fitted   two-fold  expected"]
         rows = (
             (1, self.within_one, self.two_fold_one, WITHIN_ONE),
@@ -83,9 +95,11 @@ class CoverageSummary:
     within_one: float
     """Fraction of the errors within one sigma."""
     within_two: float
+    """Fraction of the errors within two sigma."""
     spearman: float
     """Rank correlation over atoms of mean sigma and mean error."""
     components: int
+    """Number of components that were counted."""
 
     def __str__(self) -> str:
         return (
@@ -96,17 +110,21 @@ class CoverageSummary:
         )
 
 
-def pooled(
+def pool_spread(
     spread: Float[np.ndarray, "*any 3 3"], tensors: Float[np.ndarray, "*any 3 3"]
 ) -> Float[np.ndarray, "*any 3 3"]:
-    """Standard deviations over few members, steadied by the atom's other components and the component itself.
+    """Pool the spread of a component with that of its atom and with a fraction of the component itself.
 
     `s'² = s² / 2 + min(m, 10 s)² / 2 + (0.02 Z)²`, where m² is the mean of s² over the nine components. The
-    `min` keeps zero where the members agree by symmetry, and is continuous as a crystal is distorted.
+    `min` keeps the spread zero where the members agree by symmetry, and it is continuous as a crystal is
+    distorted.
 
     Args:
-        spread: s of each component, in e.
-        tensors: Z, the mean of the members, in e.
+        spread: Standard deviation s of each component over the members, in e.
+        tensors: Mean Z of the members, in e.
+
+    Returns:
+        The pooled spread s', in e.
     """
     of_atom = np.sqrt(np.mean(spread**2, axis=(-2, -1), keepdims=True))
     shared = np.minimum(of_atom, spread / AGREEMENT)
@@ -114,30 +132,33 @@ def pooled(
 
 
 class Residuals(NamedTuple):
-    """What a committee gets wrong on labelled data."""
+    """Errors and spreads of a committee on labelled data."""
 
     errors: Float[np.ndarray, "atoms 3 3"]
-    """Predicted less reference, in e."""
+    """Prediction minus reference, in e."""
     spread: Float[np.ndarray, "atoms 3 3"]
-    """As `pooled` gives it, in e."""
+    """Spread from `pool_spread`, in e."""
     counted: Bool[np.ndarray, "atoms 3 3"]
     """False for components that are zero by symmetry."""
     structure: Int[np.ndarray, " atoms"]
-    """To which an atom belongs."""
+    """Number of the structure that an atom belongs to."""
 
 
 def calibrate(residuals: Residuals) -> Calibration:
-    """Fit scale and floor, and count what they cover.
+    """Fit scale and floor, and count the errors within one and two sigma.
 
     Raises:
-        InputError: nothing to fit.
+        InputError: All components are zero by symmetry, so that there is nothing to fit.
     """
     errors, spread = np.abs(residuals.errors[residuals.counted]), residuals.spread[residuals.counted]
     if not len(errors):
-        raise InputError("no components to calibrate on: all are zero by symmetry; give other data")
+        raise InputError(
+            "the validation data have no components to calibrate on: all are zero by symmetry; "
+            "give other data"
+        )
     scale, floor = fit(errors, spread)
-    ratios = in_sigmas(errors, scale * (spread + floor))
-    held_out = two_fold(residuals)
+    ratios = errors_in_sigmas(errors, scale * (spread + floor))
+    held_out = two_fold_ratios(residuals)
     return Calibration(
         scale,
         floor,
@@ -149,12 +170,16 @@ def calibrate(residuals: Residuals) -> Calibration:
     )
 
 
-def covered(residuals: Residuals, calibration: Calibration) -> CoverageSummary | None:
-    """What an earlier calibration covers of other data; None if all components are zero by symmetry."""
+def summarise_coverage(residuals: Residuals, calibration: Calibration) -> CoverageSummary | None:
+    """Summarise how well a calibration describes the errors on other data.
+
+    Returns:
+        The summary; None if all components are zero by symmetry.
+    """
     counted = residuals.counted
     if not counted.any():
         return None
-    ratios = in_sigmas(residuals.errors[counted], calibration.sigma(residuals.spread[counted]))
+    ratios = errors_in_sigmas(residuals.errors[counted], calibration.sigma(residuals.spread[counted]))
     correlation = _rank_correlation(residuals, calibration.scale, calibration.floor)
     return CoverageSummary(coverage(ratios, 1), coverage(ratios, 2), correlation, len(ratios))
 
@@ -162,21 +187,26 @@ def covered(residuals: Residuals, calibration: Calibration) -> CoverageSummary |
 def fit(
     errors: Float[np.ndarray, " components"], spread: Float[np.ndarray, " components"]
 ) -> tuple[float, float]:
-    """Scale and floor (see the module)."""
+    """Fit the scale and the floor in e (see the module) to errors and spreads in e."""
     errors = np.abs(errors)
     positive = next((some for x in (spread, errors) if len(some := x[x > 0])), np.ones(1))
     found = []
     for floor in (np.median(positive) * _FLOORS).tolist():
-        ratios = in_sigmas(errors, spread + floor)
+        ratios = errors_in_sigmas(errors, spread + floor)
         scale = float(np.quantile(ratios, WITHIN_ONE, method="inverted_cdf"))
-        if np.isfinite(scale):  # without a floor, a spread of zero covers no error at all
+        if np.isfinite(scale):  # it is infinite if there is no floor and too many spreads are zero
             found.append((abs(coverage(ratios, 2 * scale) - WITHIN_TWO), scale, floor))
     _, scale, floor = min(found, key=lambda entry: entry[0])  # of equals the lowest floor
     return scale, floor
 
 
-def two_fold(residuals: Residuals) -> Float[np.ndarray, " components"] | None:
-    """Errors over sigma with sigma fitted on the other half of the structures; None of fewer than two."""
+def two_fold_ratios(residuals: Residuals) -> Float[np.ndarray, " components"] | None:
+    """Compute errors in units of sigma, with sigma fitted on the other half of the structures.
+
+    Returns:
+        |error| / sigma of the components of both halves; None if a half has no components to fit, as with
+        fewer than two structures.
+    """
     structures = np.unique(residuals.structure)
     if len(structures) < 2:
         return None
@@ -189,25 +219,27 @@ def two_fold(residuals: Residuals) -> Float[np.ndarray, " components"] | None:
     ratios = []
     for fitted, measured in (halves, halves[::-1]):
         scale, floor = fit(residuals.errors[fitted], residuals.spread[fitted])
-        ratios.append(in_sigmas(residuals.errors[measured], scale * (residuals.spread[measured] + floor)))
+        ratios.append(
+            errors_in_sigmas(residuals.errors[measured], scale * (residuals.spread[measured] + floor))
+        )
     return np.concatenate(ratios)
 
 
-def in_sigmas(
+def errors_in_sigmas(
     errors: Float[np.ndarray, " components"], sigma: Float[np.ndarray, " components"]
 ) -> Float[np.ndarray, " components"]:
-    """|error| / sigma; no error is zero whatever sigma, an error without sigma infinite."""
+    """Return |error| / sigma: 0 if the error is zero, and infinity if only sigma is zero."""
     errors = np.abs(errors)
     return np.divide(errors, sigma, out=np.where(errors > 0, np.inf, 0.0), where=sigma > 0)
 
 
 def coverage(ratios: Float[np.ndarray, " components"], k: int | float) -> float:
-    """Fraction of errors within k sigma."""
+    """Return the fraction of errors within k sigma, for errors in units of sigma."""
     return float(np.mean(ratios <= k))
 
 
 def _rank_correlation(residuals: Residuals, scale: float, floor: float) -> float:
-    """Over atoms, of mean sigma and mean error; 0 where one of them is the same for all."""
+    """Compute the rank correlation over atoms of mean sigma and mean error; 0 if one of them is constant."""
     from scipy.stats import spearmanr  # takes half a second, and predictions do not need it
 
     sigma = scale * (residuals.spread + floor).mean(axis=(1, 2))

@@ -1,7 +1,8 @@
-"""What a model was trained on, and warnings for structures that are outside.
+"""The domain of the training data of a model, and warnings for structures outside it.
 
-Three things are kept, since each is a way to be wrong without noticing: how often an element was seen, how
-close two elements were, and how far the members of a committee were apart on the validation data.
+The domain has three parts, since a prediction can be wrong unnoticed in three ways: how often each element
+occurred, how close each two elements came, and how far the members of a committee were apart on the
+validation data.
 """
 
 import functools
@@ -19,11 +20,11 @@ from equivar_jax.graphs.batch import Sample
 from equivar_jax.structures import source
 
 FEW_STRUCTURES = 5
-"""An element in fewer structures than this was hardly learned."""
+"""An element in fewer structures than this is rare: it was hardly learned."""
 CLOSEST = 0.9
-"""Times the shortest distance of a pair of elements in training: closer is outside."""
+"""Smallest distance without a warning, relative to the shortest one of the two elements in training."""
 CLOSEST_UNSEEN = 0.6
-"""Times the sum of covalent radii, for pairs of elements that training did not have."""
+"""The same relative to the sum of covalent radii, for pairs of elements that training did not have."""
 _SPECIES = len(chemical_symbols)
 
 
@@ -40,7 +41,7 @@ class CloseAtomsWarning(DomainWarning):
 
 
 class UncertainWarning(DomainWarning):
-    """The members of the committee are further apart than on the validation data."""
+    """The uncertainty of an atom is larger than almost all of those on the validation data."""
 
 
 @dataclass(frozen=True)
@@ -48,35 +49,43 @@ class Domain:
     """The training data in a few numbers. Pairs of elements are named "O-Ti", the lighter one first."""
 
     structures: dict[str, int]
-    """In which each element is."""
+    """Number of structures that contain each element."""
     atoms: dict[str, int]
-    """Of each element."""
+    """Number of atoms of each element."""
     shortest: dict[str, float]
-    """Shortest distance of each pair in Å, of those that came within the cutoff."""
+    """Shortest distance in Å of each pair of elements that came within the cutoff."""
     largest_sigma: float | None = None
-    """99th percentile over the validation data of an atom's mean uncertainty in e; None: not calibrated."""
+    """99th percentile over the atoms of the validation data of the mean uncertainty of an atom, in e; None if
+    the uncertainties are not calibrated."""
 
-    def remarks(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
-        """What there is to warn of before a structure is computed.
+    def structure_warnings(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
+        """Return the warnings for a structure that do not need a prediction: rare elements, close atoms.
 
         Args:
             atoms: The structure.
-            graph: Of it, in the form of `build_graph`.
+            graph: Its graph, as `build_graph` makes it.
         """
-        return [*self._rare(atoms), *self._close(atoms, graph)]
+        return [*self._rare_element_warnings(atoms), *self._close_atom_warnings(atoms, graph)]
 
-    def doubts(self, atoms: Atoms, sigma: Float[np.ndarray, "atoms 3 3"]) -> list[DomainWarning]:
-        """What there is to warn of in the uncertainties of a structure, in e."""
+    def uncertainty_warnings(
+        self, atoms: Atoms, sigma: Float[np.ndarray, "atoms 3 3"]
+    ) -> list[DomainWarning]:
+        """Return a warning if atoms of a structure are less certain than those of the validation data.
+
+        Args:
+            atoms: The structure.
+            sigma: Standard deviations of its predicted tensors, in e.
+        """
         of_atom = sigma.mean(axis=(1, 2))
         if self.largest_sigma is None or not (outside := of_atom > self.largest_sigma).any():
             return []
         message = (
             f"{source(atoms)}: {outside.sum()} of {len(atoms)} atoms are less certain than 99 % of the "
-            f"validation data: sigma up to {of_atom.max():.3g} e, there {self.largest_sigma:.3g} e"
+            f"validation data: sigma up to {of_atom.max():.3g} e, against {self.largest_sigma:.3g} e there"
         )
         return [UncertainWarning(message)]
 
-    def _rare(self, atoms: Atoms) -> list[DomainWarning]:
+    def _rare_element_warnings(self, atoms: Atoms) -> list[DomainWarning]:
         seen = {symbol: self.structures.get(symbol, 0) for symbol in sorted(set(atoms.symbols))}
         rare = [f"{symbol} ({count})" for symbol, count in seen.items() if 0 < count < FEW_STRUCTURES]
         if not rare:
@@ -87,11 +96,11 @@ class Domain:
         )
         return [RareElementWarning(message)]
 
-    def _close(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
+    def _close_atom_warnings(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
         species, vectors = graph.nodes["species"], graph.edges["vectors"]
         pairs = species[graph.receivers], species[graph.senders]
         distances = np.sqrt(np.einsum("ea,ea->e", vectors, vectors))
-        ratios = distances / self._allowed[pairs]
+        ratios = distances / self._allowed_distances[pairs]
         if not len(ratios) or ratios.min() >= 1.0:
             return []
         worst = int(np.argmin(ratios))
@@ -107,8 +116,8 @@ class Domain:
         return [CloseAtomsWarning(message)]
 
     @functools.cached_property
-    def _allowed(self) -> Float[np.ndarray, "species species"]:
-        """Shortest distance of two elements without a warning, in Å, by atomic numbers."""
+    def _allowed_distances(self) -> Float[np.ndarray, "species species"]:
+        """Shortest distance of two elements without a warning, in Å, indexed by their atomic numbers."""
         radii = np.asarray(covalent_radii)[:_SPECIES]
         allowed = CLOSEST_UNSEEN * (radii[:, None] + radii)
         for name, distance in self.shortest.items():
@@ -118,7 +127,7 @@ class Domain:
 
 
 def domain_of(samples: Iterable[Sample]) -> Domain:
-    """The domain of training data, without what only a committee knows."""
+    """Measure the domain of training data, without `largest_sigma`, which only a committee has."""
     structures: Counter[int] = Counter()
     atoms: Counter[int] = Counter()
     shortest = np.full((_SPECIES, _SPECIES), np.inf)
@@ -138,12 +147,12 @@ def domain_of(samples: Iterable[Sample]) -> Domain:
     )
 
 
-def gathered(remarks: Sequence[DomainWarning], structures: int) -> list[DomainWarning]:
-    """One warning of each kind: the first, and how many more structures it is true of.
+def gather_warnings(remarks: Sequence[DomainWarning], structures: int) -> list[DomainWarning]:
+    """Reduce warnings to one of each kind: the first, with the number of other structures that have the like.
 
     Args:
-        remarks: At most one of a kind for each structure.
-        structures: Their number.
+        remarks: The warnings, at most one of a kind for each structure.
+        structures: Number of structures.
     """
     kinds: defaultdict[type[DomainWarning], list[DomainWarning]] = defaultdict(list)
     for remark in remarks:
@@ -155,5 +164,5 @@ def gathered(remarks: Sequence[DomainWarning], structures: int) -> list[DomainWa
 
 
 def _pair_name(first: int, second: int) -> str:
-    """Such as "O-Ti"."""
+    """Return the name of a pair of elements, such as "O-Ti", from their atomic numbers."""
     return "-".join(chemical_symbols[number] for number in sorted((first, second)))

@@ -1,4 +1,4 @@
-"""The weights that come with the package: what `load()` and `predict(atoms)` use without being told."""
+"""The weights that come with the package, which `load()` and `predict(atoms)` use if no others are named."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from equivar_jax.errors import InputError
 
 NAME = "shipped"
-"""Names these weights wherever a checkpoint is named."""
+"""The name of these weights wherever a checkpoint is asked for."""
 
 
-def shipped() -> Path:
-    """The folder of the checkpoint in the package; it is only read.
+def shipped_checkpoint() -> Path:
+    """Return the folder of the checkpoint in the package; it is only read.
 
     Raises:
-        InputError: this installation has none.
+        InputError: This installation has none.
     """
     folder = Path(str(files(__name__))) / "committee"
     if not folder.is_dir():

@@ -1,8 +1,9 @@
-"""Run directories and their Orbax checkpoints.
+"""Orbax checkpoints in run directories.
 
 A checkpoint holds arrays (`state`) and what they mean (`metadata`: the whole config, the elements seen in
-training, statistics), so that nothing has to be typed again. A run directory holds two: `checkpoints/best`
-(the weights with the lowest validation error) and `checkpoints/last` (everything needed to go on).
+training, statistics), so that nothing has to be typed again. A run directory holds two checkpoints:
+`checkpoints/best`, the weights with the lowest validation error, and `checkpoints/last`, everything that is
+needed to continue the run.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -19,54 +20,64 @@ from equivar_jax.config.settings import from_dict
 from equivar_jax.errors import InputError
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import Domain
-from equivar_jax.weights import NAME, shipped
+from equivar_jax.weights import NAME, shipped_checkpoint
 
 ARCHITECTURE = "Equivar"
+"""The architecture that checkpoints name."""
 FORMAT = 1
+"""Version of the form of checkpoints."""
 Which = Literal["best", "last"]
+"""The two checkpoints of a run."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What the arrays of a checkpoint mean."""
+    """The meaning of the arrays of a checkpoint."""
 
     config: Config
+    """The settings of the run that made it."""
     elements: tuple[int, ...]
-    """Atomic numbers that occur in the training part, rising."""
+    """Atomic numbers that occur in the training part, in rising order."""
     statistics: dict[str, int | float] = field(default_factory=dict)
-    """Of the training part: structures, atoms, edges, mean_neighbours."""
+    """Statistics of the training part: structures, atoms, edges, mean_neighbours."""
     epoch: int = 0
-    """Epochs completed."""
+    """Number of completed epochs."""
     batch: int = 0
-    """Batches completed of the epoch after that (of an interrupted run)."""
+    """Number of completed batches of the next epoch, if the run was interrupted within it."""
     validation_mae: float | None = None
-    """Of these weights, in e; None before the first validation. Of the package: as on its card."""
+    """Mean absolute validation error of these weights, in e; None before the first validation. That of the
+    weights of the package is the one on their card."""
     best_validation_mae: float | None = None
-    """The lowest so far in this run, in e."""
+    """The lowest validation error so far in this run, in e."""
     members: int = 1
-    """Networks; of more than one, every weight has a leading axis of this length."""
+    """Number of networks; if there are several, every weight has a leading axis of this length."""
     calibration: Calibration | None = None
-    """Of the uncertainty of a committee."""
+    """Calibration of the uncertainty of a committee."""
     domain: Domain | None = None
-    """What was trained on, for warnings; None: not known."""
+    """Domain of the training data, for warnings; None if it is not known."""
 
     def to_json(self) -> dict[str, Any]:
-        """As nested dictionaries, with the architecture and format they belong to."""
+        """Return the metadata as nested dictionaries for JSON, with architecture and format."""
         return {"architecture": ARCHITECTURE, "format": FORMAT, **asdict(self)}
 
     @classmethod
     def from_json(cls, values: dict[str, Any], where: str) -> "Metadata":
-        """Inverse of `to_json`.
+        """Make metadata from the dictionaries that `to_json` returns.
+
+        Args:
+            values: The dictionaries.
+            where: The checkpoint, for error messages.
 
         Raises:
-            InputError: another architecture or format, or settings this version does not have.
+            InputError: The checkpoint is of another architecture or format, or has settings that this version
+                does not have.
         """
         values = dict(values)
         architecture, version = values.pop("architecture", None), values.pop("format", None)
         if (architecture, version) != (ARCHITECTURE, FORMAT):
             raise InputError(
-                f"{where}: checkpoint of architecture {architecture!r}, format {version}; this program reads "
-                f"{ARCHITECTURE!r}, format {FORMAT}; load it with the version that wrote it"
+                f"{where}: checkpoint of architecture {architecture!r}, format {version}, but this program "
+                f"reads {ARCHITECTURE!r}, format {FORMAT}; load it with the version that wrote it"
             )
         values["config"] = read_config(values["config"], f"{where}: config")
         values["elements"] = tuple(values["elements"])
@@ -77,10 +88,13 @@ class Metadata:
 
 
 class CheckpointWriter:
-    """Keeps the newest checkpoint of a kind; the one before is removed only after the new one is complete."""
+    """Writes checkpoints of one kind and keeps the newest.
+
+    The one before is removed only after the new one is complete.
+    """
 
     def __init__(self, run_directory: Path, which: Which):
-        """Write below `run_directory/checkpoints/which`, making folders as needed."""
+        """Prepare to write below `run_directory/checkpoints/which`, making folders as needed."""
         self._manager = ocp.CheckpointManager(
             (run_directory / "checkpoints" / which).absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
@@ -89,7 +103,7 @@ class CheckpointWriter:
         self._next = (self._manager.latest_step() or 0) + 1
 
     def save(self, state: Any, metadata: Metadata) -> None:
-        """Write a tree of arrays with its metadata; complete when it returns."""
+        """Write a tree of arrays with its metadata; the checkpoint is complete when this returns."""
         arrays = jax.tree.map(np.asarray, state)
         self._manager.save(
             self._next,
@@ -105,21 +119,27 @@ class CheckpointWriter:
 
 
 def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, Metadata]:
-    """Arrays (nested dictionaries and lists of NumPy arrays) and metadata of a run or a checkpoint folder.
+    """Read the arrays and the metadata of a checkpoint.
 
     Args:
         location: A run directory, the folder of one checkpoint in it, or "shipped".
-        which: Which of a run's two checkpoints.
+        which: Which of the two checkpoints of a run.
+
+    Returns:
+        The arrays, as nested dictionaries and lists of NumPy arrays, and the metadata.
 
     Raises:
-        InputError: no checkpoint there, an unreadable one, or one of another architecture.
+        InputError: There is no checkpoint, it cannot be read, or it is of another architecture.
     """
     folder = _find_checkpoint(Path(location), which)
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             metadata = reader.restore(folder, ocp.args.Composite(metadata=ocp.args.JsonRestore()))["metadata"]
             if not isinstance(metadata, dict):
-                raise InputError(f"{folder}: checkpoint without metadata; it was not written by this program")
+                raise InputError(
+                    f"{folder}: checkpoint without metadata, so it was not written by this program; give a "
+                    "folder that training wrote"
+                )
             meaning = Metadata.from_json(metadata, str(folder))
             state = reader.restore(folder, ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
     except InputError:
@@ -127,17 +147,23 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
-            f"{folder}: not a readable checkpoint ({reason}); train again or restore it"
+            f"{folder}: not a readable checkpoint ({reason}); restore it from a copy or train again"
         ) from error
     return state, meaning
 
 
 def _find_checkpoint(location: Path, which: Which) -> Path:
-    """The numbered folder of the newest complete checkpoint."""
+    """Return the folder of the newest complete checkpoint of a run, or `location` if it is a checkpoint.
+
+    Raises:
+        InputError: There is none.
+    """
     if str(location) == NAME:
-        location = shipped()
+        location = shipped_checkpoint()
     if not location.exists():
-        raise InputError(f"{location}: no such run directory or checkpoint; give a folder of training")
+        raise InputError(
+            f"{location}: no such run directory or checkpoint; give a folder that training wrote"
+        )
     for candidate in (location / "checkpoints" / which, location):
         numbered = (path for path in candidate.glob("[0-9]*") if path.name.isdecimal() and path.is_dir())
         if steps := sorted(numbered, key=lambda path: int(path.name)):
@@ -148,21 +174,22 @@ def _find_checkpoint(location: Path, which: Which) -> Path:
 
 
 def check_parameters(params: Any, expected: Any, where: str) -> None:
-    """Compare the shapes of stored weights with those that the config asks for.
+    """Check that stored weights have the shapes that the network of their config needs.
 
     Args:
-        params: Stored tree.
+        params: Tree of the stored weights.
         expected: Tree of arrays or shape structures of the network of the stored config.
-        where: The checkpoint, for the message.
+        where: The checkpoint, for the error message.
 
     Raises:
-        InputError: names the first weight that is missing, superfluous or of another shape.
+        InputError: A weight is missing, superfluous or of another shape; the message names the first one.
     """
     stored = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
     wanted = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(expected)}
     for name in sorted(stored.keys() | wanted.keys()):
         if stored.get(name) != wanted.get(name):
             raise InputError(
-                f"{where}: weight {name} has shape {stored.get(name)}, the network of its config needs "
-                f"{wanted.get(name)}; the checkpoint is of another architecture"
+                f"{where}: weight {name} has shape {stored.get(name)}, but the network of its config needs "
+                f"{wanted.get(name)}; the checkpoint is of another architecture: load it with the version "
+                "that wrote it"
             )
