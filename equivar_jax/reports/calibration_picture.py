@@ -1,4 +1,4 @@
-"""Whether the uncertainties of a committee can be trusted, as a picture."""
+"""A picture that shows whether the uncertainties of a committee can be trusted."""
 
 from pathlib import Path
 
@@ -10,19 +10,25 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.special import erf
 
 from equivar_jax.figures import COLOURS, STYLE, save_figure
-from equivar_jax.uncertainty.calibration import Calibration, Residuals, coverage, in_sigmas, two_fold
+from equivar_jax.uncertainty.calibration import (
+    Calibration,
+    Residuals,
+    coverage,
+    errors_in_sigmas,
+    two_fold_ratios,
+)
 
 _BINS = 15
 _MEAN_OF_NORMAL = np.sqrt(2.0 / np.pi)  # of |error| over sigma
 
 
 def plot_calibration(residuals: Residuals, calibration: Calibration, path: Path) -> None:
-    """Coverage against its expectation to the left, errors against sigma to the right.
+    """Draw coverage against its expectation to the left, and mean errors against sigma to the right.
 
     Args:
-        residuals: What was calibrated on.
-        calibration: The result.
-        path: The picture; the suffix names the format.
+        residuals: The errors and spreads that were calibrated on.
+        calibration: The calibration that they gave.
+        path: File of the picture; the suffix names the format.
 
     Raises:
         InputError: the picture cannot be written.
@@ -32,14 +38,14 @@ def plot_calibration(residuals: Residuals, calibration: Calibration, path: Path)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _draw_coverage(left, in_sigmas(errors, sigma), two_fold(residuals))
+        _draw_coverage(left, errors_in_sigmas(errors, sigma), two_fold_ratios(residuals))
         _draw_errors(right, errors, sigma)
         right.set_title(f"Spearman correlation by atom: {calibration.spearman:.2f}")
         save_figure(figure, path)
 
 
 def _draw_coverage(axes: Axes, fitted: np.ndarray, held_out: np.ndarray | None) -> None:
-    """Fraction of errors within k sigma."""
+    """Draw the fraction of errors within k sigma, for fitted data and for data held out in two folds."""
     k = np.linspace(0.0, 3.5, 141)
     axes.plot(k, 100 * erf(k / np.sqrt(2.0)), color="0.3", linestyle="--", linewidth=1.0, label="expected")
     axes.plot(k, [100 * coverage(fitted, x) for x in k], color=COLOURS[0], linewidth=1.4, label="fitted data")
@@ -60,7 +66,7 @@ def _draw_coverage(axes: Axes, fitted: np.ndarray, held_out: np.ndarray | None) 
 
 
 def _draw_errors(axes: Axes, errors: np.ndarray, sigma: np.ndarray) -> None:
-    """Mean error in bins of sigma that hold equally many components."""
+    """Draw the mean error against sigma, in bins of sigma that hold equally many components."""
     order = np.argsort(sigma, kind="stable")
     bins = [part for part in np.array_split(order, min(_BINS, len(order))) if len(part)]
     x, y = (np.array([values[part].mean() for part in bins]) for values in (sigma, errors))

@@ -1,4 +1,4 @@
-"""A calibrated committee in words, numbers and a picture."""
+"""Report on a calibrated committee: its checkpoint, a table, numbers and a picture."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ from equivar_jax.weights.checkpoint import CheckpointWriter
 
 
 def write_committee(committee: Committee, folder: Path) -> None:
-    """The checkpoint, `calibration.png` and `calibration.json`.
+    """Write the checkpoint of a committee, `calibration.png` and `calibration.json`.
 
     Raises:
         InputError: the folder cannot be written to.

@@ -1,4 +1,4 @@
-"""Errors of a loaded model on labelled structures: sums, tables and the parity plot in one call."""
+"""Evaluation of a loaded model on labelled structures: all errors and the parity plot in one call."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from equivar_jax.errors import InputError
 from equivar_jax.prediction.dielectric import dielectric_tensors
 from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
-from equivar_jax.reports.metrics import Metrics, Report, charge_drift
+from equivar_jax.reports.metrics import EvaluationReport, Metrics, charge_drift
 from equivar_jax.reports.plots import plot_parity
 from equivar_jax.structures import epsilon_inf, labels_of
 from equivar_jax.training.losses import DielectricSummary, dielectric_errors
-from equivar_jax.uncertainty.calibration import covered
+from equivar_jax.uncertainty.calibration import summarise_coverage
 
 
 def evaluate_model(
@@ -27,19 +27,26 @@ def evaluate_model(
     parity_plot: Path | None = None,
     title: str = "",
     progress: bool = False,
-) -> Report:
-    """Errors of a model on labelled structures, after the sum rule; the charge drift is that before it.
+) -> EvaluationReport:
+    """Compute the errors of a model on labelled structures.
+
+    Errors are those of the tensors after the sum rule; the charge drift is that of the tensors before it.
 
     Args:
         predictor: The model.
-        structures: Each with Born effective charges, [atom, field, displacement] in e.
-        allow_unseen: Only warn about elements that the training data did not have.
-        parity_plot: Where to draw predicted against reference components, if anywhere.
-        title: Of the plot.
-        progress: Show a bar.
+        structures: Structures that carry Born effective charges, [atom, field, displacement] in e.
+        allow_unseen: Only warn about elements that did not occur in the training data.
+        parity_plot: File for a plot of predicted against reference components, if one is wanted.
+        title: Title of the plot.
+        progress: Show a progress bar.
+
+    Returns:
+        Errors over all atoms and for each element, with the charge drift; with the errors of the electronic
+        dielectric tensor, if the network predicts it and structures have labels of it; and with the coverage
+        of the uncertainties, if the model is a calibrated committee.
 
     Raises:
-        InputError: no structures, one without a label, or one that the model cannot take.
+        InputError: there are no structures, one has no label, or the model cannot take one.
     """
     if not structures:
         raise InputError("no structures to evaluate; give some with Born effective charges")
@@ -57,17 +64,19 @@ def evaluate_model(
         plot_parity(numbers, predicted, reference, parity_plot, title)
     calibration = predictor.metadata.calibration
     return dataclasses.replace(
-        metrics.report(),
-        dielectric=_dielectric_summary(predictor, structures),
-        uncertainty=None if calibration is None else covered(residuals_of(found, labels), calibration),
+        metrics.to_report(),
+        dielectric=_summarise_dielectric(predictor, structures),
+        uncertainty=None
+        if calibration is None
+        else summarise_coverage(residuals_of(found, labels), calibration),
     )
 
 
-def _dielectric_summary(predictor: Predictor, structures: Sequence[Atoms]) -> DielectricSummary | None:
-    """Errors of the electronic dielectric tensor, if the network has that readout and there are labels."""
-    if not predictor.model.config.dielectric:
+def _summarise_dielectric(predictor: Predictor, structures: Sequence[Atoms]) -> DielectricSummary | None:
+    """Summarise the errors of the electronic dielectric tensor; None without that readout or its labels."""
+    if not predictor.network.config.dielectric:
         return None
-    labels = [_epsilon_if_usable(atoms) for atoms in structures]
+    labels = [_usable_epsilon(atoms) for atoms in structures]
     chosen = [k for k, label in enumerate(labels) if label is not None]
     if not chosen:
         return None
@@ -76,8 +85,8 @@ def _dielectric_summary(predictor: Predictor, structures: Sequence[Atoms]) -> Di
     return dielectric_errors(predicted, reference, np.ones(len(chosen), bool)).summary()
 
 
-def _epsilon_if_usable(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
-    """The label, or None if there is none or a broken one, as in training."""
+def _usable_epsilon(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
+    """Return the label of the electronic dielectric tensor; None if missing or broken, as in training."""
     try:
         return epsilon_inf(atoms)
     except InputError:

@@ -1,4 +1,4 @@
-"""What a cross-validation says: errors over all atoms, their spread over the folds, a table and a picture."""
+"""Report on a cross-validation: errors over all atoms, their spread over the folds, a table, a picture."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from equivar_jax.errors import InputError
 from equivar_jax.figures import COLOURS, STYLE, save_figure
-from equivar_jax.reports.metrics import DriftSummary, ErrorSummary, Report
+from equivar_jax.reports.metrics import DriftSummary, ErrorSummary, EvaluationReport
 
 _SHOWN = {
     "mae": "MAE",
@@ -29,62 +29,64 @@ _SHOWN = {
 
 @dataclass(frozen=True)
 class Spread:
-    """One error over the folds that have it.
+    """One error measure in every fold.
 
     Attributes:
-        values: of each fold, None where it has none (no atom of the element).
+        values: the value in each fold; None where a fold has none (no atom of the element).
     """
 
     values: tuple[float | None, ...]
 
     @property
-    def there(self) -> list[float]:
-        """The values of the folds that have one."""
+    def present(self) -> list[float]:
+        """Values of the folds that have one."""
         return [value for value in self.values if value is not None]
 
     @property
     def mean(self) -> float:
-        """Over the folds that have a value; every fold counts the same."""
-        return float(np.mean(self.there)) if self.there else math.nan
+        """Mean over the folds that have a value; every fold has the same weight. NaN without any value."""
+        return float(np.mean(self.present)) if self.present else math.nan
 
     @property
     def standard_deviation(self) -> float:
-        """As of a sample (n - 1); NaN for fewer than two values."""
-        return float(np.std(self.there, ddof=1)) if len(self.there) > 1 else math.nan
+        """Sample standard deviation (n - 1) over the folds that have a value; NaN for fewer than two."""
+        return float(np.std(self.present, ddof=1)) if len(self.present) > 1 else math.nan
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """The validation of every fold, by weights that were trained on the other folds.
+    """Errors on every fold, of weights that were trained on the other folds.
 
     Attributes:
         folds: the report of each fold.
-        unseen: of each fold, the elements that it validates on and never trained on.
+        unseen: for each fold, the elements that occur in it but not in what was trained on.
     """
 
-    folds: tuple[Report, ...]
+    folds: tuple[EvaluationReport, ...]
     unseen: tuple[tuple[str, ...], ...]
 
-    def pooled(self) -> Report:
-        """Means over all atoms of all folds; a large fold weighs more than a small one."""
-        return Report(
-            overall=_pooled([fold.overall for fold in self.folds]),
+    def pool(self) -> EvaluationReport:
+        """Pool the folds: means over all atoms of all folds, so a large fold weighs more than a small one."""
+        return EvaluationReport(
+            overall=_pool_errors([fold.overall for fold in self.folds]),
             elements={
-                symbol: _pooled([fold.elements[symbol] for fold in self.folds if symbol in fold.elements])
+                symbol: _pool_errors(
+                    [fold.elements[symbol] for fold in self.folds if symbol in fold.elements]
+                )
                 for symbol in self._elements()
             },
-            drift=_pooled_drift([fold.drift for fold in self.folds if fold.drift is not None]),
+            drift=_pool_drift([fold.drift for fold in self.folds if fold.drift is not None]),
         )
 
     def spreads(self) -> dict[str, dict[str, Spread]]:
-        """Error by error for "all" and for each element, how it differs from fold to fold."""
+        """Return every error measure as a `Spread` over the folds, for "all" and for each element."""
         rows: dict[str, list[ErrorSummary | None]] = {"all": [fold.overall for fold in self.folds]}
         rows |= {symbol: [fold.elements.get(symbol) for fold in self.folds] for symbol in self._elements()}
         names = [field.name for field in fields(ErrorSummary) if field.type is float]
-        return {row: {name: _spread(found, name) for name in names} for row, found in rows.items()}
+        return {row: {name: _spread_over(found, name) for name in names} for row, found in rows.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested dictionaries, ready for JSON; numbers that are not finite become None."""
+        """Return nested dictionaries ready for JSON; numbers that are not finite become None."""
         spreads = {
             row: {
                 name: {
@@ -97,18 +99,22 @@ class CrossValidation:
             for row, errors in self.spreads().items()
         }
         return {
-            "pooled": self.pooled().to_dict(),
+            "pooled": self.pool().to_dict(),
             "over_folds": spreads,
             "unseen": [list(symbols) for symbols in self.unseen],
             "folds": [fold.to_dict() for fold in self.folds],
         }
 
     def table(self) -> str:
-        """The numbers as aligned text, errors in e."""
+        """Return the errors as aligned text, in e."""
         lines = [["", "folds", *_SHOWN.values()]]
         for row, errors in self.spreads().items():
             lines.append(
-                [row, str(len(errors["mae"].there)), *(_cell(errors[name], name) for name in _SHOWN)]
+                [
+                    row,
+                    str(len(errors["mae"].present)),
+                    *(_format_spread(errors[name], name) for name in _SHOWN),
+                ]
             )
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  ".join(map(str.rjust, line, widths)).rstrip() for line in lines]
@@ -121,7 +127,7 @@ class CrossValidation:
         return "\n".join(
             [
                 "Means over all atoms, each validated once:",
-                self.pooled().table(),
+                self.pool().table(),
                 "",
                 f"Mean ± standard deviation over {len(self.folds)} folds:",
                 *text,
@@ -129,41 +135,43 @@ class CrossValidation:
         )
 
     def _elements(self) -> list[str]:
-        """Symbols that occur in any fold, by atomic number."""
+        """Return the symbols of all elements that occur in any fold, by atomic number."""
         return sorted(
             {symbol for fold in self.folds for symbol in fold.elements}, key=atomic_numbers.__getitem__
         )
 
 
-def read_report(path: Path) -> Report:
-    """The report that `Report.to_dict` wrote as JSON.
+def read_evaluation_report(path: Path) -> EvaluationReport:
+    """Read a report from a JSON file with the content of `EvaluationReport.to_dict`.
+
+    Only the errors and the charge drift are read, not what else was compared.
 
     Raises:
-        InputError: no such file, or another content.
+        InputError: the file cannot be read or has another content.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         drift = content["drift"]
-        return Report(
-            overall=_summary(content["overall"]),
-            elements={symbol: _summary(values) for symbol, values in content["elements"].items()},
+        return EvaluationReport(
+            overall=_summary_from_json(content["overall"]),
+            elements={symbol: _summary_from_json(values) for symbol, values in content["elements"].items()},
             drift=None if drift is None else DriftSummary(**drift),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the evaluation of a fold ({type(error).__name__}: {error}); "
-            "remove it, and the fold is evaluated again"
+            "remove the file, and the fold will be evaluated again"
         ) from None
 
 
 def plot_cross_validation(result: CrossValidation, path: str | os.PathLike[str]) -> None:
-    """MAE of diagonal and of off-diagonal components, of all atoms and of each element.
+    """Draw the MAE of diagonal and of off-diagonal components, for all atoms and for each element.
 
-    A bar is the mean over the folds, its line the standard deviation, a dot one fold.
+    The height of a bar is the mean over the folds, its error line the standard deviation, each dot one fold.
 
     Args:
         result: The errors.
-        path: The picture; the suffix names the format (.png, .pdf, .svg, ...).
+        path: File of the picture; the suffix names the format (.png, .pdf, .svg, ...).
 
     Raises:
         InputError: the picture cannot be written.
@@ -173,23 +181,23 @@ def plot_cross_validation(result: CrossValidation, path: str | os.PathLike[str])
         width = min(max(4.8, 1.2 + 0.27 * len(spreads)), 24.0)
         figure = Figure(figsize=(width, 4.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
-        _bars(upper, {row: errors["mae_diagonal"] for row, errors in spreads.items()}, COLOURS[0])
-        _bars(lower, {row: errors["mae_off_diagonal"] for row, errors in spreads.items()}, COLOURS[3])
+        _draw_bars(upper, {row: errors["mae_diagonal"] for row, errors in spreads.items()}, COLOURS[0])
+        _draw_bars(lower, {row: errors["mae_off_diagonal"] for row, errors in spreads.items()}, COLOURS[3])
         upper.set_ylabel("Diagonal MAE (e)")
         lower.set_ylabel("Off-diagonal MAE (e)")
         upper.set_title(f"{len(result.folds)} folds: mean, standard deviation, each fold")
         save_figure(figure, path)
 
 
-def _bars(axes: Axes, spreads: Mapping[str, Spread], colour: str) -> None:
-    """One panel."""
+def _draw_bars(axes: Axes, spreads: Mapping[str, Spread], colour: str) -> None:
+    """Draw one panel: a bar for each row, with its standard deviation and a dot for each fold."""
     places = np.arange(len(spreads))
     means = [spread.mean for spread in spreads.values()]
     axes.bar(places, means, width=0.7, color=colour, alpha=0.45, linewidth=0)
     deviations = [spread.standard_deviation for spread in spreads.values()]
     axes.errorbar(places, means, yerr=deviations, fmt="none", ecolor="0.2", elinewidth=0.9, capsize=2)
-    # Beside the line of the standard deviation, which would hide them.
-    points = [(k + 0.22, value) for k, spread in enumerate(spreads.values()) for value in spread.there]
+    # The dots lie beside the line of the standard deviation, which would hide them.
+    points = [(k + 0.22, value) for k, spread in enumerate(spreads.values()) for value in spread.present]
     across, height = np.transpose(points)
     axes.scatter(across, height, s=7, color=colour, linewidths=0, zorder=3)
     axes.set_xticks(places, list(spreads))
@@ -199,14 +207,14 @@ def _bars(axes: Axes, spreads: Mapping[str, Spread], colour: str) -> None:
     axes.set_ylim(bottom=0.0)
 
 
-def _summary(values: dict[str, Any]) -> ErrorSummary:
-    """Inverse of its JSON form."""
+def _summary_from_json(values: dict[str, Any]) -> ErrorSummary:
+    """Make a summary from its JSON form, in which None stands for NaN."""
     numbers: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
     return ErrorSummary(**numbers)
 
 
-def _pooled(parts: Sequence[ErrorSummary]) -> ErrorSummary:
-    """The summary of all atoms of several sets: means are weighted by what they are over."""
+def _pool_errors(parts: Sequence[ErrorSummary]) -> ErrorSummary:
+    """Summarise all atoms of several sets: each mean is weighted by the number of things it is over."""
 
     def mean(of: Callable[[ErrorSummary], float], weight: Callable[[ErrorSummary], int]) -> float:
         counted = [part for part in parts if weight(part)]
@@ -231,8 +239,8 @@ def _pooled(parts: Sequence[ErrorSummary]) -> ErrorSummary:
     )
 
 
-def _pooled_drift(parts: Sequence[DriftSummary]) -> DriftSummary | None:
-    """The drift of all structures of several sets."""
+def _pool_drift(parts: Sequence[DriftSummary]) -> DriftSummary | None:
+    """Summarise the drift of all structures of several sets; None if there are no structures."""
     structures = sum(part.structures for part in parts)
     if not structures:
         return None
@@ -245,18 +253,18 @@ def _pooled_drift(parts: Sequence[DriftSummary]) -> DriftSummary | None:
     )
 
 
-def _spread(parts: Sequence[ErrorSummary | None], name: str) -> Spread:
-    """One error over the folds."""
+def _spread_over(parts: Sequence[ErrorSummary | None], name: str) -> Spread:
+    """Collect one error measure, by its name in `ErrorSummary`, over the folds."""
     return Spread(tuple(None if part is None else _finite(getattr(part, name)) for part in parts))
 
 
 def _finite(value: float) -> float | None:
-    """The value, or None if it is not finite, which JSON does not have."""
+    """Return the value, or None if it is not finite, which JSON does not have."""
     return value if math.isfinite(value) else None
 
 
-def _cell(spread: Spread, name: str) -> str:
-    """Mean and standard deviation."""
+def _format_spread(spread: Spread, name: str) -> str:
+    """Format mean and standard deviation for a cell of the table."""
     digits = 2 if name.startswith("rmspe") else 4
     if math.isnan(spread.mean):
         return "-"

@@ -1,7 +1,7 @@
-"""Errors of predicted Born effective charges and the charge drift, for the final evaluation.
+"""Errors of predicted Born effective charges, and the charge drift, for the final evaluation.
 
-Everything is kept as sums and counts: a data set is evaluated batch by batch, parts are merged, and the
-result does not depend on the division.
+Everything is kept as sums and counts, so that a data set can be evaluated batch by batch and parts can be
+merged; the result does not depend on how the data set was divided.
 """
 
 import math
@@ -18,10 +18,11 @@ from equivar_jax.training.losses import DielectricSummary
 from equivar_jax.uncertainty.calibration import CoverageSummary
 
 PERCENTAGE_FLOOR = 0.1
-"""Diagonal references below this magnitude, in e, have no meaningful percentage error and are left out."""
+"""Diagonal references below this magnitude, in e, have no meaningful percentage error: they are left out."""
 
 _HIGHEST_NUMBER = 118
-# The columns of the sums: counts of atoms and of diagonals with a percentage error, the rest sums over them.
+# Columns of the table of sums. The first and the last are counts: of atoms, and of diagonal components with a
+# percentage error. The others are sums of absolute, squared, and squared relative errors.
 _ATOMS, _ABS_DIAGONAL, _SQUARE_DIAGONAL, _ABS_OFF, _SQUARE_OFF, _SQUARE_RELATIVE, _RELATIVE = range(7)
 
 
@@ -29,8 +30,8 @@ _ATOMS, _ABS_DIAGONAL, _SQUARE_DIAGONAL, _ABS_OFF, _SQUARE_OFF, _SQUARE_RELATIVE
 class ErrorSummary:
     """Errors of a set of atoms, with d = predicted - reference, in e.
 
-    Every mean runs over atoms and the named components with equal weight (a structure weighs as many times as
-    it has atoms). A number that is a mean over nothing is NaN.
+    Every mean runs over the atoms and the named components with equal weights, so a structure has a weight
+    proportional to its number of atoms. A mean over nothing is NaN.
 
     Attributes:
         atoms: number of atoms.
@@ -56,12 +57,12 @@ class ErrorSummary:
 
 @dataclass(frozen=True)
 class DriftSummary:
-    """Charge drift: how far raw tensors are from the acoustic sum rule, before it is enforced, in e.
+    """Charge drift: how far tensors are from the acoustic sum rule before it is imposed, in e.
 
     Attributes:
         structures: number of structures.
         per_cell_mean, per_cell_max: mean and largest over structures of `charge_drift`.
-        per_atom_mean, per_atom_max: the same of `charge_drift` divided by the structure's number of atoms.
+        per_atom_mean, per_atom_max: the same for `charge_drift` divided by the structure's number of atoms.
     """
 
     structures: int
@@ -72,25 +73,27 @@ class DriftSummary:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The final numbers: all atoms, each element (by atomic number), and what else was compared."""
+class EvaluationReport:
+    """All errors of an evaluation."""
 
     overall: ErrorSummary
+    """Errors of all atoms."""
     elements: Mapping[str, ErrorSummary]
+    """Errors of each element by its symbol, in the order of atomic numbers."""
     drift: DriftSummary | None
     dielectric: DielectricSummary | None = None
-    """Of a network with that readout, where structures have such a label."""
+    """Errors of the electronic dielectric tensor; None without such a readout or without labels of it."""
     uncertainty: CoverageSummary | None = None
-    """Of a calibrated committee."""
+    """Coverage of the uncertainties; None for a model that is no calibrated committee."""
 
     def to_dict(self) -> dict[str, object]:
-        """Nested dictionaries of numbers, ready for JSON; numbers that are not finite become None."""
-        return {name: _json_ready(value) for name, value in asdict(self).items()}
+        """Return nested dictionaries of numbers ready for JSON; numbers that are not finite become None."""
+        return {name: _replace_non_finite(value) for name, value in asdict(self).items()}
 
     def table(self) -> str:
-        """The numbers as aligned text, errors in e, one line for all atoms and one for each element."""
-        lines = [list(_HEADS), _cells("all", self.overall)]
-        lines += [_cells(symbol, summary) for symbol, summary in self.elements.items()]
+        """Return the errors in e as aligned text, one line for all atoms and one for each element."""
+        lines = [list(_HEADS), _table_row("all", self.overall)]
+        lines += [_table_row(symbol, summary) for symbol, summary in self.elements.items()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = ["  ".join(map(str.rjust, line, widths)) for line in lines]
         text.insert(1, "-" * len(text[0]))
@@ -113,7 +116,7 @@ class Report:
 
 
 class Metrics:
-    """An accumulator of errors and drifts: `update` batch by batch, `merge` parts, then `report`."""
+    """Accumulator of errors and drifts: `update` batch by batch, `merge` parts, then call `to_report`."""
 
     def __init__(self) -> None:
         self._sums = np.zeros((_HIGHEST_NUMBER + 1, 7))
@@ -127,7 +130,7 @@ class Metrics:
         predicted: Float[np.ndarray, "atoms 3 3"],
         reference: Float[np.ndarray, "atoms 3 3"],
     ) -> None:
-        """Add atoms.
+        """Add the errors of some atoms.
 
         Args:
             numbers: atomic numbers, 1 to 118, without padding.
@@ -135,23 +138,23 @@ class Metrics:
             reference: the same from the data.
 
         Raises:
-            InputError: the shapes do not belong together, or a number names no element.
+            InputError: the shapes do not fit together, or an atomic number is not 1 to 118.
         """
         predicted, reference = np.asarray(predicted, np.float64), np.asarray(reference, np.float64)
         expected = (len(numbers), 3, 3)
         if predicted.shape != expected or reference.shape != expected:
             shapes = f"{predicted.shape} and {reference.shape}"
-            raise InputError(f"metrics: tensors of shape {shapes}; for these atomic numbers give {expected}")
+            raise InputError(f"metrics: tensors of shapes {shapes}; for {len(numbers)} atoms give {expected}")
         if len(numbers) and (np.min(numbers) < 1 or np.max(numbers) > _HIGHEST_NUMBER):
             extent = f"{np.min(numbers)} to {np.max(numbers)}"
-            raise InputError(f"metrics: atomic numbers {extent}; remove padding, elements are 1 to 118")
+            raise InputError(f"metrics: atomic numbers {extent}; remove padding: elements have 1 to 118")
         for column, values in enumerate(_atomic_sums(predicted - reference, reference)):
             self._sums[:, column] += np.bincount(numbers, weights=values, minlength=_HIGHEST_NUMBER + 1)
 
     def update_drift(
         self, drift: Float[np.ndarray, "structures"], atoms: Int[np.ndarray, "structures"]
     ) -> None:
-        """Add structures.
+        """Add the charge drift of some structures.
 
         Args:
             drift: charge drift of each cell in e, from `charge_drift`.
@@ -177,8 +180,8 @@ class Metrics:
         self._drift_sums += other._drift_sums
         self._drift_maxima = np.maximum(self._drift_maxima, other._drift_maxima)
 
-    def report(self) -> Report:
-        """The numbers of all that was added.
+    def to_report(self) -> EvaluationReport:
+        """Return the errors of all atoms that were added, and the drift of all structures.
 
         Raises:
             InputError: no atoms were added.
@@ -190,24 +193,27 @@ class Metrics:
         if self._structures:
             (cell, atom), (cell_max, atom_max) = self._drift_sums / self._structures, self._drift_maxima
             drift = DriftSummary(self._structures, float(cell), float(cell_max), float(atom), float(atom_max))
-        return Report(
-            overall=_summary(self._sums.sum(axis=0)),
-            elements={chemical_symbols[number]: _summary(self._sums[number]) for number in present},
+        return EvaluationReport(
+            overall=_summary_of(self._sums.sum(axis=0)),
+            elements={chemical_symbols[number]: _summary_of(self._sums[number]) for number in present},
             drift=drift,
         )
 
 
-def evaluate(
+def summarise_errors(
     numbers: Int[np.ndarray, "atoms"],
     predicted: Float[np.ndarray, "atoms 3 3"],
     reference: Float[np.ndarray, "atoms 3 3"],
     drift: Float[np.ndarray, "structures"] | None = None,
     atoms: Int[np.ndarray, "structures"] | None = None,
-) -> Report:
-    """The report of one set of arrays; see `Metrics.update` and `Metrics.update_drift` for the arguments.
+) -> EvaluationReport:
+    """Summarise the errors of one set of arrays.
+
+    See `Metrics.update` and `Metrics.update_drift` for the arguments.
 
     Raises:
-        InputError: no atoms, or arrays that do not belong together.
+        InputError: there are no atoms, the arrays do not fit together, or only one of `drift` and `atoms` is
+            given.
     """
     metrics = Metrics()
     metrics.update(numbers, predicted, reference)
@@ -215,7 +221,7 @@ def evaluate(
         raise InputError("metrics: the charge drift needs the number of atoms of each structure; give both")
     if drift is not None and atoms is not None:
         metrics.update_drift(drift, atoms)
-    return metrics.report()
+    return metrics.to_report()
 
 
 def charge_drift(
@@ -223,23 +229,23 @@ def charge_drift(
     atoms: Int[np.ndarray, "structures"],
     charge: Float[np.ndarray, "structures"] | float = 0.0,
 ) -> Float[np.ndarray, "structures"]:
-    """Absolute charge drift of each cell: the mean over a, b of |sum_i Z[i, a, b] - Q delta_ab|.
+    """Compute the absolute charge drift of each cell: the mean over a, b of |sum_i Z[i, a, b] - Q delta_ab|.
 
     Args:
-        tensors: raw tensors [atom, field, displacement] in e, before the sum rule, structure after structure.
+        tensors: tensors [atom, field, displacement] in e before the sum rule, structure after structure.
         atoms: number of atoms of each structure, at least 1.
         charge: net charge Q of the cells in e.
 
     Returns:
-        One drift a structure, in e per cell.
+        One drift for each structure, in e per cell.
 
     Raises:
-        InputError: the numbers of atoms do not add up to the tensors.
+        InputError: the numbers of atoms do not add up to the number of tensors, or one is below 1.
     """
     atoms = np.asarray(atoms)
     if atoms.sum() != len(tensors) or np.any(atoms < 1):
         raise InputError(
-            f"metrics: structures of {atoms.sum()} atoms in all, but {len(tensors)} tensors; remove padding"
+            f"metrics: structures of {atoms.sum()} atoms in total, but {len(tensors)} tensors; remove padding"
         )
     if len(atoms) == 0:
         return np.zeros(0)
@@ -252,7 +258,7 @@ def charge_drift(
 def _atomic_sums(
     difference: Float[np.ndarray, "atoms 3 3"], reference: Float[np.ndarray, "atoms 3 3"]
 ) -> Float[np.ndarray, "7 atoms"]:
-    """What each atom adds to the columns of the sums."""
+    """Compute what each atom adds to the columns of the table of sums."""
     diagonal = np.diagonal(difference, axis1=1, axis2=2)
     off_diagonal = difference[:, ~np.eye(3, dtype=bool)]
     truth = np.diagonal(reference, axis1=1, axis2=2)
@@ -263,8 +269,8 @@ def _atomic_sums(
     return np.stack([ones, *(values.sum(axis=1) for values in errors)])
 
 
-def _summary(sums: Float[np.ndarray, "7"]) -> ErrorSummary:
-    """Means from sums."""
+def _summary_of(sums: Float[np.ndarray, "7"]) -> ErrorSummary:
+    """Compute the means from one row of the table of sums."""
     column = sums.tolist()
     atoms, counted = int(column[_ATOMS]), int(column[_RELATIVE])
     return ErrorSummary(
@@ -280,18 +286,18 @@ def _summary(sums: Float[np.ndarray, "7"]) -> ErrorSummary:
     )
 
 
-def _json_ready(value: Any) -> Any:
-    """A number or nested dictionary with None for NaN and infinity, which JSON does not have."""
+def _replace_non_finite(value: Any) -> Any:
+    """Replace NaN and infinity, which JSON does not have, by None; nested dictionaries are searched, too."""
     if isinstance(value, dict):
-        return {name: _json_ready(inner) for name, inner in value.items()}
+        return {name: _replace_non_finite(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _HEADS = ("", "atoms", "MAE", "RMSE", "MAE dia", "RMSE dia", "MAE off", "RMSE off", "RMSPE dia %", "left out")
 
 
-def _cells(name: str, summary: ErrorSummary) -> list[str]:
-    """One line of the table, in the order of the fields of the summary."""
+def _table_row(name: str, summary: ErrorSummary) -> list[str]:
+    """Format one row of the table, in the order of the fields of the summary."""
     atoms, *errors, percentage, excluded = astuple(summary)
     shown = "-" if math.isnan(percentage) else f"{percentage:.2f}"
     return [name, str(atoms), *(f"{error:.4f}" for error in errors), shown, str(excluded)]

@@ -1,4 +1,4 @@
-"""A training run in words: what it will be trained on, and how good it became."""
+"""Printed text about a training run: before it, what is trained on what; after it, how good it is."""
 
 from collections import Counter
 from pathlib import Path
@@ -19,7 +19,10 @@ from equivar_jax.training.steps import count_trained
 
 
 def report_run(run: Run) -> None:
-    """Evaluate the best weights on the validation part; draw history and parity."""
+    """Evaluate the best weights of a finished run on its validation part, and print the errors.
+
+    Writes `validation.json`, `parity.png` and `history.png` into the folder of the run.
+    """
     path = run.plan.config.data.path
     result = evaluate_model(
         load(run.plan.folder),
@@ -45,7 +48,7 @@ def report_run(run: Run) -> None:
 
 
 def announce_run(run: Run) -> None:
-    """Print what will be trained on what."""
+    """Print which network will be trained on which data, and how."""
     data, budgets = run.plan.dataset, run.plan.budgets
     statistics = data.statistics
     shapes = "; ".join(f"{b.nodes} atoms, {b.edges:,} edges" for b in budgets)
@@ -70,14 +73,19 @@ def announce_run(run: Run) -> None:
     if only_validated:
         symbols = " ".join(chemical_symbols[number] for number in sorted(only_validated))
         lines["unseen"] = f"{symbols}: validated on, but never trained on; use another --data.split_seed"
-    lines |= _left_out(data, run.plan.folder)
+    lines |= _describe_left_out(data, run.plan.folder)
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
     for remark in (*run.remarks, *data.remarks):
         print(f"{'note':>10}  {remark}", flush=True)
 
 
-def _left_out(data: Dataset, folder: Path) -> dict[str, str]:
-    """What is in neither part: counts by reason."""
+def _describe_left_out(data: Dataset, folder: Path) -> dict[str, str]:
+    """Describe the structures used for neither training nor validation, and those that hygiene only flagged.
+
+    Returns:
+        Lines of text by name: how many structures had no labels, and how many hygiene refused or only
+        flagged, counted by rule.
+    """
     lines = {}
     if data.unlabelled:
         lines["skipped"] = f"{data.unlabelled:,} without Born effective charges"

@@ -178,7 +178,7 @@ def test_pictures_that_cannot_be_written(tmp_path):
         with pytest.raises(InputError, match=r"use one of .*png|cannot be written"):
             check_picture(tmp_path / name)
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError, match="cannot be written; name a file in a folder that is there"):
+    with pytest.raises(InputError, match="cannot be written; name a file in a folder that exists"):
         check_picture(tmp_path / "folder.png")
     check_picture(tmp_path / "history.PDF")
     assert not (tmp_path / "history.PDF").exists()
