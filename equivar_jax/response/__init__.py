@@ -1,7 +1,7 @@
-"""What people do with Born effective charges: fields, polarisation, spectra, LO-TO splitting, dielectrics.
+"""Physics with Born effective charges: dynamics in a field, polarisation, spectra, LO-TO splitting.
 
-Functions take tensors (N, 3, 3) in e with index order [atom, field, displacement], or, where tensors change
-along a path, any function from `ase.Atoms` to them, such as the `predict` of a loaded model.
+Functions take tensors (N, 3, 3) in e with index order [atom, field, displacement]. Where the tensors change
+along a path, they take a function from `ase.Atoms` to such tensors, for example `predict` of a loaded model.
 """
 
 from pathlib import Path

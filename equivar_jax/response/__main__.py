@@ -1,4 +1,4 @@
-"""`python -m equivar_jax.response TASK ...`: each task is a module of this package with a `main`."""
+"""Run one task: `python -m equivar_jax.response TASK ...`. Each task is a module with a function `main`."""
 
 import importlib
 import sys
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from equivar_jax.config.settings import did_you_mean
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 
 
 class Task(NamedTuple):
-    """A response that has a command."""
+    """A task of the command line."""
 
     module: str
-    """Below `equivar_jax.response`, with a function `main(words)`."""
+    """Name of its module below `equivar_jax.response`, which has a function `main(words)`."""
     what: str
-    """What it gives, for the list of tasks."""
+    """What the task computes, as printed in the list of tasks."""
 
 
 TASKS = {
@@ -31,16 +31,16 @@ TASKS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Hand over to the task that the first word names."""
+    """Run the task that the first argument names, with the other arguments."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with exit_on_input_error():
+    with plain_messages():
         if not words or words[0] in ("-h", "--help"):
             print(__doc__)
             print("\n".join(f"  {name:13s} {what}" for name, (_, what) in TASKS.items()))
             print("\n`--example` runs a task on a model crystal; `--help` after the task lists its options.")
             return
         if words[0] not in TASKS:
-            raise InputError(f"no task {words[0]!r}{did_you_mean(words[0], TASKS)}")
+            raise InputError(f"no task {words[0]!r}{did_you_mean(words[0], TASKS)}; --help lists the tasks")
         task = importlib.import_module(f"equivar_jax.response.{TASKS[words[0]].module}")
     task.main(words[1:])
 

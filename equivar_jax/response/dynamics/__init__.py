@@ -1,4 +1,4 @@
-"""Molecular dynamics in a field as one compiled program."""
+"""Molecular dynamics in an electric field as one compiled program."""
 
 from equivar_jax.response.dynamics.moving_charges import (
     FixedCharges,

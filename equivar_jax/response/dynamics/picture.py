@@ -1,4 +1,4 @@
-"""The picture of a trajectory in a field."""
+"""Picture of a trajectory in an electric field."""
 
 import os
 
@@ -16,17 +16,17 @@ from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 def draw_dynamics(
     path: str | os.PathLike[str], records: Observables, at_rest: Observables, atoms: int, label: str
 ) -> None:
-    """Field, polarisation, temperature and conservation of energy against time.
+    """Draw field, polarisation, temperature and conservation of energy against time.
 
     Args:
-        path: The picture; the suffix names the format.
-        records: Of the trajectory.
-        at_rest: Of the same crystal at 0 K, for comparison.
-        atoms: Number of them in `records`.
-        label: Of the trajectory in the legend.
+        path: File of the picture; the suffix chooses the format.
+        records: Records of the trajectory.
+        at_rest: Records of the same crystal at 0 K, for comparison.
+        atoms: Number of atoms in the trajectory of `records`.
+        label: Name of the trajectory in the legend.
 
     Raises:
-        InputError: the picture cannot be written.
+        InputError: The picture cannot be written.
     """
     time = np.asarray(records.time)
     total = np.asarray(records.kinetic + records.potential - records.work) / atoms * 1e3
@@ -61,7 +61,7 @@ def draw_dynamics(
 
 
 def _legend(axes: Axes, share: float) -> None:
-    """A legend above the lines, for which that share of their height is kept free."""
+    """Add a legend above the lines; `share` is the free space for it as a fraction of their height."""
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + share * (high - low))
     axes.legend(loc="upper right", ncols=2)

@@ -2,8 +2,8 @@
 
     python -m equivar_jax.response dynamics --example --checkpoint RUN -o dynamics.png
 
-A crystal of springs in the shape of SrTiO3 meets a pulse of the field. Your own crystal and potential are a
-few lines of Python, see `make_system` and `simulate` of this package.
+A crystal of springs with the structure of SrTiO3 is exposed to a pulse of the field. For your own crystal and
+potential write a few lines of Python with `make_system` and `simulate` of this package.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from ase import Atoms, units
 from jaxtyping import Array, Float
 
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
@@ -33,14 +33,15 @@ from equivar_jax.response.units import MICROCOULOMB_PER_CM2
 from equivar_jax.runtime import enable_compilation_cache
 
 LATTICE_CONSTANT = 3.905
-"""Of cubic SrTiO3 in Å."""
+"""Lattice constant of cubic SrTiO3 in Å."""
 CHARGES = {"Sr": 2.57, "Ti": 7.27, "O along": -5.71, "O across": -2.06}
-"""Born effective charges of cubic SrTiO3 from first principles in e, those of O along and across its Ti-O-Ti
-chain; those in ezSCUP, a program for second-principles models."""
+"""Born effective charges of cubic SrTiO3 from first principles in e, as in ezSCUP, a program for
+second-principles models. Those of O are along and across its Ti-O-Ti chain."""
 LONGEST_BOND, ALONG, ACROSS = 2.8, 3.0, 0.1
-"""Springs between all neighbours within that length (Å), in eV/Å²: optical modes from 5 to 20 THz."""
+"""All neighbours up to the longest bond (Å) have springs with these constants along and across it (eV/Å²),
+which give optical modes from 5 to 20 THz."""
 EQUILIBRATION = 500
-"""Steps without a field, in which half of the kinetic energy becomes potential energy."""
+"""Number of steps without a field, in which half of the kinetic energy becomes potential energy."""
 
 
 @functools.partial(
@@ -50,7 +51,7 @@ EQUILIBRATION = 500
 )
 @dataclass(frozen=True)
 class Pulse:
-    """`E(t) = A exp(-(t - t0)² / (2 w²)) cos(2 pi f (t - t0))`."""
+    """A pulse of the field, `E(t) = A exp(-(t - t0)² / (2 w²)) cos(2 pi f (t - t0))`."""
 
     amplitude: Float[Array, "3"] | Float[np.ndarray, "3"]
     """A in V/Å."""
@@ -62,21 +63,21 @@ class Pulse:
     """f in THz."""
 
     def __call__(self, time: Float[Array, ""]) -> Float[Array, "3"]:
-        """In V/Å at a time in fs."""
+        """Return the field in V/Å at a time in fs."""
         since = time - self.centre
         phase = 2 * jnp.pi * self.frequency * 1e-3 * since
         return jnp.asarray(self.amplitude) * jnp.exp(-0.5 * (since / self.width) ** 2) * jnp.cos(phase)
 
 
 def perovskite(cells: int) -> Atoms:
-    """Cubic SrTiO3, that many cells along each edge."""
+    """Make cubic SrTiO3 with so many cells along each edge."""
     places = [(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)]
     cell = Atoms("SrTiO3", cell=[LATTICE_CONSTANT] * 3, pbc=True, scaled_positions=places)
     return cell.repeat(cells)
 
 
 def perovskite_charges(cells: int) -> FixedCharges:
-    """The fixed charges of `perovskite`, [atom, field, displacement] in e, with the sum rule applied."""
+    """Make the fixed charges of `perovskite`, [atom, field, displacement] in e; they obey the sum rule."""
     oxygen = np.full((3, 3), CHARGES["O across"])
     np.fill_diagonal(oxygen, CHARGES["O along"])
     diagonals = np.concatenate([np.full((1, 3), CHARGES["Sr"]), np.full((1, 3), CHARGES["Ti"]), oxygen])
@@ -85,12 +86,12 @@ def perovskite_charges(cells: int) -> FixedCharges:
 
 
 def with_thermal_momenta(atoms: Atoms, temperature: float, seed: int = 0) -> Atoms:
-    """A copy whose momenta follow Maxwell and Boltzmann, at rest as a whole.
+    """Copy a structure and give it random momenta of the Maxwell-Boltzmann distribution that sum to zero.
 
     Args:
         atoms: Any structure.
-        temperature: In K; a harmonic crystal that starts without displacements ends at half of it.
-        seed: Of the random numbers.
+        temperature: Temperature in K. A harmonic crystal without displacements ends at half of it.
+        seed: Seed of the random numbers.
     """
     masses = atoms.get_masses()[:, None]
     momenta = np.random.default_rng(seed).normal(size=(len(atoms), 3)) * np.sqrt(
@@ -102,7 +103,13 @@ def with_thermal_momenta(atoms: Atoms, temperature: float, seed: int = 0) -> Ato
 
 
 def example_system(cells: int, pulse: Pulse, predictor: Predictor | None = None) -> System:
-    """Springs in the shape of SrTiO3, with the charges of a network or those of the crystal at rest."""
+    """Make the system of springs with the structure of SrTiO3 and a pulse of the field.
+
+    Args:
+        cells: Number of cells along each edge.
+        pulse: The field.
+        predictor: A network whose charges act; by default those of `perovskite_charges` act.
+    """
     atoms = perovskite(cells)
     charges: FixedCharges | NetworkCharges = (
         perovskite_charges(cells) if predictor is None else network_charges(predictor, atoms, room=2.0)
@@ -111,13 +118,16 @@ def example_system(cells: int, pulse: Pulse, predictor: Predictor | None = None)
     return make_system(atoms, potential, charges, pulse, room=2.0)
 
 
-def equilibrated(cells: int, temperature: float, timestep: float) -> Atoms:
-    """The crystal after some time without a field.
+def equilibrate_perovskite(cells: int, temperature: float, timestep: float) -> Atoms:
+    """Run the crystal of springs for `EQUILIBRATION` steps without a field, from random momenta.
 
     Args:
-        cells: Along each edge.
-        temperature: In K.
-        timestep: In fs.
+        cells: Number of cells along each edge.
+        temperature: Temperature in K that the crystal ends with.
+        timestep: Time step in fs.
+
+    Returns:
+        The crystal with its last positions and velocities.
     """
     atoms = with_thermal_momenta(perovskite(cells), 2 * temperature)
     quiet = example_system(cells, Pulse(np.zeros(3), 0.0, 1.0, 0.0))
@@ -128,7 +138,7 @@ def equilibrated(cells: int, temperature: float, timestep: float) -> Atoms:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the example, and draw it."""
+    """Run the example and draw it."""
     parser = OptionParser(
         prog="python -m equivar_jax.response dynamics",
         description="Molecular dynamics of a crystal of springs in a pulse of the electric field.",
@@ -148,23 +158,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("-o", "--output", default="dynamics.png", help="picture: .png, .pdf, .svg")
     parser.epilog = "Your own crystal and potential: equivar_jax.response.dynamics.simulate, in Python."
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
-        _check(options)
+        _check_options(options)
         check_picture(options.output)
         enable_compilation_cache()
         predictor = load(options.checkpoint, member=0) if options.checkpoint else None
-        if predictor and not predictor.model.config.envelope:
+        if predictor and not predictor.network.config.envelope:
             print(
                 f"{options.checkpoint}: a network without an envelope, so its tensors jump where an atom "
                 "crosses the cutoff; for dynamics train with --model.envelope True",
                 file=sys.stderr,
             )
         with jax.enable_x64(True):
-            _run(options, predictor)
+            _run_example(options, predictor)
 
 
-def _check(options: argparse.Namespace) -> None:
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that cannot be used."""
     if not options.example:
         raise InputError(
             "dynamics needs a potential, which is a function in Python (equivar_jax.response.dynamics); "
@@ -178,27 +189,27 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--field {options.field}: give a number in V/Å")
 
 
-def _run(options: argparse.Namespace, predictor: Predictor | None) -> None:
-    """Equilibrate, run the pulse on the warm crystal and on one cell at rest, draw both."""
+def _run_example(options: argparse.Namespace, predictor: Predictor | None) -> None:
+    """Equilibrate the crystal, run the pulse on it and on one cell at rest, and draw both."""
     pulse = Pulse(np.array([0.0, 0.0, options.field]), centre=200.0, width=60.0, frequency=8.0)
     settings = options.timestep, options.steps, options.charges_every, options.charges_every
     cold = example_system(1, pulse, predictor)
     _, at_rest = simulate(cold, start(cold, perovskite(1)), *settings)
     system = example_system(options.cells, pulse, predictor)
-    atoms = equilibrated(options.cells, options.temperature, options.timestep)
+    atoms = equilibrate_perovskite(options.cells, options.temperature, options.timestep)
     began = time.perf_counter()
     state, records = jax.block_until_ready(simulate(system, start(system, atoms), *settings))
     seconds = time.perf_counter() - began
     label = "network" if predictor else "fixed charges"
     draw_dynamics(options.output, records, at_rest, len(atoms), f"{options.temperature:g} K, {label}")
-    _tell(state, records, at_rest, len(atoms))
+    _print_summary(state, records, at_rest, len(atoms))
     print(
         f"{options.output}: {options.steps} steps of {len(atoms)} atoms in {seconds:.1f} s with compilation"
     )
 
 
-def _tell(state: State, records: Observables, at_rest: Observables, atoms: int) -> None:
-    """The trajectory in numbers."""
+def _print_summary(state: State, records: Observables, at_rest: Observables, atoms: int) -> None:
+    """Print temperature, conservation of energy and polarisation of the trajectory."""
     total = np.asarray(records.kinetic + records.potential - records.work)
     polarisation, cold = (np.asarray(r.polarisation[:, 2]) * MICROCOULOMB_PER_CM2 for r in (records, at_rest))
     print(f"temperature: {float(records.temperature.mean()):.1f} K on average")

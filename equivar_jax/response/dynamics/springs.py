@@ -1,4 +1,4 @@
-"""The potential of a crystal of springs as a JAX function, for trajectories of many atoms."""
+"""Potential of a crystal of springs as a JAX function, for trajectories of many atoms."""
 
 import functools
 from dataclasses import dataclass
@@ -20,22 +20,23 @@ from equivar_jax.structures import source
 )
 @dataclass(frozen=True)
 class Springs:
-    """`E = 1/4 sum_i sum_(j bound to i) d K_ij d`, d = u_j - u_i; each bond is counted from both of its ends.
+    """A potential of springs, `E = 1/4 sum_i sum_(j bound to i) d K_ij d` with d = u_j - u_i.
 
-    Linear in the atoms. A table of bonds an atom needs no scatter, and the bonds never change.
+    Each bond is counted from both of its ends, and bonds never change. The cost is linear in the number of
+    atoms; the bonds are a table with a row for each atom, so that no scatter is needed.
     """
 
     rest: Float[Array, "atoms 3"] | Float[np.ndarray, "atoms 3"]
-    """Positions without force, in Å."""
+    """Positions at which all forces are zero, in Å."""
     partners: Int[Array, "atoms bonds"] | Int[np.ndarray, "atoms bonds"]
-    """The atom at the other end of each bond."""
+    """Index of the atom at the other end of each bond."""
     springs: Float[Array, "atoms bonds 3 3"] | Float[np.ndarray, "atoms bonds 3 3"]
     """K in eV/Å²; zero where an atom has fewer bonds."""
 
     def __call__(
         self, positions: Float[Array, "atoms 3"], _: PairList | None
     ) -> tuple[Float[Array, ""], Float[Array, "atoms 3"]]:
-        """Energy in eV and forces in eV/Å."""
+        """Compute the energy in eV and the forces in eV/Å."""
         moved = positions - jnp.asarray(self.rest, positions.dtype)
         stretched = moved[jnp.asarray(self.partners)] - moved[:, None]
         forces = jnp.einsum("nkab,nkb->na", jnp.asarray(self.springs, positions.dtype), stretched)
@@ -43,22 +44,25 @@ class Springs:
 
 
 def springs_between(atoms: Atoms, cutoff: float, along: float, across: float) -> Springs:
-    """Springs on all bonds up to a length; `K = along n n + across (1 - n n)`, n the direction of the bond.
+    """Put springs on all bonds up to a length.
+
+    `K = along n n + across (1 - n n)`, where n is the direction of the bond.
 
     Args:
         atoms: The crystal at rest.
-        cutoff: Longest bond in Å.
-        along: Spring constant along a bond in eV/Å².
-        across: The same for displacements across it.
+        cutoff: Length of the longest bond in Å.
+        along: Spring constant in eV/Å² for displacements along a bond.
+        across: Spring constant in eV/Å² for displacements across a bond.
 
     Raises:
-        InputError: a structure that cannot be used, or an atom without a bond.
+        InputError: The structure cannot be used, or an atom has no bond.
     """
     graph = build_graph(atoms, cutoff)
     counts, bonds = neighbour_counts(graph), graph.edges["vectors"]
     if not counts.all():
         raise InputError(
-            f"{source(atoms)}: atom {int(np.argmin(counts))} has no bond within {cutoff} Å; lengthen it"
+            f"{source(atoms)}: atom {int(np.argmin(counts))} has no bond within {cutoff} Å; give a longer "
+            "cutoff"
         )
     place = np.arange(len(bonds)) - (np.cumsum(counts) - counts)[graph.receivers]
     directions = bonds / np.linalg.norm(bonds, axis=1, keepdims=True)

@@ -1,7 +1,7 @@
-"""What a trajectory in a field needs and does not change: masses, cell, potential, charges and field.
+"""The constant part of a trajectory in a field: masses, cell, potential, charges and field.
 
-All are trees of arrays, so that a compiled trajectory takes them as arguments: another amplitude of the field
-or other weights of a network compile nothing anew. A function without arrays of its own is wrapped.
+All of them are trees of arrays, which a compiled trajectory takes as arguments, so that another amplitude of
+the field or other weights of a network need no new compilation. Functions without arrays are wrapped.
 """
 
 import functools
@@ -22,13 +22,14 @@ from equivar_jax.structures import source
 Potential = Callable[
     [Float[Array, "atoms 3"], PairList | None], tuple[Float[Array, ""], Float[Array, "atoms 3"]]
 ]
-"""(positions in Å, pairs) to the energy in eV and the forces in eV/Å."""
-Charges = Callable[
+"""Function of (positions in Å, pairs) that returns the energy in eV and the forces in eV/Å."""
+ChargeFunction = Callable[
     [Float[Array, "atoms 3"], PairList | None], tuple[Float[Array, "atoms 3 3"], Bool[Array, ""]]
 ]
-"""(positions in Å, pairs) to the tensors [atom, field, displacement] in e, and whether room was lacking."""
+"""Function of (positions in Å, pairs) that returns the tensors [atom, field, displacement] in e, and whether
+there was too little room."""
 Field = Callable[[Float[Array, ""]], Float[Array, "3"]]
-"""Time in fs to the field in V/Å."""
+"""Function of the time in fs that returns the field in V/Å."""
 
 
 @functools.partial(
@@ -38,17 +39,17 @@ Field = Callable[[Float[Array, ""]], Float[Array, "3"]]
 )
 @dataclass(frozen=True)
 class System:
-    """Everything that a trajectory does not change. A tree of arrays: other values compile nothing anew."""
+    """Everything that is constant along a trajectory: a tree of arrays. Other values need no compilation."""
 
     masses: Float[Array, " atoms"] | Float[np.ndarray, " atoms"]
-    """In u."""
+    """Masses in u."""
     volume: Float[Array, ""] | float
-    """Of the cell in Å³."""
+    """Volume of the cell in Å³."""
     potential: Potential
-    charges: Charges
+    charges: ChargeFunction
     field: Field
     plan: ListPlan | None
-    """Sizes of the list of pairs, if potential or charges read one."""
+    """Sizes of the list of pairs; None if neither potential nor charges read the list."""
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=("energy",), meta_fields=())
@@ -57,18 +58,18 @@ class FromEnergy:
     """A potential whose forces are the derivative of its energy."""
 
     energy: Callable[[Float[Array, "atoms 3"], PairList | None], Float[Array, ""]]
-    """(positions in Å, pairs) to eV."""
+    """Function of (positions in Å, pairs) that returns the energy in eV."""
 
     def __call__(
         self, positions: Float[Array, "atoms 3"], pairs: PairList | None
     ) -> tuple[Float[Array, ""], Float[Array, "atoms 3"]]:
-        """Energy in eV and forces in eV/Å."""
+        """Compute the energy in eV and the forces in eV/Å."""
         energy, gradient = jax.value_and_grad(self.energy)(positions, pairs)
         return energy, -gradient
 
 
 def from_energy(energy: Callable[..., Float[Array, ""]]) -> FromEnergy:
-    """A potential from any differentiable JAX function (positions in Å, pairs) to an energy in eV."""
+    """Make a potential from a differentiable JAX function of (positions in Å, pairs) to an energy in eV."""
     return FromEnergy(_as_tree(energy))
 
 
@@ -78,35 +79,38 @@ class ConstantField:
     """A field that does not change."""
 
     value: Float[Array, "3"] | Float[np.ndarray, "3"]
-    """In V/Å."""
+    """The field in V/Å."""
 
     def __call__(self, _: Float[Array, ""]) -> Float[Array, "3"]:
-        """In V/Å."""
+        """Return the field in V/Å, whatever the time."""
         return jnp.asarray(self.value)
 
 
 def make_system(
     atoms: Atoms,
     potential: Potential,
-    charges: Charges,
+    charges: ChargeFunction,
     field: Field | np.ndarray | Sequence[float],
     cutoff: float = 0.0,
     skin: float = 0.5,
     room: float = 1.3,
 ) -> System:
-    """Put together what a trajectory needs.
+    """Put together everything that is constant along a trajectory.
 
     Args:
-        atoms: A crystal, periodic along three directions and typical of the trajectory, for masses and cell.
-        potential: (positions, pairs) to energy and forces; see `from_energy`.
-        charges: `NetworkCharges`, `FixedCharges`, or any such function.
-        field: Three numbers in V/Å, or a JAX function from the time in fs to V/Å.
-        cutoff: In Å, of the pairs that the potential reads; those of a network are seen to.
-        skin: Of the list of pairs, in Å.
-        room: How many times as many pairs as in `atoms` there may become.
+        atoms: A crystal, periodic along three directions and typical of the trajectory. Masses and cell are
+            taken from it.
+        potential: Function of (positions, pairs) that returns energy and forces; see `from_energy`.
+        charges: `NetworkCharges`, `FixedCharges`, or another function of (positions, pairs).
+        field: Three numbers in V/Å, or a JAX function from the time in fs to the field in V/Å.
+        cutoff: Longest distance in Å of the pairs that the potential reads. The cutoff of a network is taken
+            into account without it.
+        skin: Skin of the list of pairs in Å.
+        room: Factor by which the number of pairs may grow above that of `atoms`.
 
     Raises:
-        InputError: a structure without three periodic directions, or a field without three components.
+        InputError: The structure is not periodic along three directions, or the field has another number of
+            components than three.
     """
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise InputError(
@@ -119,22 +123,22 @@ def make_system(
         volume=atoms.get_volume(),
         potential=_as_tree(potential),
         charges=_as_tree(charges),
-        field=_checked(field) if callable(field) else _constant(field),
+        field=_check_field(field) if callable(field) else _constant_field(field),
         plan=plan_list(atoms, farthest, skin, room) if farthest else None,
     )
 
 
 def _as_tree(function: Any) -> Any:
-    """A function that may be an argument of a compiled one; its arrays, if it has any, are traced."""
+    """Make a function an allowed argument of a compiled one; its arrays, if it has any, are traced."""
     return jax.tree_util.Partial(function) if jax.tree_util.all_leaves([function]) else function
 
 
-def _checked(field: Field) -> Field:
-    """A field that JAX can trace."""
+def _check_field(field: Field) -> Field:
+    """Check that JAX can trace a field and that it has three components; return it as a tree of arrays."""
     tree = _as_tree(field)
     try:
         shape = jax.eval_shape(lambda: tree(jnp.zeros(()))).shape
-    except (TypeError, ValueError, AttributeError) as error:  # JAX's errors of tracing are TypeErrors
+    except (TypeError, ValueError, AttributeError) as error:  # JAX raises TypeErrors in tracing
         raise InputError(
             f"field: not a JAX function of the time ({str(error).strip().splitlines()[0]}); use jax.numpy"
         ) from None
@@ -143,7 +147,8 @@ def _checked(field: Field) -> Field:
     return tree
 
 
-def _constant(field: Any) -> ConstantField:
+def _constant_field(field: Any) -> ConstantField:
+    """Make a field of three numbers in V/Å."""
     value = np.asarray(field, dtype=np.float64)
     if value.shape != (3,) or not np.isfinite(value).all():
         raise InputError(f"field {field!r}: give three numbers in V/Å, or a function of the time in fs")

@@ -2,13 +2,14 @@
 
     m_i dv_i/dt = F_i(x) + e E(t) Z_i(x)
 
-The base potential gives F, a network or fixed tensors give Z. The cell is fixed. The field does the work
-`W = sum_i integral E Z_i dx_i` and changes the polarisation by `dP = (1/V) sum_i integral Z_i dx_i`; both are
-taken with the trapezoidal rule, so that in a constant field, with new charges at every step, `W = V E dP`.
-Conserved is kinetic + potential energy - W. In a harmonic crystal velocity Verlet changes it by no more than
-`dt^2/8 sum_i F_i^2 / m_i` changes, F with the field's forces (derived: the difference of both is constant).
+The base potential gives F, and a network or fixed tensors give Z. The cell is fixed. The field does the work
+`W = sum_i integral E Z_i dx_i` and changes the polarisation by `dP = (1/V) sum_i integral Z_i dx_i`. Both are
+computed with the trapezoidal rule, so that `W = V E dP` in a constant field with new charges at every step.
+The conserved quantity is kinetic + potential energy - W. In a harmonic crystal velocity Verlet changes it by
+no more than `dt^2/8 sum_i F_i^2 / m_i` changes, where F includes the forces of the field (derived: the
+difference of the two is constant).
 
-Inside, all quantities have ASE's units (Å, eV, u); times at the surface are in fs and fields in V/Å.
+All quantities have ASE's units (Å, eV, u) internally; times are given in fs and fields in V/Å.
 """
 
 import functools
@@ -23,66 +24,66 @@ from jaxtyping import Array, Bool, Float
 
 from equivar_jax.errors import InputError
 from equivar_jax.response.dynamics.system import System
-from equivar_jax.response.dynamics.verlet_list import PairList, build_list, renewed
+from equivar_jax.response.dynamics.verlet_list import PairList, build_list, renew_list
 
 
 class State(NamedTuple):
     """Everything that changes from step to step."""
 
     time: Float[Array, ""]
-    """In fs."""
+    """Time in fs."""
     positions: Float[Array, "atoms 3"]
-    """In Å; atoms that leave the cell are not put back."""
+    """Positions in Å; atoms that leave the cell are not put back."""
     velocities: Float[Array, "atoms 3"]
-    """In ASE's unit, sqrt(eV/u)."""
+    """Velocities in ASE's unit, sqrt(eV/u)."""
     energy: Float[Array, ""]
-    """Of the base potential, in eV."""
+    """Energy of the base potential in eV."""
     forces: Float[Array, "atoms 3"]
-    """Of the base potential, in eV/Å."""
+    """Forces of the base potential in eV/Å."""
     field: Float[Array, "3"]
-    """In V/Å."""
+    """Electric field in V/Å."""
     charges: Float[Array, "atoms 3 3"]
-    """[atom, field, displacement] in e, as they were at `charged_at`."""
+    """Charges [atom, field, displacement] in e, as computed at `charged_at`."""
     charged_at: Float[Array, "atoms 3"]
     """Positions in Å for which the charges were last computed."""
     polarisation: Float[Array, "3"]
-    """Change since the start in e/Å², up to `charged_at`."""
+    """Change of polarisation from the start to `charged_at`, in e/Å²."""
     work: Float[Array, ""]
-    """Of the field since the start, in eV."""
+    """Work of the field since the start, in eV."""
     pairs: PairList | None
     overflow: Bool[Array, ""]
-    """Whether pairs or edges ever had too little room: then the trajectory is worthless."""
+    """Whether there ever was too little room for pairs or edges, so that the trajectory is worthless."""
 
 
 class Observables(NamedTuple):
-    """What is recorded by default."""
+    """The quantities that are recorded by default."""
 
     time: Float[Array, "..."]
-    """In fs."""
+    """Time in fs."""
     field: Float[Array, "... 3"]
-    """In V/Å."""
+    """Electric field in V/Å."""
     polarisation: Float[Array, "... 3"]
-    """Change since the start in e/Å²."""
+    """Change of polarisation since the start in e/Å²."""
     potential: Float[Array, "..."]
     """Energy of the base potential in eV."""
     kinetic: Float[Array, "..."]
     """Kinetic energy in eV."""
     work: Float[Array, "..."]
-    """Of the field since the start, in eV."""
+    """Work of the field since the start, in eV."""
     temperature: Float[Array, "..."]
-    """In K: 2/3 of the kinetic energy an atom, as ASE has it."""
+    """Temperature in K: 2/3 of the kinetic energy per atom over k, as ASE defines it."""
 
 
 @jax.jit
 def initial_state(
     system: System, positions: Float[Array, "atoms 3"], velocities: Float[Array, "atoms 3"]
 ) -> State:
-    """The state at time zero.
+    """Make the state at time zero from arrays.
 
     Args:
-        system: See `make_system`.
-        positions: In Å; their precision is that of the trajectory.
-        velocities: In ASE's unit, as `ase.Atoms.get_velocities` returns them.
+        system: The constant part, from `make_system`.
+        positions: Positions in Å; their precision is that of the trajectory.
+        velocities: Velocities in ASE's unit, as `ase.Atoms.get_velocities` returns them.
     """
     dtype = positions.dtype
     pairs = None if system.plan is None else build_list(system.plan, positions)
@@ -106,7 +107,7 @@ def initial_state(
 
 
 def observables(system: System, state: State) -> Observables:
-    """Energies, temperature, field and polarisation of a state."""
+    """Compute energies, temperature, field and polarisation of a state."""
     kinetic = 0.5 * jnp.sum(system.masses[:, None] * state.velocities**2)
     return Observables(
         time=state.time,
@@ -129,16 +130,19 @@ def evolve(
     record_every: int = 10,
     observe: Callable[[System, State], Any] = observables,
 ) -> tuple[State, Any]:
-    """A trajectory in one dispatch: pure, for `jit` and `vmap`; `simulate` also checks how it ended.
+    """Run a trajectory as one pure function, for `jit` and `vmap`.
+
+    Nothing is checked; `simulate` checks the settings before and the outcome after.
 
     Args:
-        system: What does not change.
-        state: Where to begin.
-        timestep: In fs.
-        steps: How many; a multiple of `record_every`.
-        charges_every: Steps from one computation of the charges to the next; between them they are held.
-        record_every: Steps from one record to the next; a multiple of `charges_every`.
-        observe: What to record, (system, state) to a tree of arrays.
+        system: The constant part, from `make_system`.
+        state: State to begin with.
+        timestep: Time step in fs.
+        steps: Number of steps, a multiple of `record_every`.
+        charges_every: Number of steps from one computation of the charges to the next; in between they are
+            held constant.
+        record_every: Number of steps from one record to the next, a multiple of `charges_every`.
+        observe: Function of (system, state) that returns what to record, a tree of arrays.
 
     Returns:
         The last state, and the records, [steps / record_every, ...], the first after `record_every` steps.
@@ -147,17 +151,17 @@ def evolve(
     def step(state: State, number: Array) -> tuple[State, None]:
         return _step(system, state, timestep, number % charges_every == 0), None
 
-    def recorded(state: State, _: None) -> tuple[State, Any]:
+    def step_and_record(state: State, _: None) -> tuple[State, Any]:
         state, _ = jax.lax.scan(step, state, jnp.arange(1, record_every + 1))
         return state, observe(system, state)
 
-    return jax.lax.scan(recorded, state, length=steps // record_every)
+    return jax.lax.scan(step_and_record, state, length=steps // record_every)
 
 
 def _step(
     system: System, state: State, timestep: float | Float[Array, ""], with_charges: Bool[Array, ""]
 ) -> State:
-    """One step of velocity Verlet: half a kick, drift, new forces, half a kick."""
+    """Do one step of velocity Verlet: half a kick, drift, new forces, half a kick."""
     dtype = state.positions.dtype
     dt = jnp.asarray(timestep * units.fs, dtype)
     half_kick = 0.5 * dt / jnp.asarray(system.masses, dtype)[:, None]
@@ -168,7 +172,7 @@ def _step(
 
     pairs = state.pairs
     if pairs is not None and system.plan is not None:
-        pairs = renewed(system.plan, pairs, positions)
+        pairs = renew_list(system.plan, pairs, positions)
     energy, forces = system.potential(positions, pairs)
     time = state.time + timestep
     state = state._replace(
@@ -180,7 +184,7 @@ def _step(
         pairs=pairs,
         overflow=state.overflow if pairs is None else state.overflow | pairs.overflow,
     )
-    state = jax.lax.cond(with_charges, functools.partial(_with_new_charges, system), lambda held: held, state)
+    state = jax.lax.cond(with_charges, functools.partial(_update_charges, system), lambda held: held, state)
     new_push = _field_forces(state)
     return state._replace(
         velocities=velocities + half_kick * (state.forces + new_push),
@@ -188,8 +192,8 @@ def _step(
     )
 
 
-def _with_new_charges(system: System, state: State) -> State:
-    """Charges at the present positions, and the polarisation up to here."""
+def _update_charges(system: System, state: State) -> State:
+    """Compute the charges at the present positions, and update the polarisation."""
     charges, overflow = system.charges(state.positions, state.pairs)
     moved = state.positions - state.charged_at
     dipole = jnp.einsum("iab,ib->a", (charges + state.charges) / 2, moved)
@@ -202,14 +206,15 @@ def _with_new_charges(system: System, state: State) -> State:
 
 
 def _field_forces(state: State) -> Float[Array, "atoms 3"]:
-    """`F_ib = e sum_a E_a Z_iab` in eV/Å."""
+    """Compute the forces of the field, `F_ib = e sum_a E_a Z_iab`, in eV/Å."""
     return jnp.einsum("a,iab->ib", state.field, state.charges)
 
 
 def start(system: System, atoms: Atoms) -> State:
-    """The state at time zero with the positions and velocities of `atoms`.
+    """Make the state at time zero with the positions and velocities of `atoms`.
 
-    Its precision is JAX's. Energy is conserved in double precision, which `jax_enable_x64` switches on.
+    Its precision is the default of JAX. For a conserved energy use double precision, which `jax_enable_x64`
+    switches on.
     """
     return initial_state(system, jnp.asarray(atoms.positions), jnp.asarray(atoms.get_velocities()))
 
@@ -223,22 +228,24 @@ def simulate(
     record_every: int = 10,
     observe: Callable[[System, State], Any] = observables,
 ) -> tuple[State, Any]:
-    """`evolve`, with the settings checked before and the outcome after.
+    """Run a trajectory, and check the settings before and the outcome after.
 
     Args:
-        system: What does not change.
-        state: Where to begin.
-        timestep: In fs.
-        steps: How many; a multiple of `record_every`.
-        charges_every: Steps from one computation of the charges to the next; between them they are held.
-        record_every: Steps from one record to the next; a multiple of `charges_every`.
-        observe: What to record, (system, state) to a tree of arrays.
+        system: The constant part, from `make_system`.
+        state: State to begin with, from `start` or an earlier trajectory.
+        timestep: Time step in fs.
+        steps: Number of steps, a multiple of `record_every`.
+        charges_every: Number of steps from one computation of the charges to the next; in between they are
+            held constant.
+        record_every: Number of steps from one record to the next, a multiple of `charges_every`.
+        observe: Function of (system, state) that returns what to record, a tree of arrays.
 
     Returns:
-        The last state, and the records, [steps / record_every, ...].
+        The last state, and the records, [steps / record_every, ...], the first after `record_every` steps.
 
     Raises:
-        InputError: settings that do not go together, too little room for pairs, or a crystal that exploded.
+        InputError: The settings do not go together, there was too little room for pairs, or positions,
+            velocities or polarisation are no longer finite.
     """
     if not 0 < timestep < math.inf:
         raise InputError(f"time step of {timestep} fs: give a positive time")

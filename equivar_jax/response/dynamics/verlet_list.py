@@ -1,7 +1,7 @@
-"""Neighbours of moving atoms inside a compiled program: a Verlet list with a skin, from a cell list.
+"""Neighbours of moving atoms inside a compiled program: a Verlet list with a skin, made from a cell list.
 
-Everything has a fixed size that `plan_list` measures on the first structure, so that a list can be renewed
-inside `jax.lax.scan`. What does not fit is never dropped in silence: the list says so in `overflow`.
+All arrays have fixed sizes, which `plan_list` measures on the first structure, so that a list can be renewed
+inside `jax.lax.scan`. If pairs do not fit, the list says so in `overflow`; none is dropped silently.
 """
 
 import functools
@@ -28,22 +28,22 @@ from equivar_jax.structures import check_structure, source
 )
 @dataclass(frozen=True)
 class ListPlan:
-    """The fixed sizes of a Verlet list, and the cell it belongs to."""
+    """The fixed sizes of a Verlet list, and the cell that it belongs to."""
 
     cell: Float[Array, "3 3"] | Float[np.ndarray, "3 3"]
-    """Lattice vectors in Å, rows; they stay as they are."""
+    """Lattice vectors in Å, as rows; they do not change."""
     cutoff: float
-    """In Å."""
+    """Distance in Å up to which pairs are needed."""
     skin: float
-    """In Å. Pairs up to cutoff + skin are listed; they are all there until an atom has moved by skin / 2."""
+    """In Å. Pairs up to cutoff + skin are listed, so none is missing until an atom has moved by skin / 2."""
     bins: tuple[int, int, int]
-    """Bins of the cell list along each lattice vector."""
+    """Number of bins of the cell list along each lattice vector."""
     reach: tuple[int, int, int]
-    """How many bins away a neighbour can be."""
+    """How many bins away a neighbour can be, along each lattice vector."""
     bin_capacity: int
-    """Atoms a bin has room for."""
+    """Number of atoms that a bin has room for."""
     capacity: int
-    """Pairs within cutoff + skin that the list has room for."""
+    """Number of pairs within cutoff + skin that the list has room for."""
 
 
 class PairList(NamedTuple):
@@ -52,46 +52,47 @@ class PairList(NamedTuple):
     senders: Int[Array, " pairs"]
     receivers: Int[Array, " pairs"]
     translations: Float[Array, "pairs 3"]
-    """Lattice vector T of each pair in Å: the neighbour is at `x_sender + T`, x unwrapped."""
+    """Lattice vector T of each pair in Å: the neighbour is at `x_sender + T`, where x is not wrapped."""
     is_pair: Bool[Array, " pairs"]
     """False for padding, which is at the end."""
     origin: Float[Array, "atoms 3"]
-    """Positions that the list was made for, in Å."""
+    """Positions in Å for which the list was made."""
     builds: Int[Array, ""]
     """How often the list has been made."""
     overflow: Bool[Array, ""]
-    """Whether anything ever had too little room, so that pairs are missing."""
+    """Whether there ever was too little room, so that pairs are missing."""
 
     def vectors(self, positions: Float[Array, "atoms 3"]) -> Float[Array, "pairs 3"]:
-        """From receiver to sender in Å; (1, 0, 0) in padding."""
+        """Compute the vectors from receiver to sender in Å; (1, 0, 0) in padding."""
         found = positions[self.senders] + self.translations - positions[self.receivers]
         return jnp.where(self.is_pair[:, None], found, jnp.array([1.0, 0.0, 0.0], found.dtype))
 
 
 class Edges(NamedTuple):
-    """The pairs within a cutoff: those of atom i are number `first[i]` to `first[i] + counts[i] - 1`."""
+    """The pairs within a cutoff; those of atom i have numbers `first[i]` to `first[i] + counts[i] - 1`."""
 
     vectors: Float[Array, "edges 3"]
-    """From receiver to sender in Å; of length one in padding, which is at the end."""
+    """Vectors from receiver to sender in Å; of length one in padding, which is at the end."""
     senders: Int[Array, " edges"]
     receivers: Int[Array, " edges"]
     first: Int[Array, " atoms"]
     counts: Int[Array, " atoms"]
     overflow: Bool[Array, ""]
-    """Whether there were more pairs than room, in all or of one atom."""
+    """Whether there were more pairs than room, in total or for one atom."""
 
 
 def plan_list(atoms: Atoms, cutoff: float, skin: float = 0.5, room: float = 1.3) -> ListPlan:
-    """Choose the sizes of a list for a crystal and what becomes of it.
+    """Choose the sizes of the list for a trajectory of a crystal.
 
     Args:
         atoms: A structure typical of the trajectory.
-        cutoff: In Å.
-        skin: In Å. A thicker one is renewed less often and holds more pairs.
-        room: How much larger than in `atoms` every number of pairs may become.
+        cutoff: Distance in Å up to which pairs are needed.
+        skin: Skin in Å. With a thicker skin the list is renewed less often and holds more pairs.
+        room: Factor by which every number of pairs may grow above that of `atoms`.
 
     Raises:
-        InputError: not periodic in three directions, or a cutoff, skin or room that makes no list.
+        InputError: The structure is not periodic along three directions, or cutoff, skin or room are not
+            possible.
     """
     check_structure(atoms)
     if not atoms.pbc.all():
@@ -114,45 +115,44 @@ def plan_list(atoms: Atoms, cutoff: float, skin: float = 0.5, room: float = 1.3)
         bins=bins,
         reach=reach,
         bin_capacity=bin_capacity,
-        capacity=with_room(len(neighbour_list("i", atoms=atoms, cutoff=farthest)), room),
+        capacity=add_room(len(neighbour_list("i", atoms=atoms, cutoff=farthest)), room),
     )
 
 
 def _bin_sizes(
     atoms: Atoms, heights: Float[np.ndarray, " 3"], farthest: float, thinner: int, room: float
 ) -> tuple[tuple[int, int, int], tuple[int, int, int], int]:
-    """Number of bins, how far to look, and room in a bin, if bins are `farthest / thinner` thick."""
-    most = max(
-        1, math.ceil((8 * len(atoms)) ** (1 / 3))
-    )  # a vacuum is not cut into more bins than it is worth
+    """Compute number of bins, reach, and room in a bin, for bins that are `farthest / thinner` thick."""
+    # A limit, since a large vacuum would have very many empty bins.
+    most = max(1, math.ceil((8 * len(atoms)) ** (1 / 3)))
     bins = np.clip(np.floor(thinner * heights / farthest), 1, most).astype(int)
     home = np.floor(atoms.get_scaled_positions(wrap=True) * bins).astype(int) % bins
     occupation = np.bincount(np.ravel_multi_index(tuple(home.T), tuple(bins)))
-    # Rounding must not hide a neighbour at exactly the range.
+    # Rounding must not hide a neighbour at exactly the farthest distance.
     reach = np.ceil(farthest * bins / heights + 1e-9)
-    return _triple(bins), _triple(reach), with_room(int(occupation.max()), room)
+    return _triple(bins), _triple(reach), add_room(int(occupation.max()), room)
 
 
-def with_room(number: int, room: float) -> int:
-    """A fixed size for what numbers `number` now and may become `room` times as many."""
+def add_room(number: int, room: float) -> int:
+    """Compute the size of an array for items that are `number` now and may become `room` times as many."""
     return math.ceil(room * number) + 2
 
 
 def _triple(numbers: Sequence[float] | np.ndarray) -> tuple[int, int, int]:
+    """Convert three numbers to integers."""
     first, second, third = (int(number) for number in numbers)
     return first, second, third
 
 
 def build_list(plan: ListPlan, positions: Float[Array, "atoms 3"]) -> PairList:
-    """Find every pair within cutoff + skin, in time linear in the atoms.
+    """Find every pair within cutoff + skin, in a time that is linear in the number of atoms.
 
-    Atoms are sorted into bins; the neighbours of an atom are in the bins around its own, which are numbered
-    on beyond the cell: where bins repeat, so do the atoms in them, as images of their own. A cell may thus be
-    as small as it likes.
+    Atoms are sorted into bins, and the neighbours of an atom are in the bins around its own. Bins beyond the
+    cell repeat those in it, and hold the images of their atoms, so that the cell may be of any size.
 
     Args:
         plan: The sizes.
-        positions: x in Å, anywhere in space.
+        positions: Positions in Å, anywhere in space.
     """
     atoms, capacity = len(positions), plan.capacity
     cell = jnp.asarray(plan.cell, positions.dtype)
@@ -161,7 +161,7 @@ def build_list(plan: ListPlan, positions: Float[Array, "atoms 3"]) -> PairList:
     wrapped = positions - turns @ cell
     bins = jnp.array(plan.bins, jnp.int32)
     home = jnp.clip(((fractional - turns) * bins).astype(jnp.int32), 0, bins - 1)
-    table, full = _sorted_into_bins(home, plan)
+    table, full = _sort_into_bins(home, plan)
 
     around = jnp.array(list(np.ndindex(*(2 * k + 1 for k in plan.reach))), jnp.int32) - jnp.array(plan.reach)
     bin_of = home[:, None] + around.astype(jnp.int32)
@@ -170,7 +170,8 @@ def build_list(plan: ListPlan, positions: Float[Array, "atoms 3"]) -> PairList:
     candidates = table[flat]
     translations = shifts.astype(positions.dtype) @ cell
     offsets = translations - wrapped[:, None]
-    # Nobody is infinitely far. One direction after the other, so that the inner loops run over candidates.
+    # An empty place of a bin (index `atoms`) is infinitely far. One direction is summed after the other, so
+    # that the inner loops run over candidates.
     places = jnp.concatenate([wrapped, jnp.full((1, 3), jnp.inf, wrapped.dtype)]).T
     square = sum((places[k][candidates] + offsets[:, :, None, k]) ** 2 for k in range(3))
     itself = (candidates == jnp.arange(atoms)[:, None, None]) & ~shifts.any(axis=-1)[:, :, None]
@@ -192,10 +193,13 @@ def build_list(plan: ListPlan, positions: Float[Array, "atoms 3"]) -> PairList:
     )
 
 
-def _sorted_into_bins(
+def _sort_into_bins(
     home: Int[Array, "atoms 3"], plan: ListPlan
 ) -> tuple[Int[Array, "bins capacity"], Bool[Array, ""]]:
-    """The atoms of every bin, and their number where there are no more; whether a bin had too little room."""
+    """List the atoms of every bin, and tell whether a bin had too little room.
+
+    Unused places of a bin hold the number of atoms, which is no atom's index.
+    """
     atoms, number_of_bins = len(home), math.prod(plan.bins)
     bin_of = _bin_number(home, plan.bins)
     order = jnp.argsort(bin_of).astype(jnp.int32)
@@ -206,43 +210,46 @@ def _sorted_into_bins(
 
 
 def _bin_number(indices: Int[Array, "*shape 3"], bins: tuple[int, int, int]) -> Int[Array, "*shape"]:
+    """Return the numbers of bins, of whose three indices the last is the fastest."""
     return (indices[..., 0] * bins[1] + indices[..., 1]) * bins[2] + indices[..., 2]
 
 
 def _compact(chosen: Bool[Array, " all"], capacity: int) -> tuple[Int[Array, " capacity"], Int[Array, ""]]:
-    """Indices of the first `capacity` that are chosen, in order, and how many are chosen in all.
+    """Return the indices of the first `capacity` chosen elements in order, and the number of all chosen.
 
-    A binary search in the running count: unlike a scatter it needs no writes in arbitrary order.
+    The method is a binary search in the running count, which unlike a scatter needs no writes in arbitrary
+    order.
     """
     running = jnp.cumsum(chosen, dtype=jnp.int32)
     places = jnp.searchsorted(running, jnp.arange(1, capacity + 1, dtype=jnp.int32))
     return jnp.minimum(places, len(chosen) - 1), running[-1]
 
 
-def renewed(plan: ListPlan, pairs: PairList, positions: Float[Array, "atoms 3"]) -> PairList:
-    """The list, made anew if an atom has moved by more than half of the skin since it was made."""
+def renew_list(plan: ListPlan, pairs: PairList, positions: Float[Array, "atoms 3"]) -> PairList:
+    """Make the list anew if an atom has moved by more than half of the skin since it was made."""
     moved = jnp.max(jnp.sum((positions - pairs.origin) ** 2, axis=-1)) > (plan.skin / 2) ** 2
 
-    def anew() -> PairList:
+    def rebuild() -> PairList:
         made = build_list(plan, positions)
         return made._replace(builds=pairs.builds + 1, overflow=pairs.overflow | made.overflow)
 
-    return jax.lax.cond(moved, anew, lambda: pairs)
+    return jax.lax.cond(moved, rebuild, lambda: pairs)
 
 
 def edges_within(
     pairs: PairList, positions: Float[Array, "atoms 3"], cutoff: float, capacity: int, degree: int
 ) -> Edges:
-    """The pairs within the cutoff alone, without those of the skin.
+    """Select the pairs within the cutoff, without those in the skin.
 
-    A network without an envelope does not vanish beyond its cutoff, so such pairs must not reach it.
+    The edge functions of a network without an envelope do not vanish beyond its cutoff, so it must not get
+    pairs in the skin.
 
     Args:
-        pairs: The list, valid at these positions.
-        positions: x in Å.
-        cutoff: In Å, at most that of the list.
-        capacity: Edges that there is room for.
-        degree: Edges of one atom that there is room for.
+        pairs: A list that is valid at these positions.
+        positions: Positions in Å.
+        cutoff: Cutoff in Å, at most that of the list.
+        capacity: Number of edges that there is room for.
+        degree: Number of edges of one atom that there is room for.
     """
     vectors = pairs.vectors(positions)
     near = pairs.is_pair & (jnp.sum(vectors**2, axis=-1) <= cutoff**2)

@@ -1,7 +1,7 @@
-"""Dielectric tensor of a crystal with its ions free to move, from Born charges and phonons at Gamma.
+"""Dielectric tensor of a crystal whose ions are free to move, from Born charges and phonons at Gamma.
 
-Prints the contribution of each mode, the static tensor, and the longitudinal modes; writes all of it as JSON,
-and draws the dielectric function and the reflectivity.
+The command prints the contribution of each mode, the static tensor, and the longitudinal modes; it writes all
+of these as JSON, and draws the dielectric function and the reflectivity.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.figures import check_picture
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.prediction.loading import load
@@ -26,7 +26,7 @@ from equivar_jax.response.optics.permittivity import (
     longitudinal_modes,
     permittivity,
 )
-from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, chosen_epsilon_inf
+from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, choose_epsilon_inf
 from equivar_jax.response.phonons.gamma import (
     GammaModes,
     gamma_modes,
@@ -37,14 +37,14 @@ from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import source
 
-# Of the picture: how far beyond the highest line it reaches, and how finely it is drawn.
+# The picture ends at the highest line times the margin; a line width has so many points.
 _MARGIN, _POINTS_ACROSS_LINE = 1.2, 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, write the numbers, draw the function."""
+    """Print the table, write the numbers, and draw the dielectric function."""
     parser = _parser()
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
         if not (options.example or options.phonons):
             raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
@@ -52,22 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         enable_compilation_cache()
         predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
         phonons = phonons_of(options, predictor)
-        epsilon_inf = chosen_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
+        epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
         modes = gamma_modes(phonons.atoms, phonons.force_constants)
         modes.require_stable(source(phonons.atoms))
-        report = _report(phonons, modes, epsilon_inf)
-        print(_table(report))
+        results = _collect_results(phonons, modes, epsilon_inf)
+        print(_format_results(results))
         numbers = options.output.with_suffix(".json")
         _draw(phonons, modes, epsilon_inf, options)
         with open_for_writing(numbers) as handle:
-            handle.write(json.dumps(report, indent=1) + "\n")
+            handle.write(json.dumps(results, indent=1) + "\n")
         print(f"written: {numbers}, {options.output}")
 
 
 def _draw(
     phonons: Phonons, modes: GammaModes, epsilon_inf: Float[np.ndarray, "3 3"], options: argparse.Namespace
 ) -> None:
-    """The dielectric function along the axes, with its poles and zeros."""
+    """Draw the dielectric function along the axes, with marks at its poles and zeros."""
     if not (math.isfinite(options.linewidth) and options.linewidth > 0):
         raise InputError(f"--linewidth {options.linewidth}: give a positive number of cm^-1")
     charges, volume = phonons.charges, float(phonons.atoms.get_volume())
@@ -82,8 +82,10 @@ def _draw(
     plot_dielectric_function(wavenumbers, function, transverse, longitudinal, options.output)
 
 
-def _report(phonons: Phonons, modes: GammaModes, epsilon_inf: Float[np.ndarray, "3 3"]) -> dict[str, Any]:
-    """All numbers, each under a name with its unit."""
+def _collect_results(
+    phonons: Phonons, modes: GammaModes, epsilon_inf: Float[np.ndarray, "3 3"]
+) -> dict[str, Any]:
+    """Compute all numbers that are printed or written; each name ends in its unit."""
     volume = float(phonons.atoms.get_volume())
     dipoles = mode_effective_charges(modes, phonons.charges)
     ionic = ionic_contributions(modes, phonons.charges, volume)
@@ -114,31 +116,34 @@ def _report(phonons: Phonons, modes: GammaModes, epsilon_inf: Float[np.ndarray, 
     }
 
 
-def _table(report: dict[str, Any]) -> str:
-    """The numbers for reading."""
+def _format_results(results: dict[str, Any]) -> str:
+    """Format the numbers as a table."""
     lines = ["mode    TO (cm^-1)   IR (km/mol)   contribution to eps_0: xx       yy       zz"]
-    for number, mode in enumerate(report["modes"], start=1):
+    for number, mode in enumerate(results["modes"], start=1):
         diagonal = "".join(f"{value:z9.3f}" for value in np.diagonal(mode["contribution"]))
         intensity = mode["intensity_km_per_mol"]
         lines.append(f"{number:4d} {mode['wavenumber_per_cm']:13.2f} {intensity:13.2f} {'':19}{diagonal}")
-    left_out = ", ".join(f"{value:z.2f}" for value in report["acoustic_left_out_per_cm"])
+    left_out = ", ".join(f"{value:z.2f}" for value in results["acoustic_left_out_per_cm"])
     lines.append(f"acoustic modes left out: {left_out} cm^-1")
-    for axis, values in report["longitudinal_per_cm"].items():
+    for axis, values in results["longitudinal_per_cm"].items():
         lines.append(f"LO along {axis}: {', '.join(f'{value:.2f}' for value in values) or 'none'} cm^-1")
     for name in ("epsilon_inf", "epsilon_ionic", "epsilon_0"):
-        rows = "   ".join(" ".join(f"{value:z8.4f}" for value in row) for row in report[name])
+        rows = "   ".join(" ".join(f"{value:z8.4f}" for value in row) for row in results[name])
         lines.append(f"{name:13s} {rows}")
     return "\n".join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
-    """What to read and where to write."""
+    """Make the parser of the command line."""
     parser = OptionParser(prog="python -m equivar_jax.response dielectric", description=__doc__)
     parser.add_argument("phonons", nargs="?", type=Path, help="phonopy_params.yaml, or as phonopy writes it")
     add_phonon_options(parser)
     add_epsilon_option(parser)
     parser.add_argument(
-        "--linewidth", type=float, default=10.0, help="of all lines in the picture, cm^-1; default: 10"
+        "--linewidth",
+        type=float,
+        default=10.0,
+        help="width of all lines in the picture in cm^-1; default: 10",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("dielectric.png"), help="picture; default: %(default)s"

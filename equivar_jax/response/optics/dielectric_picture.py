@@ -1,4 +1,4 @@
-"""The picture of a dielectric function, and of the light that such a crystal reflects."""
+"""Picture of a dielectric function and of the reflectivity that follows from it."""
 
 import os
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.response.optics.permittivity import reflectivity
 
 AXES = ("x", "y", "z")
-"""Of the Cartesian frame."""
+"""Names of the Cartesian axes."""
 
-# Of the largest value; components that differ by less are drawn as one.
 _SAME = 1e-4
-# Of the marks, below a reflectivity of zero.
+"""Components that differ by less than this share of the largest value are drawn as one."""
+# Where the marks are on the axis of the reflectivity, below zero.
 _TO_HEIGHT, _LO_HEIGHT = -0.07, -0.15
 
 
@@ -32,14 +32,14 @@ def plot_dielectric_function(
     """Draw real and imaginary parts of the diagonal, the reflectivity, and marks at TO and LO modes.
 
     Args:
-        wavenumbers: In cm⁻¹.
+        wavenumbers: Where the function is given, in cm⁻¹.
         function: Dielectric function [frequency, field, field].
-        transverse: For each axis, the modes with a dipole along it, in cm⁻¹.
-        longitudinal: The same for a wave vector along it.
-        path: The picture; the suffix names the format.
+        transverse: For each axis, the transverse modes with a dipole along it, in cm⁻¹.
+        longitudinal: For each axis, the longitudinal modes of a wave vector along it, in cm⁻¹.
+        path: File of the picture; the suffix chooses the format.
 
     Raises:
-        InputError: the picture cannot be written.
+        InputError: The picture cannot be written.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 5.0), layout="constrained")
@@ -51,14 +51,16 @@ def plot_dielectric_function(
             upper.plot(wavenumbers, component.imag, color=colour, linewidth=1.2, linestyle="--")
             lower.plot(wavenumbers, reflectivity(component), color=colour, linewidth=1.4)
             marks: dict[str, Any] = {"color": colour, "linestyle": "none", "markersize": 4.5}
-            lower.plot(*_at(transverse[group[0]], _TO_HEIGHT), marker="v", **marks)
-            lower.plot(*_at(longitudinal[group[0]], _LO_HEIGHT), marker="o", markerfacecolor="white", **marks)
+            lower.plot(*_points_at(transverse[group[0]], _TO_HEIGHT), marker="v", **marks)
+            lower.plot(
+                *_points_at(longitudinal[group[0]], _LO_HEIGHT), marker="o", markerfacecolor="white", **marks
+            )
         upper.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
         upper.set_ylabel(r"Dielectric function $\varepsilon(\omega)$")
         lower.set(xlim=(0.0, wavenumbers[-1]), ylim=(2 * _LO_HEIGHT - _TO_HEIGHT, 1.02))
         lower.set_xlabel("Wavenumber (cm$^{-1}$)")
         lower.set_ylabel("Reflectivity")
-        entries = _entries(groups)
+        entries = _legend_entries(groups)
         figure.legend(
             handles=entries,
             loc="outside upper center",
@@ -70,7 +72,7 @@ def plot_dielectric_function(
 
 
 def _equal_components(function: Complex[np.ndarray, "frequencies 3 3"]) -> list[list[int]]:
-    """The axes, those with the same function together."""
+    """Group the axes along which the dielectric function is the same."""
     groups: list[list[int]] = []
     for axis in range(3):
         for group in groups:
@@ -83,13 +85,13 @@ def _equal_components(function: Complex[np.ndarray, "frequencies 3 3"]) -> list[
     return groups
 
 
-def _at(lines: Float[np.ndarray, "..."], height: float) -> tuple[np.ndarray, np.ndarray]:
-    """Points at one height."""
+def _points_at(lines: Float[np.ndarray, "..."], height: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of one point for each line, all at one height."""
     return lines, np.full_like(lines, height)
 
 
-def _entries(groups: list[list[int]]) -> list[Line2D]:
-    """What the colours, lines and marks mean."""
+def _legend_entries(groups: list[list[int]]) -> list[Line2D]:
+    """Make the legend entries for the colours, line styles and marks."""
     entries = [
         Line2D([], [], color=colour, label=" = ".join(f"{AXES[axis]}{AXES[axis]}" for axis in group))
         for group, colour in zip(groups, COLOURS, strict=False)

@@ -1,4 +1,4 @@
-"""The rate of change of the dipole along a trajectory, and the temperature of its motion."""
+"""Rate of change of the dipole along a trajectory, and the temperature of its motion."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.geometry import find_mic
 from jaxtyping import Float
 
-from equivar_jax.calculators.charges import Charges, function_of
+from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.errors import InputError
 from equivar_jax.response.optics.spectra import DipoleRates
 from equivar_jax.structures import labels_of, source
@@ -17,32 +17,34 @@ from equivar_jax.structures import labels_of, source
 def dipole_rates(
     frames: Sequence[Atoms], timestep: float, charges: Charges = labels_of, every: int = 1
 ) -> DipoleRates:
-    """Rate of change of the dipole along a trajectory, `J(t) = sum_i Z_i(t) v_i(t)`.
+    """Compute the rate of change of the dipole along a trajectory, `J(t) = sum_i Z_i(t) v_i(t)`.
 
-    Velocities are the frames' own. If none has any, rates are means over the steps between frames, `Z` in the
-    middle of a step times the displacement by it; an atom that crosses the boundary of the cell moves on.
+    The velocities are those of the frames. If no frame has velocities, the rates are means over the steps
+    between frames: `Z` in the middle of the step times the displacement during it, over the time. An atom
+    that crosses the boundary of the cell is followed into the next image.
 
     Args:
-        frames: The same atoms in the same order, at even times.
-        timestep: Between frames, in fs.
+        frames: The same atoms in the same order, equally spaced in time.
+        timestep: Time between frames in fs.
         charges: Born effective charges of a frame; by default its label.
-        every: They are found for every so many frames, and interpolated linearly between these.
+        every: The charges are computed for every `every`-th frame and interpolated linearly in between.
 
     Returns:
-        One value a frame, or, from positions, one a step.
+        One value for each frame, or, from positions only, one for each step between frames.
 
     Raises:
-        InputError: fewer than two frames, frames that do not belong together or of which only some have
-            velocities, a time step that is not positive, or tensors of a wrong shape.
+        InputError: There are fewer than two frames, frames do not belong together, only some have velocities,
+            the time step is not positive, or tensors have a wrong shape.
     """
     _check_frames(frames, timestep, every)
     last = len(frames) - 1
     moving = [bool(atoms.get_momenta().any()) for atoms in frames]
     if any(moving) and not all(moving):
         raise InputError(
-            f"{source(frames[moving.index(False)])}: no velocities, as other frames have; repair the file"
+            f"{source(frames[moving.index(False)])}: no velocities, as other frames have; give them for "
+            "all frames or for none"
         )
-    averaged, tensors_of = not any(moving), function_of(charges)
+    averaged, tensors_of = not any(moving), make_charge_function(charges)
     rates = np.zeros((last if averaged else last + 1, 3))
     following = tensors_of(frames[0])
     for start, stop in itertools.pairwise([*range(0, last, every), last]):
@@ -59,16 +61,18 @@ def dipole_rates(
 
 
 def mean_temperature(frames: Sequence[Atoms]) -> float:
-    """Temperature of the motion about the centre of mass, whose mean kinetic energy is `3 (N - 1) k T / 2`.
+    """Compute the temperature T of the motion about the centre of mass.
+
+    The mean kinetic energy of that motion is `3 (N - 1) k T / 2`.
 
     Args:
-        frames: Of a trajectory, with velocities.
+        frames: Frames of a trajectory, with velocities.
 
     Returns:
-        In K.
+        The temperature in K.
 
     Raises:
-        InputError: frames without velocities, or of a single atom.
+        InputError: The frames have no velocities, or a single atom.
     """
     masses = frames[0].get_masses()
     twice_kinetic = 0.0
@@ -84,11 +88,11 @@ def mean_temperature(frames: Sequence[Atoms]) -> float:
 
 
 def _check_frames(frames: Sequence[Atoms], timestep: float, every: int) -> None:
-    """Refuse what is no trajectory."""
+    """Check that the frames form a trajectory."""
     if len(frames) < 2:
         where = source(frames[0]) if frames else "the trajectory"
         raise InputError(
-            f"{where}: {len(frames)} frames, a spectrum needs a trajectory; give one of thousands"
+            f"{where}: {len(frames)} frames, a spectrum needs a trajectory; give one with thousands of frames"
         )
     if not (np.isfinite(timestep) and timestep > 0) or every < 1:
         raise InputError(
@@ -96,16 +100,18 @@ def _check_frames(frames: Sequence[Atoms], timestep: float, every: int) -> None:
         )
     for atoms in frames:
         if not np.array_equal(atoms.numbers, frames[0].numbers) or (atoms.pbc != frames[0].pbc).any():
-            raise InputError(f"{source(atoms)}: other atoms than in the first frame; give one trajectory")
+            raise InputError(
+                f"{source(atoms)}: other atoms than in the first frame; give frames of one trajectory"
+            )
 
 
 def _displacements(first: Atoms, second: Atoms) -> Float[np.ndarray, "atoms 3"]:
-    """From one frame to the next in Å, through the boundary of the cell rather than across it."""
+    """Return the displacements from one frame to the next in Å, those of the nearest images."""
     return find_mic(second.positions - first.positions, second.cell, second.pbc)[0]
 
 
 def _contract(
     tensors: Float[np.ndarray, "atoms 3 3"], motion: Float[np.ndarray, "atoms 3"]
 ) -> Float[np.ndarray, "3"]:
-    """The dipole that a motion of the atoms makes."""
+    """Compute the dipole that a motion of the atoms makes."""
     return np.einsum("iab,ib->a", tensors, motion)

@@ -1,8 +1,8 @@
 """Infrared spectrum of a crystal or molecule: from molecular dynamics, from phonons at Gamma, or both.
 
-A trajectory has the anharmonicity of the dynamics in it. Phonons are lines, drawn with the resolution of the
-trajectory's spectrum. For a crystal this is the absorption coefficient times the refractive index; without a
-volume (not periodic in all directions), the molar absorption of the cell.
+A trajectory includes the anharmonicity of the dynamics. Phonons give lines, which are drawn with the
+resolution of the spectrum of the trajectory. For a crystal the spectrum is the absorption coefficient times
+the refractive index; for a structure that is not periodic in all directions it is the molar absorption.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.charges import Charges
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.figures import COLOURS, STYLE, check_picture, save_figure
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import open_for_writing
@@ -46,34 +46,35 @@ from equivar_jax.response.phonons.harmonic import HarmonicCrystal
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import labels_of, source, with_born_effective_charges
 
-# Of the model crystal: K, fs between frames, steps between frames, frames.
+# For the model crystal: temperature in K, fs between frames, steps between frames, number of frames.
 _EXAMPLE_TEMPERATURE, _EXAMPLE_TIMESTEP, _EXAMPLE_STEPS, _EXAMPLE_FRAMES = 300.0, 4.0, 4, 5000
-# Of the highest line: where a picture ends.
+# A picture ends at the highest line times this.
 _MARGIN = 1.3
+# Number of points on the width of a line of the phonon spectrum.
 _POINTS_ACROSS_LINE = 10
-# The second curve is drawn over the first.
+# Styles of the first curve and of the second, which is drawn over it.
 _STYLES: tuple[dict[str, Any], ...] = (
     {"linewidth": 2.4, "alpha": 0.6},
     {"linewidth": 1.2, "linestyle": "--"},
 )
-# Of the strongest line; weaker ones are not marked.
+# Lines weaker than this share of the strongest are not marked.
 _VISIBLE = 1e-3
 
 
 class Curve(NamedTuple):
-    """A spectrum."""
+    """A spectrum with its name in the legend."""
 
     name: str
     wavenumbers: Float[np.ndarray, " frequencies"]
-    """In cm⁻¹."""
+    """Wavenumbers in cm⁻¹."""
     values: Float[np.ndarray, " frequencies"]
-    """In cm⁻¹ (crystal), or km/mol per cm⁻¹."""
+    """Absorption in cm⁻¹ for a crystal, else in km/mol per cm⁻¹."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print lines, write the spectra as CSV, draw them."""
+    """Print the lines, write the spectra as CSV, and draw them."""
     parser = _parser()
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
         if not (options.example or options.trajectory or options.phonons):
             raise InputError("no trajectory and no --phonons; name one of them, or try --example")
@@ -84,18 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves, lines, periodic = [], np.zeros(0), True
         if options.example:
             options.timestep = _EXAMPLE_TIMESTEP
-            curves.append(_from_trajectory(example_trajectory(example_phonons()), labels_of, options))
+            curves.append(_trajectory_spectrum(example_trajectory(example_phonons()), labels_of, options))
         elif options.trajectory:
             frames = _read_trajectory(options)
             periodic = bool(frames[0].pbc.all())
             charges = labels_of if predictor is None else EquivarCalculator(predictor)
-            curves.append(_from_trajectory(frames, charges, options))
+            curves.append(_trajectory_spectrum(frames, charges, options))
         if phonons is not None:
             if not periodic:
                 raise InputError(
-                    f"{options.trajectory}: not a crystal, unlike {options.phonons}; give one of them"
+                    f"{options.trajectory}: not a crystal, unlike {options.phonons}, so that their spectra "
+                    "have different units; give only one of them"
                 )
-            curve, lines = _from_phonons(phonons, options.resolution)
+            curve, lines = _phonon_spectrum(phonons, options.resolution)
             curves.append(curve)
         table = options.output.with_suffix(".csv")
         plot_spectra(curves, lines, options.output, periodic)
@@ -104,10 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def example_trajectory(phonons: Phonons) -> list[Atoms]:
-    """Molecular dynamics of the crystal of springs at 300 K.
+    """Run molecular dynamics of the crystal of springs at 300 K.
 
-    A harmonic crystal does not exchange energy between its modes, so each is given its classical thermal
-    energy k T at the outset, with a random phase. Degenerate modes are the principal ones: their dipoles are
+    A harmonic crystal does not exchange energy between its modes, so each mode starts with its classical
+    thermal energy k T and a random phase. Of degenerate modes the principal ones are taken: their dipoles are
     orthogonal, so that they do not interfere in the spectrum, whatever vectors the eigensolver chose.
     """
     atoms = phonons.atoms.copy()
@@ -133,12 +135,12 @@ def plot_spectra(
 
     Args:
         curves: The spectra.
-        lines: Of the phonons that absorb, in cm⁻¹.
-        path: The picture; the suffix names the format.
-        periodic: Whether the spectra are of a crystal, in cm⁻¹.
+        lines: Wavenumbers of the phonons that absorb, in cm⁻¹.
+        path: File of the picture; the suffix chooses the format.
+        periodic: Whether the spectra are those of a crystal, in cm⁻¹.
 
     Raises:
-        InputError: the picture cannot be written.
+        InputError: The picture cannot be written.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
@@ -152,7 +154,7 @@ def plot_spectra(
         if len(lines):
             low = np.full_like(lines, -0.06 * top)
             axes.vlines(lines, low, 0.5 * low, color=COLOURS[-1], linewidth=1.0, label="phonon frequencies")
-        axes.set_xlim(0, min(_end(curves, lines), max(float(curve.wavenumbers[-1]) for curve in curves)))
+        axes.set_xlim(0, min(_find_end(curves, lines), max(float(curve.wavenumbers[-1]) for curve in curves)))
         axes.set_ylim(-0.08 * top, 1.08 * top)
         axes.set_xlabel("Wavenumber (cm$^{-1}$)")
         axes.set_ylabel(
@@ -164,21 +166,21 @@ def plot_spectra(
         save_figure(figure, path)
 
 
-def _end(curves: Sequence[Curve], lines: Float[np.ndarray, " modes"]) -> float:
-    """Where everything that can be seen has ended, in cm⁻¹."""
+def _find_end(curves: Sequence[Curve], lines: Float[np.ndarray, " modes"]) -> float:
+    """Find the wavenumber in cm⁻¹ beyond which nothing can be seen, with a margin."""
     visible = [float(c.wavenumbers[np.abs(c.values) > 0.01 * np.abs(c.values).max()][-1]) for c in curves]
     return _MARGIN * max([*visible, *lines])
 
 
 def _read_trajectory(options: argparse.Namespace) -> list[Atoms]:
-    """The frames of the file that was named."""
+    """Read the frames of the file that the options name, and check that there is a time step."""
     if options.timestep is None:
         raise InputError("--timestep is missing; give the time between frames in fs")
     return read_structures(options.trajectory)
 
 
-def _from_trajectory(frames: Sequence[Atoms], charges: Charges, options: argparse.Namespace) -> Curve:
-    """Spectrum of a trajectory."""
+def _trajectory_spectrum(frames: Sequence[Atoms], charges: Charges, options: argparse.Namespace) -> Curve:
+    """Compute the spectrum of a trajectory; print its length, temperature and range."""
     rates = dipole_rates(frames, options.timestep, charges, options.every)
     temperature = mean_temperature(frames) if options.temperature is None else options.temperature
     if not (math.isfinite(temperature) and temperature > 0):
@@ -196,8 +198,8 @@ def _from_trajectory(frames: Sequence[Atoms], charges: Charges, options: argpars
     return Curve("molecular dynamics", spectrum.wavenumbers, values)
 
 
-def _from_phonons(phonons: Phonons, resolution: float) -> tuple[Curve, Float[np.ndarray, " modes"]]:
-    """Spectrum of the phonons, and the wavenumbers of those that absorb; prints the table of modes."""
+def _phonon_spectrum(phonons: Phonons, resolution: float) -> tuple[Curve, Float[np.ndarray, " modes"]]:
+    """Compute the spectrum of the phonons and the wavenumbers of those that absorb; print the modes."""
     modes = gamma_modes(phonons.atoms, phonons.force_constants)
     modes.require_stable(source(phonons.atoms))
     intensities = infrared_intensities(modes, phonons.charges)
@@ -217,7 +219,7 @@ def _from_phonons(phonons: Phonons, resolution: float) -> tuple[Curve, Float[np.
 
 
 def _write(path: Path, curves: Sequence[Curve], periodic: bool) -> None:
-    """Both spectra as lines of CSV."""
+    """Write all spectra to one CSV file."""
     unit = "cm^-1" if periodic else "km/mol cm"
     with open_for_writing(path) as handle:
         handle.write(f"source,wavenumber (cm^-1),absorption ({unit})\n")
@@ -227,7 +229,7 @@ def _write(path: Path, curves: Sequence[Curve], periodic: bool) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """What to read, how to take the spectrum, where to write."""
+    """Make the parser of the command line."""
     parser = OptionParser(prog="python -m equivar_jax.response infrared", description=__doc__)
     parser.add_argument("trajectory", nargs="?", help="frames with velocities, or with positions only")
     parser.add_argument("--timestep", type=float, help="time between frames in fs")
@@ -237,7 +239,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_phonon_options(parser)
     parser.add_argument(
-        "--every", type=int, default=1, help="Born effective charges for every so many frames, linear between"
+        "--every",
+        type=int,
+        default=1,
+        help="compute charges for every EVERY-th frame only, interpolate between",
     )
     parser.add_argument(
         "--resolution", type=float, default=10.0, help="width of a sharp line in cm^-1; default: %(default)s"

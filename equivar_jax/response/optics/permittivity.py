@@ -12,7 +12,7 @@ from equivar_jax.response.phonons.gamma import (
 from equivar_jax.response.phonons.levels import find_levels
 from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
 
-# Of the sum over all modes; one with less strength does not take part in the response.
+# A level with less than this share of the strength of all modes has no line.
 _SILENT = 1e-9
 
 
@@ -24,21 +24,21 @@ def permittivity(
     wavenumbers: Float[np.ndarray, " frequencies"],
     linewidth: float = 10.0,
 ) -> Complex[np.ndarray, "frequencies 3 3"]:
-    """Dielectric function of the lattice, with electrons that follow at once.
+    """Compute the dielectric function of the lattice; electrons follow the field instantaneously.
 
-    `eps(omega) = eps_inf + sum_m S_m / (V epsilon_0 (omega_m² - omega² - i gamma omega))`: Gonze and Lee,
-    PRB 55, 10355 (1997), Eq. 54, there without damping. At frequency zero it is the static tensor.
+    `eps(omega) = eps_inf + sum_m S_m / (V epsilon_0 (omega_m² - omega² - i gamma omega))`. This is Eq. 54 of
+    Gonze and Lee, PRB 55, 10355 (1997), with damping added. At frequency zero it is the static tensor.
 
     Args:
-        modes: Transverse, all stable.
+        modes: Transverse modes, all stable.
         charges: Born effective charges in e, [atom, field, displacement].
-        volume: Of the cell, in Å³.
+        volume: Volume of the cell in Å³.
         epsilon_inf: Dielectric tensor of clamped ions.
-        wavenumbers: In cm⁻¹.
-        linewidth: Gamma, the full width at half maximum of a line, the same for all, in cm⁻¹.
+        wavenumbers: Where to compute the function, in cm⁻¹.
+        linewidth: gamma, the full width at half maximum of every line, in cm⁻¹.
 
     Returns:
-        [frequency, field, field], with positive imaginary part where light is absorbed.
+        The function [frequency, field, field]; its imaginary part is positive where light is absorbed.
     """
     omega, gamma = wavenumbers / INVERSE_CM, linewidth / INVERSE_CM
     resonances = 1 / (modes.squares - (omega**2 + 1j * gamma * omega)[:, None])
@@ -49,21 +49,21 @@ def permittivity(
 def ionic_contributions(
     modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"], volume: float
 ) -> Float[np.ndarray, "modes 3 3"]:
-    """What each mode adds to the static dielectric tensor, `S_m / (V epsilon_0 omega_m²)`.
+    """Compute what each mode adds to the static dielectric tensor, `S_m / (V epsilon_0 omega_m²)`.
 
-    The sum over modes is `Z Phi^+ Z^T / (V epsilon_0)`, Phi^+ the pseudo-inverse of the force constants, in
-    which no mass is left.
+    The sum over modes is `Z Phi^+ Z^T / (V epsilon_0)`, where Phi^+ is the pseudo-inverse of the force
+    constants, and does not depend on the masses.
 
     Args:
-        modes: Transverse, all stable.
+        modes: Transverse modes, all stable.
         charges: Born effective charges in e, [atom, field, displacement].
-        volume: Of the cell, in Å³.
+        volume: Volume of the cell in Å³.
 
     Returns:
-        [mode, field, field], dimensionless.
+        The contributions [mode, field, field], dimensionless.
 
     Raises:
-        InputError: an unstable mode.
+        InputError: A mode is unstable.
     """
     modes.require_stable("the crystal")
     return oscillator_strengths(modes, charges) / (
@@ -77,16 +77,16 @@ def static_permittivity(
     volume: float,
     epsilon_inf: Float[np.ndarray, "3 3"],
 ) -> Float[np.ndarray, "3 3"]:
-    """Static dielectric tensor at a fixed cell: `eps_inf` and all ionic contributions.
+    """Compute the static dielectric tensor at a fixed cell: `eps_inf` plus all ionic contributions.
 
     Args:
-        modes: Transverse, all stable.
+        modes: Transverse modes, all stable.
         charges: Born effective charges in e, [atom, field, displacement].
-        volume: Of the cell, in Å³.
+        volume: Volume of the cell in Å³.
         epsilon_inf: Dielectric tensor of clamped ions.
 
     Raises:
-        InputError: an unstable mode.
+        InputError: A mode is unstable.
     """
     return epsilon_inf + ionic_contributions(modes, charges, volume).sum(axis=0)
 
@@ -98,18 +98,19 @@ def longitudinal_modes(
     epsilon_inf: Float[np.ndarray, "3 3"],
     direction: Float[np.ndarray, "3"],
 ) -> GammaModes:
-    """Modes in the limit of a wave vector q -> 0 along a direction, with their macroscopic field.
+    """Compute the modes with their macroscopic field, for a wave vector q -> 0 along a direction.
 
-    The non-analytical term `(q.Z_m)(q.Z_n) / (V epsilon_0 q.eps_inf.q)` is added to the squares (Gonze and
-    Lee, PRB 55, 10355 (1997)). Modes with a dipole along q are the zeros of `q.eps(omega).q`. All together
-    fulfil the Lyddane-Sachs-Teller relation, `q.eps_0.q / q.eps_inf.q = product of (omega_LO / omega_TO)²`.
+    The non-analytical term `(q.Z_m)(q.Z_n) / (V epsilon_0 q.eps_inf.q)` is added to the matrix of squared
+    frequencies (Gonze and Lee, PRB 55, 10355 (1997)). Modes with a dipole along q are the zeros of
+    `q.eps(omega).q`. All modes together fulfil the Lyddane-Sachs-Teller relation,
+    `q.eps_0.q / q.eps_inf.q = product of (omega_LO / omega_TO)²`.
 
     Args:
-        modes: Transverse.
+        modes: Transverse modes.
         charges: Born effective charges in e, [atom, field, displacement].
-        volume: Of the cell, in Å³.
+        volume: Volume of the cell in Å³.
         epsilon_inf: Dielectric tensor of clamped ions.
-        direction: Of q, of any length.
+        direction: Direction of q, of any length.
     """
     modes = principal_modes(modes, charges)
     along = mode_effective_charges(modes, charges) @ direction
@@ -119,10 +120,11 @@ def longitudinal_modes(
 
 
 def reflectivity(component: Complex[np.ndarray, " frequencies"]) -> Float[np.ndarray, " frequencies"]:
-    """At normal incidence, `|(sqrt(eps) - 1) / (sqrt(eps) + 1)|²`.
+    """Compute the reflectivity at normal incidence, `|(sqrt(eps) - 1) / (sqrt(eps) + 1)|²`.
 
     Args:
-        component: Of the dielectric function along the polarisation of the light, a principal axis.
+        component: Diagonal component of the dielectric function along the polarisation of the light, which is
+            along a principal axis.
     """
     index = np.sqrt(component)
     return np.abs((index - 1) / (index + 1)) ** 2
@@ -131,14 +133,14 @@ def reflectivity(component: Complex[np.ndarray, " frequencies"]) -> Float[np.nda
 def active_lines(
     modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"], direction: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, " lines"]:
-    """Wavenumbers in cm⁻¹ of the levels with a dipole along a direction, each once.
+    """List the wavenumbers in cm⁻¹ of the levels with a dipole along a direction, each level once.
 
-    Of a degenerate level, one mode can be chosen to have all of the dipole along the direction.
+    In a degenerate level, one mode can be chosen that has all of the level's dipole along the direction.
 
     Args:
-        modes: Transverse, or longitudinal for that direction.
+        modes: Transverse modes, or longitudinal ones for that direction.
         charges: Born effective charges in e, [atom, field, displacement].
-        direction: Of any length.
+        direction: A vector of any length.
     """
     dipoles = mode_effective_charges(modes, charges)
     along = (dipoles @ direction) ** 2 / (direction @ direction)

@@ -1,4 +1,4 @@
-"""Spectra of autocorrelations, and what linear response theory makes of that of a dipole's rate."""
+"""Power spectrum of the rate of change of a dipole, and the infrared absorption by linear response."""
 
 import dataclasses
 import math
@@ -17,39 +17,45 @@ Window = Literal["gaussian", "hann"]
 Correction = Literal["harmonic", "none"]
 
 PER_CM = 1e-2 * units.m
-"""Of an inverse length in 1/Å."""
+"""Converts an inverse length from 1/Å to 1/cm."""
 
-# Standard deviations after which a Gaussian is taken for zero, and its full width at half maximum in them.
+# In standard deviations: where a Gaussian is taken for zero, and its full width at half maximum.
 _CUT, _FULL_WIDTH = 4.0, 2 * math.sqrt(2 * math.log(2))
+# Smallest number of frequencies on the width of a line.
 _POINTS_ACROSS_LINE = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class DipoleRates:
-    """The rate of change of the dipole of a cell at even times."""
+    """The rate of change of the dipole of a cell at equally spaced times."""
 
     values: Float[np.ndarray, "steps 3"]
     """`J(t) = sum_i Z_i(t) v_i(t)` in e Å per ASE's unit of time, Å sqrt(u/eV)."""
     timestep: float
-    """In ASE's unit of time."""
+    """Time between values in ASE's unit of time."""
     averaged: bool = False
-    """Whether a value is the mean over its time step (from positions), not the rate at an instant."""
+    """Whether each value is the mean over its time step (from positions), not the rate at an instant."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PowerSpectrum:
-    """`C[a, b](omega) = int dt exp(i omega t) w(t) <J_a(0) J_b(t)>`, the even part, over both signs of t."""
+    """Power spectrum of the rate of change of the dipole, with a lag window w.
+
+    `C[a, b](omega) = int dt exp(i omega t) w(t) <J_a(0) J_b(t)>`, with the integral over both signs of t, and
+    with the part of the autocorrelation that is even in t.
+    """
 
     wavenumbers: Float[np.ndarray, " frequencies"]
-    """From zero to the highest that the time step resolves, evenly spaced, in cm⁻¹."""
+    """Wavenumbers in cm⁻¹, equally spaced from zero to the highest that the time step resolves."""
     values: Float[np.ndarray, "frequencies 3 3"]
-    """In (e Å)² per ASE's unit of time."""
+    """C in (e Å)² per ASE's unit of time."""
 
 
 def autocorrelation(signal: Float[np.ndarray, "steps 3"], lags: int) -> Float[np.ndarray, "lags 3 3"]:
-    """`<J_a(0) J_b(t)>` at the times 0, 1, ..., `lags` - 1 steps, each the mean over all its pairs of steps.
+    """Compute `<J_a(0) J_b(t)>` at the times 0, 1, ..., `lags` - 1 steps.
 
-    By fast Fourier transform, with zeros behind the signal that keep its end from meeting its beginning.
+    Each value is the mean over all pairs of steps that are t apart. A fast Fourier transform is used, with
+    zeros appended to the signal so that its end is not correlated with its beginning.
     """
     steps = len(signal)
     size = scipy.fft.next_fast_len(steps + lags, real=True)
@@ -60,17 +66,17 @@ def autocorrelation(signal: Float[np.ndarray, "steps 3"], lags: int) -> Float[np
 
 
 def lag_window(window: Window, resolution: float, timestep: float) -> Float[np.ndarray, " lags"]:
-    """The weights of an autocorrelation at the times 0, 1, ... steps, 1 at first.
+    """Compute the weights of an autocorrelation at the times 0, 1, ... steps; the first weight is 1.
 
     Args:
-        window: "gaussian" makes a Gaussian of every line, everywhere positive; "hann" needs two thirds of the
-            time, and lets a line ring by -2.7 % of its height.
-        resolution: Full width at half maximum, in cm⁻¹, of the line that becomes of a sharp one.
-        timestep: In ASE's unit of time.
+        window: "gaussian" gives every line the shape of a Gaussian, which is positive everywhere. "hann"
+            needs two thirds of the time, but its lines go down to -2.7 % of their height beside the maximum.
+        resolution: Full width at half maximum in cm⁻¹ that a sharp line gets.
+        timestep: Time between steps in ASE's unit of time.
     """
     width = resolution / INVERSE_CM
     if window == "hann":
-        # cos²(pi t / 2T) transforms into a line of width 2 pi / T.
+        # The Fourier transform of cos²(pi t / 2T) is a line of width 2 pi / T.
         length = 2 * math.pi / width
         times = np.arange(0.0, length, timestep)
         return np.cos(math.pi * times / (2 * length)) ** 2
@@ -82,19 +88,19 @@ def lag_window(window: Window, resolution: float, timestep: float) -> Float[np.n
 def power_spectrum(
     rates: DipoleRates, resolution: float = 10.0, window: Window = "gaussian"
 ) -> PowerSpectrum:
-    """Spectrum of the rate of the dipole by the Wiener-Khinchin theorem.
+    """Compute the power spectrum of the rate of the dipole by the Wiener-Khinchin theorem.
 
-    Its trapezoidal sum over frequencies is `pi <J_a J_b>`, exactly, where rates are those of an instant. A
-    mean over a time step t is the instant's value times `sin(omega t / 2) / (omega t / 2)`, which is divided
-    out again.
+    If the rates are those at an instant, the trapezoidal sum of the spectrum over frequencies is exactly
+    `pi <J_a J_b>`. If they are means over a time step t, each frequency is weakened by the factor
+    `sin(omega t / 2) / (omega t / 2)`, which is divided out again.
 
     Args:
-        rates: At least as many as the window has weights.
+        rates: At least as many values as the window has weights.
         resolution: Full width at half maximum of a sharp line in cm⁻¹.
-        window: See `lag_window`.
+        window: Kind of lag window; see `lag_window`.
 
     Raises:
-        InputError: a resolution that is not positive, or too fine for the length of the trajectory.
+        InputError: The resolution is not positive, or too fine for the length of the trajectory.
     """
     if not (math.isfinite(resolution) and resolution > 0):
         raise InputError(f"a resolution of {resolution} cm^-1; give a positive one")
@@ -124,20 +130,20 @@ def power_spectrum(
 def ionic_susceptibility(
     spectrum: PowerSpectrum, volume: float, temperature: float
 ) -> Float[np.ndarray, "frequencies 3 3"]:
-    """Imaginary part of the ionic susceptibility, which is that of the dielectric tensor.
+    """Compute the imaginary part of the ionic susceptibility, which is that of the dielectric tensor.
 
-    `chi''[a, b](omega) = C[a, b](omega) / (2 k T V epsilon_0 omega)`: the classical fluctuation-dissipation
-    theorem, `omega² <M M>(omega) = <J J>(omega)`, M the dipole of the cell. Derived; see McQuarrie,
-    Statistical Mechanics, ch. 21. For any motion the f-sum rule holds,
-    `int_0^inf d omega omega chi'' = pi <J_a J_b> / (2 k T V epsilon_0)`.
+    `chi''[a, b](omega) = C[a, b](omega) / (2 k T V epsilon_0 omega)`. This follows from the classical
+    fluctuation-dissipation theorem (McQuarrie, Statistical Mechanics, ch. 21) with
+    `omega² <M M>(omega) = <J J>(omega)`, where M is the dipole of the cell. For any motion the f-sum rule
+    holds, `int_0^inf d omega omega chi'' = pi <J_a J_b> / (2 k T V epsilon_0)`.
 
     Args:
-        spectrum: Of the rate of the dipole of a cell.
-        volume: Of that cell, in Å³.
-        temperature: In K.
+        spectrum: Power spectrum of the rate of the dipole of a cell.
+        volume: Volume of that cell in Å³.
+        temperature: Temperature in K.
 
     Returns:
-        Dimensionless; at frequency zero, where a steady current would make it infinite, 0.
+        chi'', dimensionless. At frequency zero, where a steady current would make it infinite, it is 0.
     """
     factor = 1 / (2 * units.kB * temperature * volume * VACUUM_PERMITTIVITY)
     frequencies = (spectrum.wavenumbers / INVERSE_CM)[:, None, None]
@@ -149,28 +155,28 @@ def ionic_susceptibility(
 def absorption(
     spectrum: PowerSpectrum, volume: float, temperature: float, correction: Correction = "harmonic"
 ) -> Float[np.ndarray, " frequencies"]:
-    """Absorption coefficient times refractive index, the mean over directions, to the natural logarithm.
+    """Compute the absorption coefficient times the refractive index, averaged over directions.
 
-    `alpha n = omega Im eps(omega) / c = int dt exp(i omega t) <J(0) J(t)> / (6 k T V epsilon_0 c)` in SI,
-    the integral over both signs of t. Derived; Thomas et al., PCCP 15, 6608 (2013) review such spectra from
-    molecular dynamics.
+    The coefficient alpha is that of the natural logarithm. In SI units
+    `alpha n = omega Im eps(omega) / c = int dt exp(i omega t) <J(0) J(t)> / (6 k T V epsilon_0 c)`, with the
+    integral over both signs of t (derived; Thomas et al., PCCP 15, 6608 (2013) review such spectra from
+    molecular dynamics).
 
-    Quantum mechanics has `alpha n = omega (1 - exp(-x)) C_M(omega) / (6 hbar V epsilon_0 c)` with
-    x = hbar omega / (k T) and the quantum autocorrelation C_M of the dipole. The harmonic correction takes
-    the classical one times `x / (1 - exp(-x))` for it. The factor cancels: the equation above is the
-    classical and the corrected one at once, and exact for harmonic modes (Ramírez et al., J. Chem. Phys. 121,
-    3973 (2004)).
-    "none" takes the classical autocorrelation as it is; at 300 K a line at 200 cm⁻¹ is then too weak by a
-    third.
+    In quantum mechanics `alpha n = omega (1 - exp(-x)) C_M(omega) / (6 hbar V epsilon_0 c)` with
+    x = hbar omega / (k T) and the quantum autocorrelation C_M of the dipole. The harmonic correction replaces
+    C_M by the classical autocorrelation times `x / (1 - exp(-x))`. The factor cancels, so that the equation
+    above is both the classical and the corrected one; it is exact for harmonic modes (Ramírez et al., J.
+    Chem. Phys. 121, 3973 (2004)). With "none", C_M is replaced by the classical autocorrelation as it is; at
+    300 K a line at 200 cm⁻¹ is then too weak by a third.
 
     Args:
-        spectrum: Of the rate of the dipole of a cell.
-        volume: Of that cell, in Å³.
-        temperature: In K.
-        correction: "harmonic" or "none", as explained.
+        spectrum: Power spectrum of the rate of the dipole of a cell.
+        volume: Volume of that cell in Å³.
+        temperature: Temperature in K.
+        correction: "harmonic" or "none", as explained above.
 
     Returns:
-        In cm⁻¹.
+        alpha n in cm⁻¹.
     """
     mean = np.einsum("faa->f", spectrum.values) / 3
     factor = PER_CM / (2 * units.kB * temperature * volume * VACUUM_PERMITTIVITY * SPEED_OF_LIGHT)
@@ -182,15 +188,17 @@ def absorption(
 def molar_absorption(
     spectrum: PowerSpectrum, temperature: float, correction: Correction = "harmonic"
 ) -> Float[np.ndarray, " frequencies"]:
-    """The same for a gas of cells (molecules), `N_A V alpha`; n is 1, and the volume cancels.
+    """Compute the molar absorption of a gas of molecules, `N_A V alpha`.
+
+    See `absorption` for alpha. The refractive index n is 1, and the volume of the cell cancels.
 
     Args:
-        spectrum: Of the rate of the dipole of the molecule.
-        temperature: In K.
+        spectrum: Power spectrum of the rate of the dipole of the molecule.
+        temperature: Temperature in K.
         correction: As for `absorption`.
 
     Returns:
-        In km/mol per cm⁻¹; its integral over wavenumbers is the intensity in km/mol.
+        Molar absorption in km/mol per cm⁻¹; its integral over wavenumbers is the intensity in km/mol.
     """
     cross_section = absorption(spectrum, 1.0, temperature, correction) / PER_CM
     return cross_section * units.mol / (1e3 * units.m) / PER_CM
@@ -199,13 +207,13 @@ def molar_absorption(
 def quantum_correction(
     wavenumbers: Float[np.ndarray, " frequencies"], temperature: float
 ) -> Float[np.ndarray, " frequencies"]:
-    """Quantum over classical autocorrelation of a harmonic oscillator: `x / (1 - exp(-x))`.
+    """Compute the ratio of the quantum to the classical autocorrelation of a harmonic oscillator.
 
-    Here x = hbar omega / (k T).
+    It is `x / (1 - exp(-x))` with x = hbar omega / (k T).
 
     Args:
-        wavenumbers: In cm⁻¹, not negative.
-        temperature: In K.
+        wavenumbers: Wavenumbers in cm⁻¹, not negative.
+        temperature: Temperature in K.
     """
     x = wavenumbers * units.invcm / (units.kB * temperature)
     return np.divide(x, -np.expm1(-x), where=x > 0, out=np.ones_like(x))
@@ -218,20 +226,20 @@ def line_absorption(
     volume: float,
     resolution: float,
 ) -> Float[np.ndarray, " frequencies"]:
-    """Absorption coefficient times refractive index of harmonic modes, each a Gaussian.
+    """Compute the absorption coefficient times the refractive index of harmonic modes, each a Gaussian line.
 
-    `alpha(omega) n(omega) = pi / (6 V epsilon_0 c) sum_m tr(S_m) g(omega - omega_m)`, g of unit area: what
-    `absorption` becomes for a long trajectory of a harmonic crystal.
+    `alpha(omega) n(omega) = pi / (6 V epsilon_0 c) sum_m tr(S_m) g(omega - omega_m)`, where g has unit area.
+    `absorption` tends to this for a long trajectory of a harmonic crystal.
 
     Args:
-        wavenumbers: Where, in cm⁻¹.
-        lines: Of the modes, in cm⁻¹.
-        strengths: Of the oscillators, in e²/u.
-        volume: Of their cell, in Å³.
-        resolution: Full width at half maximum in cm⁻¹.
+        wavenumbers: Where to compute the absorption, in cm⁻¹.
+        lines: Wavenumbers of the modes in cm⁻¹.
+        strengths: Oscillator strengths of the modes in e²/u.
+        volume: Volume of the cell in Å³.
+        resolution: Full width at half maximum of every line in cm⁻¹.
 
     Returns:
-        In cm⁻¹.
+        alpha n in cm⁻¹.
     """
     deviation = resolution / _FULL_WIDTH
     offsets = (wavenumbers[:, None] - lines) / deviation

@@ -1,6 +1,6 @@
-"""Phonons at Gamma: modes, their charges, and where force constants and eps_inf come from."""
+"""Phonons at Gamma: modes, their effective charges, and readers of force constants and eps_inf."""
 
-from equivar_jax.response.phonons.epsilon_inf import chosen_epsilon_inf
+from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.gamma import (
     GammaModes,
     force_constants_by_differences,
@@ -17,7 +17,7 @@ __all__ = [
     "GammaModes",
     "HarmonicCrystal",
     "Phonons",
-    "chosen_epsilon_inf",
+    "choose_epsilon_inf",
     "example_phonons",
     "force_constants_by_differences",
     "gamma_modes",

@@ -1,4 +1,4 @@
-"""Which electronic dielectric tensor a command takes: the given one, the structure's, or the network's."""
+"""Choice of the electronic dielectric tensor: the given one, else the structure's, else the network's."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from equivar_jax.structures import EPSILON, SOURCE, epsilon_inf, source
 
 
 def add_epsilon_option(parser: argparse.ArgumentParser) -> None:
-    """The option whose numbers `chosen_epsilon_inf` takes."""
+    """Add the option `--epsilon-inf`, whose numbers `choose_epsilon_inf` takes."""
     parser.add_argument(
         "--epsilon-inf",
         type=float,
@@ -27,29 +27,32 @@ def add_epsilon_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_epsilon_inf(
+def choose_epsilon_inf(
     atoms: Atoms, given: float | Sequence[float | int] | np.ndarray | None, predictor: Predictor | None = None
 ) -> Float[np.ndarray, "3 3"]:
-    """The electronic (ion-clamped) dielectric tensor that goes with a structure.
+    """Choose the electronic (ion-clamped) dielectric tensor of a structure.
+
+    The given numbers come first, then `info["epsilon_inf"]` of the structure, then the network.
 
     Args:
-        atoms: The structure; its `info["epsilon_inf"]` counts where nothing is given.
+        atoms: The structure.
         given: One number (isotropic), three (the diagonal), six (Voigt: xx yy zz yz xz xy) or nine
             (row-major), dimensionless, in the Cartesian axes of the structure; or None.
-        predictor: Counts last, if it has this readout (`--model.dielectric True`); a line is printed then.
+        predictor: A network, used if it was trained with `--model.dielectric True`; its tensor is printed.
 
     Returns:
-        Dimensionless and symmetric.
+        The tensor, dimensionless and symmetric.
 
     Raises:
-        InputError: none is there, another count of numbers, or no dielectric tensor of an insulator.
+        InputError: There is no tensor, `given` has another count of numbers, or the tensor cannot be that of
+            an insulator.
     """
     if given is not None:
         return _tensor_of(np.asarray(given, dtype=np.float64).ravel(), atoms)
     tensor = epsilon_inf(atoms)
     if tensor is not None:
         return tensor
-    if predictor is not None and predictor.model.config.dielectric:
+    if predictor is not None and predictor.network.config.dielectric:
         tensor = electronic_dielectric_tensor(predictor, atoms)
         numbers = " ".join(f"{value:z.3f}" for value in full_3x3_to_voigt_6_stress(tensor))
         print(f"{source(atoms)}: electronic dielectric tensor of the network (xx yy zz yz xz xy): {numbers}")
@@ -62,10 +65,10 @@ def chosen_epsilon_inf(
 
 
 def _tensor_of(numbers: Float[np.ndarray, " numbers"], atoms: Atoms) -> Float[np.ndarray, "3 3"]:
-    """The tensor that the numbers mean, if it can be that of an insulator."""
+    """Make a tensor of the given numbers, and refuse one that cannot be that of an insulator."""
     if len(numbers) not in (1, 3, 6, 9):
         raise InputError(
-            f"epsilon-inf has {len(numbers)} numbers; give 1, 3 (diagonal), 6 (xx yy zz yz xz xy) or 9"
+            f"--epsilon-inf has {len(numbers)} numbers; give 1, 3 (diagonal), 6 (xx yy zz yz xz xy) or 9"
         )
     if len(numbers) == 6:
         tensor = voigt_6_to_full_3x3_stress(numbers)

@@ -1,4 +1,4 @@
-"""Phonons at Gamma, and how strongly each of them couples to light.
+"""Phonons at Gamma, and how strongly each mode couples to light.
 
 Angular frequencies are in ASE's unit sqrt(eV/(Å² u)); `units.INVERSE_CM` turns them into cm⁻¹. An imaginary
 frequency is written as a negative number, as phonopy does.
@@ -18,15 +18,17 @@ from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
 from equivar_jax.structures import check_structure, source
 
 SPEED_OF_LIGHT = units._c * units.m / units.second
-"""Å per ASE's unit of time, Å sqrt(u/eV)."""
+"""In Å per ASE's unit of time, which is Å sqrt(u/eV)."""
 
 KILOMETRE_PER_MOL = units.mol / (1e3 * units.m) / (12 * VACUUM_PERMITTIVITY * SPEED_OF_LIGHT**2)
-"""Of a squared mode effective charge in e²/u: its integrated absorption `N_A Z² / (12 epsilon_0 c²)`."""
+"""Converts a squared mode effective charge Z² from e²/u to km/mol of integrated absorption,
+`N_A Z² / (12 epsilon_0 c²)`."""
 
-# cm⁻¹; a smaller vibration is a zero of the force constants, and its response has no meaning.
 _SOFTEST = 1.0
-# Of the longest rigid motion; the rotation of a linear molecule about its axis moves nothing.
+"""In cm⁻¹. A softer vibration is a zero of the force constants, and its response has no meaning."""
 _NO_MOTION = 1e-4
+"""A rigid motion shorter than this share of the longest one moves nothing, as the rotation of a linear
+molecule about its axis."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,34 +40,34 @@ class GammaModes:
     eigenvectors: Float[np.ndarray, "modes atoms 3"]
     """Orthonormal eigenvectors of the dynamical matrix; mode m moves atom i along `e[m, i] / sqrt(M_i)`."""
     masses: Float[np.ndarray, " atoms"]
-    """In u."""
+    """Masses of the atoms in u."""
     rigid: Float[np.ndarray, " motions"]
-    """Omega² of the translations (of a molecule, the rotations too) in eV/(Å² u): zero but for errors of the
-    force constants."""
+    """Omega² of the translations, and of the rotations of a molecule, in eV/(Å² u). They would be zero if the
+    force constants had no errors."""
 
     @property
     def frequencies(self) -> Float[np.ndarray, " modes"]:
-        """Angular, in sqrt(eV/(Å² u)); negative where imaginary."""
+        """Angular frequencies in sqrt(eV/(Å² u)); negative where imaginary."""
         return _signed_root(self.squares)
 
     @property
     def wavenumbers(self) -> Float[np.ndarray, " modes"]:
-        """In cm⁻¹; negative where imaginary."""
+        """Wavenumbers of the modes in cm⁻¹; negative where imaginary."""
         return self.frequencies * INVERSE_CM
 
     @property
     def rigid_wavenumbers(self) -> Float[np.ndarray, " motions"]:
-        """Of the motions left out, in cm⁻¹; negative where imaginary."""
+        """Wavenumbers of the rigid motions (not among the modes) in cm⁻¹; negative where imaginary."""
         return _signed_root(self.rigid) * INVERSE_CM
 
     def require_stable(self, where: str) -> None:
-        """Refuse modes to which the structure gives way.
+        """Check that every mode has a restoring force.
 
         Args:
-            where: Names the structure in the message.
+            where: Name of the structure in the message.
 
         Raises:
-            InputError: an imaginary frequency, or one below 1 cm⁻¹.
+            InputError: The lowest frequency is imaginary or below 1 cm⁻¹.
         """
         lowest = float(self.wavenumbers[0])
         if not lowest > _SOFTEST:
@@ -77,29 +79,29 @@ class GammaModes:
 
 
 def gamma_modes(atoms: Atoms, force_constants: Float[np.ndarray, "atoms atoms 3 3"]) -> GammaModes:
-    """Vibrations of a crystal at Gamma, or of a molecule.
+    """Compute the vibrations of a crystal at Gamma, or of a molecule.
 
     `D[ia, jb] = Phi[i, j, a, b] / sqrt(M_i M_j)` is diagonalised among the motions orthogonal to the three
-    translations (and, of a structure without periodic directions, the rotations). So acoustic modes are told
-    by what they are, not by being lowest, also beside soft optical modes.
+    translations and, if the structure has no periodic direction, to the rotations. So acoustic modes are
+    recognised by their motion, not by their frequency, and may lie above soft optical modes.
 
     Args:
         atoms: The structure at rest.
-        force_constants: Phi in eV/Å², [atom, atom, direction, direction], periodic images summed. The long
-            range field of longitudinal modes must not be included (phonopy's are without, at Gamma).
+        force_constants: Phi in eV/Å², [atom, atom, direction, direction], periodic images summed. They must
+            not include the long-range field of longitudinal modes (at Gamma, those of phonopy do not).
 
     Returns:
-        Transverse modes: 3 N - 3 of a crystal, 3 N - 6 (3 N - 5 if linear) of a molecule.
+        The transverse modes: 3 N - 3 of a crystal, 3 N - 6 (3 N - 5 if linear) of a molecule.
 
     Raises:
-        InputError: force constants of another shape or not finite, or a structure that cannot vibrate.
+        InputError: Force constants have another shape or are not finite, or the structure cannot vibrate.
     """
     check_structure(atoms)
     where, size = source(atoms), 3 * len(atoms)
     if force_constants.shape != (len(atoms), len(atoms), 3, 3) or not np.isfinite(force_constants).all():
         raise InputError(
             f"{where}: force constants of shape {force_constants.shape}, expected finite numbers of shape "
-            f"({len(atoms)}, {len(atoms)}, 3, 3); take those of this structure"
+            f"({len(atoms)}, {len(atoms)}, 3, 3); give those of this structure"
         )
     if len(atoms) == 1:
         raise InputError(f"{where}: one atom in the cell has no vibrations at Gamma; give a larger structure")
@@ -121,27 +123,27 @@ def gamma_modes(atoms: Atoms, force_constants: Float[np.ndarray, "atoms atoms 3 
 def mode_effective_charges(
     modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]
 ) -> Float[np.ndarray, "modes 3"]:
-    """Dipole of a mode a unit of its normal coordinate: `Z_m[a] = sum_ib Z[i, a, b] e[m, i, b] / sqrt(M_i)`.
+    """Compute the dipole of each mode for one unit of its normal coordinate.
 
-    Degenerate modes are taken along the principal axes of what their level absorbs as a whole, strongest
-    first, and no mode's largest component is negative: the numbers do not depend on the eigensolver
-    (see `levels`).
+    `Z_m[a] = sum_ib Z[i, a, b] e[m, i, b] / sqrt(M_i)`. Degenerate modes are taken along the principal axes
+    of what their level absorbs as a whole, the strongest first, and no mode's largest component is negative,
+    so that the numbers do not depend on the eigensolver (see `levels`).
 
     Args:
-        modes: Of the structure.
+        modes: Modes of the structure.
         charges: Born effective charges in e, [atom, field, displacement].
 
     Returns:
-        [mode, field] in e/sqrt(u).
+        The dipoles in e/sqrt(u), [mode, field].
     """
     return principal_dipoles(modes.squares, _dipoles(modes, charges))
 
 
 def principal_modes(modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]) -> GammaModes:
-    """The modes with degenerate ones turned to have the dipoles that `mode_effective_charges` gives.
+    """Turn degenerate modes so that they have the dipoles that `mode_effective_charges` returns.
 
     Args:
-        modes: Of the structure.
+        modes: Modes of the structure.
         charges: Born effective charges in e, [atom, field, displacement].
     """
     vectors = modes.eigenvectors.reshape(len(modes.squares), -1)
@@ -152,14 +154,16 @@ def principal_modes(modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]) 
 def oscillator_strengths(
     modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]
 ) -> Float[np.ndarray, "modes 3 3"]:
-    """Mode-oscillator strengths `S_m[a, b] = Z_m[a] Z_m[b]` (Gonze and Lee, PRB 55, 10355 (1997), Eq. 53).
+    """Compute mode-oscillator strengths, `S_m[a, b] = Z_m[a] Z_m[b]`.
+
+    See Gonze and Lee, PRB 55, 10355 (1997), Eq. 53.
 
     Args:
-        modes: Of the structure.
+        modes: Modes of the structure.
         charges: Born effective charges in e, [atom, field, displacement].
 
     Returns:
-        [mode, field, field] in e²/u.
+        The strengths in e²/u, [mode, field, field].
     """
     dipoles = mode_effective_charges(modes, charges)
     return dipoles[:, :, None] * dipoles[:, None, :]
@@ -168,19 +172,19 @@ def oscillator_strengths(
 def infrared_intensities(
     modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]
 ) -> Float[np.ndarray, " modes"]:
-    """Integrated absorption of each line, `N_A |Z_m|² / (12 epsilon_0 c²)`, for a mole of cells.
+    """Compute the integrated absorption of each line, `N_A |Z_m|² / (12 epsilon_0 c²)`, for a mole of cells.
 
     This is the natural-logarithm intensity, integrated over wavenumbers and averaged over directions, that
     programs for molecules print; 1 (D/Å)²/u is 42.256 km/mol (Kendrick and Burnett, J. Comput. Chem. 37, 1491
     (2016)).
 
     Args:
-        modes: Of the structure.
-        charges: Born effective charges in e, [atom, field, displacement]; of a molecule, the derivatives of
-            its dipole (atomic polar tensors).
+        modes: Modes of the structure.
+        charges: Born effective charges in e, [atom, field, displacement]. For a molecule these are the
+            derivatives of its dipole (atomic polar tensors).
 
     Returns:
-        In km/mol.
+        The intensity of each mode in km/mol.
     """
     return KILOMETRE_PER_MOL * np.sum(mode_effective_charges(modes, charges) ** 2, axis=1)
 
@@ -188,19 +192,19 @@ def infrared_intensities(
 def force_constants_by_differences(
     atoms: Atoms, displacement: float = 0.01
 ) -> Float[np.ndarray, "atoms atoms 3 3"]:
-    """Force constants at Gamma from central differences of forces, `Phi[i, j, a, b] = -dF_jb / du_ia`.
+    """Compute force constants at Gamma by central differences of forces, `Phi[i, j, a, b] = -dF_jb / du_ia`.
 
-    All periodic images of an atom move together, so the cell itself is enough. 6 N calculations.
+    All periodic images of an atom move together, so the cell itself is enough. This takes 6 N calculations.
 
     Args:
         atoms: The structure at rest, with a calculator.
-        displacement: In Å, to either side.
+        displacement: How far an atom is moved to either side, in Å.
 
     Returns:
-        [atom, atom, direction, direction] in eV/Å², symmetric.
+        Phi in eV/Å², [atom, atom, direction, direction], symmetric.
 
     Raises:
-        InputError: no calculator.
+        InputError: The structure has no calculator.
     """
     check_structure(atoms)
     if atoms.calc is None:
@@ -219,12 +223,12 @@ def force_constants_by_differences(
 
 
 def _dipoles(modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"]) -> Float[np.ndarray, "modes 3"]:
-    """Dipoles of the modes by the eigenvectors as they are."""
+    """Compute the dipoles of the modes from the eigenvectors as they are; degenerate ones are not turned."""
     return np.einsum("iab,mib->ma", charges, modes.eigenvectors / np.sqrt(modes.masses)[:, None])
 
 
 def _rigid_motions(atoms: Atoms) -> Float[np.ndarray, "motions coordinates"]:
-    """Orthonormal, mass-weighted translations, and rotations of a structure that is not periodic."""
+    """Return orthonormal mass-weighted translations, and rotations if no direction is periodic."""
     roots = np.sqrt(atoms.get_masses())[:, None]
     axes = np.eye(3)
     motions = [roots * axis for axis in axes]
@@ -236,5 +240,5 @@ def _rigid_motions(atoms: Atoms) -> Float[np.ndarray, "motions coordinates"]:
 
 
 def _signed_root(squares: Float[np.ndarray, " modes"]) -> Float[np.ndarray, " modes"]:
-    """Frequencies of squares, negative where imaginary."""
+    """Return the frequencies that have these squares, negative where imaginary."""
     return np.sign(squares) * np.sqrt(np.abs(squares))

@@ -1,6 +1,6 @@
-"""A crystal of springs and fixed Born charges, about which everything is known analytically.
+"""A crystal of springs with fixed Born charges, whose properties are all known analytically.
 
-It serves the examples, and the tests that hold every response function to an exact answer.
+The examples use it, and so do the tests that compare every response function with an exact answer.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,14 @@ from matscipy.neighbours import neighbour_list
 
 
 class HarmonicCrystal(Calculator):
-    """`E = 1/2 sum_ij u_i Phi_ij u_j`, `F_i = -sum_j Phi_ij u_j`, u the displacement from the reference.
+    """A calculator that is harmonic in the displacement u from a reference structure.
+
+    `E = 1/2 sum_ij u_i Phi_ij u_j` and `F_i = -sum_j Phi_ij u_j`.
 
     Args:
         reference: The structure at rest; its atoms keep their order.
         force_constants: Phi in eV/Å², [atom, atom, direction, direction], periodic images summed.
-        born_effective_charges: Z in e, [atom, field, displacement], whatever the displacements.
+        born_effective_charges: Z in e, [atom, field, displacement]; the same for all displacements.
     """
 
     implemented_properties = ["energy", "forces", "born_effective_charges"]  # noqa: RUF012 (as ASE has it)
@@ -41,7 +43,7 @@ class HarmonicCrystal(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill `results`."""
+        """Compute energy, forces and Born effective charges, and store them in `results`."""
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None  # ASE's base class has set it
         moved = self.atoms.positions - self.rest
@@ -54,12 +56,12 @@ class HarmonicCrystal(Calculator):
 
 
 def rock_salt(formula: str = "MgO", lattice_constant: float = 4.21, cubic: bool = True) -> Atoms:
-    """A rock-salt crystal: eight atoms, or two.
+    """Make a rock-salt crystal.
 
     Args:
         formula: Cation, then anion.
-        lattice_constant: Of the cube, in Å.
-        cubic: The conventional cell.
+        lattice_constant: Edge of the cube in Å.
+        cubic: Whether to return the conventional cell of eight atoms, not the primitive cell of two.
     """
     return bulk(formula, "rocksalt", a=lattice_constant, cubic=cubic)
 
@@ -67,20 +69,20 @@ def rock_salt(formula: str = "MgO", lattice_constant: float = 4.21, cubic: bool 
 def nearest_neighbour_springs(
     atoms: Atoms, along: float, across: float
 ) -> Float[np.ndarray, "atoms atoms 3 3"]:
-    """Force constants of springs between nearest neighbours, periodic images summed.
+    """Compute the force constants of springs between nearest neighbours, periodic images summed.
 
-    In rock salt the transverse optical mode at Gamma has `omega² = (2 along + 4 across) / mu`, mu the reduced
-    mass of the two ions.
+    In rock salt the transverse optical mode at Gamma has `omega² = (2 along + 4 across) / mu`, where mu is
+    the reduced mass of the two ions.
 
     Args:
         atoms: The crystal at rest; all bonds of the shortest length get a spring.
-        along: Spring constant along the bond in eV/Å².
-        across: The same for displacements across the bond.
+        along: Spring constant in eV/Å² for displacements along the bond.
+        across: Spring constant in eV/Å² for displacements across the bond.
 
     Returns:
-        [atom, atom, direction, direction] in eV/Å²; each row sums to zero.
+        Force constants in eV/Å², [atom, atom, direction, direction]; each row sums to zero.
     """
-    # No crystal is so thin that an atom has no neighbour within a cube of twice its volume an atom.
+    # Some atom has a neighbour within twice the edge of a cube with the volume per atom.
     wide = 2.0 * (atoms.get_volume() / len(atoms)) ** (1 / 3)
     spacing = neighbour_list("d", atoms=atoms, cutoff=wide).min()
     i, j, bonds = neighbour_list("ijD", atoms=atoms, cutoff=1.01 * spacing)

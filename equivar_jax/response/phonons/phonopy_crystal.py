@@ -1,6 +1,6 @@
-"""Crystals as phonopy sees them: from an `ase.Atoms`, or from a phonopy YAML file with its forces.
+"""Phonopy objects from an `ase.Atoms`, or from a phonopy YAML file with its forces.
 
-phonopy decides on the primitive cell and on the order of its atoms; nothing here rotates the crystal.
+phonopy chooses the primitive cell and the order of its atoms; nothing here rotates the crystal.
 """
 
 import warnings
@@ -24,23 +24,24 @@ from phonopy.structure.dataset import forces_in_dataset
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, open_text, require_file
-from equivar_jax.io.phonopy_yaml import phonopy_faults
+from equivar_jax.io.phonopy_yaml import translate_phonopy_faults
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
 
 FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
-"""In the order in which phonopy looks for them."""
+"""Files of force constants or forces, in the order in which phonopy looks for them."""
 
 
 def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str = "auto") -> Phonopy:
-    """Phonopy's object for a crystal, which is its unit cell.
+    """Make a phonopy object whose unit cell is the given crystal.
 
     Args:
         atoms: The crystal.
-        supercell: Unit cells along each axis of the supercell of the force constants.
-        primitive: phonopy's primitive matrix: "auto" as the symmetry has it, "P" for the unit cell itself.
+        supercell: Number of unit cells along each axis of the supercell that the force constants belong to.
+        primitive: phonopy's primitive matrix: "auto" lets phonopy find the primitive cell from the symmetry,
+            "P" takes the unit cell itself.
 
     Raises:
-        InputError: what `check_structure` refuses, or a structure not periodic in all directions.
+        InputError: `check_structure` refuses the structure, or it is not periodic in all directions.
     """
     check_structure(atoms)
     if not atoms.pbc.all():
@@ -54,26 +55,26 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
 
 
 def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
-    """A phonopy YAML file (`phonopy_params.yaml`, `phonopy_disp.yaml`) as phonopy's object.
+    """Read a phonopy YAML file (`phonopy_params.yaml`, `phonopy_disp.yaml`) into a phonopy object.
 
     Args:
         path: The file, plain or compressed.
-        forces: FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS; by default the force constants in the
-            YAML file, or its forces, or one of these files beside it, in this order, which is phonopy's.
-            Without any of them there are no force constants.
+        forces: FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS. By default the first that exists of: the
+            force constants in the YAML file, the forces in it, one of these files beside it, which is the
+            order of phonopy. Without any of them the object has no force constants.
 
     Raises:
         InputError: phonopy cannot read one of the files, or a site is shared by several elements.
     """
-    with phonopy_faults(path, "a phonopy YAML file"):
+    with translate_phonopy_faults(path, "a phonopy YAML file"):
         with open_text(path) as handle:
-            # phonopy's own loader would run Python code that a file names.
+            # The loader that phonopy uses would run Python code that the file names.
             content = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         if not isinstance(content, dict):
             raise InputError(f"{path}: no phonopy YAML file but {excerpt(str(content))}; name another file")
         data = load_phonopy_yaml(content)
         if data.unitcell is None:
-            raise InputError(f"{path}: no unit_cell in the file; write it again with phonopy")
+            raise InputError(f"{path}: no unit_cell in it; write the file again with phonopy")
         if data.unitcell.has_mixtures or data.unitcell.has_weighted_species:
             raise InputError(f"{path}: sites shared by several elements; give an ordered structure")
         supercell = np.eye(3, dtype=int) if data.supercell_matrix is None else data.supercell_matrix
@@ -81,10 +82,10 @@ def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
         phonon = _phonon(data.unitcell, supercell, matrix, data.calculator)
         phonon.nac_params, phonon.dataset = data.nac_params, data.dataset
     if forces is None and data.force_constants is not None:
-        with phonopy_faults(path, "force constants of its supercell"):
+        with translate_phonopy_faults(path, "force constants of its supercell"):
             phonon.force_constants = data.force_constants
     elif forces is None and forces_in_dataset(data.dataset):
-        with phonopy_faults(path, "forces on its displaced supercells"):
+        with translate_phonopy_faults(path, "forces on its displaced supercells"):
             produce_force_constants(phonon)
     else:
         beside = (path.parent / name for name in FORCE_FILES if (path.parent / name).is_file())
@@ -95,15 +96,16 @@ def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
 
 
 def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:
-    """The unit cell or the primitive cell in Å, in phonopy's order of atoms.
+    """Convert the unit cell or the primitive cell of phonopy to an `ase.Atoms` in Å.
 
     Args:
-        phonon: phonopy's object; its lengths are those of its calculator.
+        phonon: The phonopy object; its lengths have the unit of its calculator.
         cell: `phonon.unitcell` or `phonon.primitive`.
-        where: The structure's name in messages.
+        where: Name of the structure in messages.
 
     Returns:
-        The structure; `info["epsilon_inf"]` is the dielectric tensor among the NAC parameters, if there are.
+        The structure in phonopy's order of atoms. If there are NAC parameters, `info["epsilon_inf"]` is their
+        dielectric tensor.
     """
     atoms = atoms_of(cell, get_calculator_physical_units(phonon.calculator).distance_to_A)
     atoms.info[SOURCE] = where
@@ -114,7 +116,12 @@ def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:
 
 
 def atoms_of(cell: PhonopyAtoms, length: float = 1.0) -> Atoms:
-    """A cell of phonopy's, whose unit of length is so many Å, in its order of atoms and with its masses."""
+    """Convert a cell of phonopy to an `ase.Atoms` with the same order of atoms and the same masses.
+
+    Args:
+        cell: The cell.
+        length: Its unit of length in Å.
+    """
     return Atoms(
         numbers=cell.numbers,
         cell=cell.cell * length,
@@ -125,19 +132,19 @@ def atoms_of(cell: PhonopyAtoms, length: float = 1.0) -> Atoms:
 
 
 def _phonon(cell: PhonopyAtoms, supercell: Any, primitive: Any, calculator: str | None) -> Phonopy:
-    """Phonopy's object, without its warning that "auto" is no longer the unit cell."""
+    """Make a phonopy object without phonopy's warning that "auto" no longer means the unit cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Phonopy(cell, supercell, primitive_matrix=primitive, calculator=calculator)
 
 
 def _read_forces(phonon: Phonopy, file: Path, path: Path) -> None:
-    """Force constants from a file of them or of forces, that goes with the YAML file `path`."""
+    """Set the force constants from `file`, which holds them or forces and belongs to the YAML file `path`."""
     require_file(file)
     if "FORCE_SETS" in file.name:
-        with phonopy_faults(file, f"the forces on the displaced supercells of {path}"):
+        with translate_phonopy_faults(file, f"the forces on the displaced supercells of {path}"):
             phonon.dataset = read_force_sets(file, supercell=phonon.supercell)
             produce_force_constants(phonon)
         return
-    with phonopy_faults(file, f"the force constants of {path}"):
+    with translate_phonopy_faults(file, f"the force constants of {path}"):
         phonon.force_constants = select_and_extract_force_constants(phonon, force_constants_filename=file)

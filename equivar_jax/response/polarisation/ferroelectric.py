@@ -1,8 +1,8 @@
 """A model of ferroelectric BaTiO3 whose polarisation and homogeneous switching are known analytically.
 
-In the spirit of Zhong, Vanderbilt and Rabe (Phys. Rev. B 52, 6301 (1995)): a double well for the soft mode
-of every cell, and springs for what else the atoms do. The parameters are chosen to give the measured
-polarisation; they are not fitted to first-principles energies. It is for examples and tests, not for
+In the spirit of Zhong, Vanderbilt and Rabe (Phys. Rev. B 52, 6301 (1995)), the soft mode of every cell has a
+double well, and all other motions of the atoms have springs. The parameters are chosen to give the measured
+polarisation; they are not fitted to first-principles energies. The model is for examples and tests, not for
 predictions.
 """
 
@@ -21,19 +21,19 @@ from equivar_jax.errors import InputError
 from equivar_jax.response.units import MICROCOULOMB_PER_CM2
 
 LATTICE_CONSTANT = 4.00
-"""Of cubic BaTiO3 in Å, rounded."""
+"""Lattice constant of cubic BaTiO3 in Å, rounded."""
 SPONTANEOUS_POLARISATION = 26.0 / MICROCOULOMB_PER_CM2
-"""Of tetragonal BaTiO3 at room temperature, 26 µC/cm² (Merz, Phys. Rev. 91, 513 (1953)), in e/Å²."""
+"""In e/Å²: tetragonal BaTiO3 at room temperature has 26 µC/cm² (Merz, Phys. Rev. 91, 513 (1953))."""
 BARIUM, TITANIUM, OXYGEN_ALONG, OXYGEN_ACROSS = 2.7, 7.2, -5.7, -2.1
 """Born charges of cubic BaTiO3 in e, near those of Ghosez, Michenaud and Gonze (Phys. Rev. B 58, 6224
-(1998)), rounded to 0.1 so that they sum to zero. Oxygen has one along the line of its Ti neighbours."""
+(1998)), rounded to 0.1 so that they sum to zero. Oxygen: along and across the line of its Ti neighbours."""
 
 
 def barium_titanate(repeat: Sequence[int] = (1, 1, 1)) -> Atoms:
-    """Cubic BaTiO3, its axes along x, y and z, Ba in the corners.
+    """Make cubic BaTiO3 with its axes along x, y and z and Ba in the corners.
 
     Args:
-        repeat: Cells along each axis.
+        repeat: Number of cells along each axis.
     """
     atoms = crystal(
         ["Ba", "Ti", "O"],
@@ -45,11 +45,12 @@ def barium_titanate(repeat: Sequence[int] = (1, 1, 1)) -> Atoms:
 
 
 class SoftModeCrystal(Calculator):
-    """A double well for the soft mode of each cell, springs for everything else.
+    """A calculator with a double well for the soft mode of each cell and springs for everything else.
 
-    The mode of cell n is `s_n = sum_i A_ni u_i` (Å), u the displacement from the cubic crystal. A is the
-    pattern in which a field pushes the atoms, `xi_i = Z_i / |Z|` with `|Z|² = sum over a cell of Z_i²`: Ba
-    and Ti against O. An atom shared by m cells counts 1/m in each. What is left over is `r = u - A^T s`. Then
+    The mode of cell n is `s_n = sum_i A_ni u_i` (Å), where u is the displacement from the cubic crystal. A is
+    the pattern in which a field pushes the atoms, `xi_i = Z_i / |Z|` with `|Z|² = sum over a cell of Z_i²`:
+    Ba and Ti against O. An atom shared by m cells counts 1/m in each. The remaining displacement is
+    `r = u - A^T s`. The energy is
 
         E = sum_n [ W (s_n^4 - 2 s0² s_n²) / s0^4 + K/s0^4 sum_{a<b} s_na² s_nb² ]
             + J/2 sum_<nm> (s_n - s_m)² + k/2 sum_<ij> (r_i - r_j)²
@@ -57,18 +58,19 @@ class SoftModeCrystal(Calculator):
     with neighbouring cells <nm> and neighbouring atoms <ij> (Ti-O, Ba-O, O-O). In the first term `s^4` and
     `s²` are the sums of `s_a^4` and `s_a²` over the three components. For K > 2 W the six states with s0
     along an axis are the stable ones (tetragonal); for K > 6 W homogeneous switching along an axis goes
-    through zero and does not turn sideways. Translations and the cubic group leave the energy as it is.
+    through zero and does not turn sideways. Translations and the cubic group do not change the energy.
 
-    Displaced homogeneously along an axis, it is Landau's form with alpha, beta > 0 in P (derived):
-    `E/cell = W (x^4 - 2 x²)`, `x = s/s0 = P/P_s`, `P_s = |Z| s0 / V`, and the well vanishes at the field
+    For a homogeneous displacement along an axis the energy has Landau's form in P with alpha, beta > 0
+    (derived): `E/cell = W (x^4 - 2 x²)`, `x = s/s0 = P/P_s`, `P_s = |Z| s0 / V`. The well vanishes in the
+    field
 
-        E_c = 8 W / (3 sqrt(3) V P_s).
+        E_c = 8 W / (3 sqrt(3) V P_s),
 
-    That is the field at which all cells switch at once. Real crystals switch by domain walls, in fields
-    orders of magnitude lower.
+    at which all cells switch at once. Real crystals switch by domain walls, in fields orders of magnitude
+    lower.
 
     Args:
-        reference: `barium_titanate(...)`, maybe translated.
+        reference: The crystal of `barium_titanate`, possibly translated.
         well_depth: W in eV per cell.
         anisotropy: K in eV.
         coupling: J between neighbouring modes in eV/Å².
@@ -76,7 +78,7 @@ class SoftModeCrystal(Calculator):
         polarisation: P_s in e/Å², which sets s0.
 
     Raises:
-        InputError: parameters that are not positive, or K <= 2 W.
+        InputError: A parameter is not positive, or K <= 2 W.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", "born_effective_charges"]  # noqa: RUF012 (as ASE has it)
@@ -95,7 +97,7 @@ class SoftModeCrystal(Calculator):
         given = (well_depth, anisotropy, coupling, stiffness, polarisation)
         if not all(math.isfinite(value) and value > 0 for value in given) or anisotropy <= 2 * well_depth:
             raise InputError(
-                f"parameters {given} of a soft-mode crystal; give positive ones, and an anisotropy above "
+                f"parameters {given} of a soft-mode crystal; give positive numbers, and an anisotropy above "
                 "twice the depth of the well"
             )
         self.rest = reference.positions.copy()
@@ -105,7 +107,7 @@ class SoftModeCrystal(Calculator):
         self.spontaneous_polarisation = polarisation
         self.charges = cubic_charges(reference)
         self.mode_charge = math.sqrt(float(np.sum(self.charges**2)) / 3 / len(titanium))
-        """|Z| in e: P = |Z| s / V."""
+        """|Z| in e, with which P = |Z| s / V."""
         self.amplitude = polarisation * self.volume / self.mode_charge
         """s0 in Å."""
         bonds = neighbour_list("ij", atoms=reference, cutoff=0.75 * LATTICE_CONSTANT)
@@ -116,38 +118,41 @@ class SoftModeCrystal(Calculator):
         self._modes_transposed = self._modes.T.tocsr()
 
     def coercive_field(self, charges: Float[np.ndarray, "atoms 3 3"] | None = None) -> float:
-        """Field along z in V/Å at which all cells switch at once, E_c.
+        """Compute E_c, the field along z in V/Å at which all cells switch at once.
 
         Args:
-            charges: Z in e in the place of the model's own, [atom, field, displacement]. E_c is then
+            charges: Z in e, [atom, field, displacement], by default those of the model. E_c is
                 `8 W / (3 sqrt(3) s0 Z_s)`, `Z_s = sum over a cell of xi_iz Z_i,zz`, which is exact if Z does
                 not depend on the positions and pushes the soft mode alone.
 
         Raises:
-            InputError: charges that do not act on the soft mode.
+            InputError: The charges do not act on the soft mode.
         """
         given = self.charges if charges is None else charges
         mode_charge = abs(float(self._project(given[:, 2])[:, 2].mean()))
         if mode_charge < 1e-3:
             raise InputError(
-                "charges that do not act on the soft mode of BaTiO3; give the amplitude of the field"
+                "the charges do not act on the soft mode of BaTiO3, so there is no coercive field; give the "
+                "amplitude of the field"
             )
         return 8 * self.well_depth / (3 * math.sqrt(3) * self.amplitude * mode_charge)
 
     def landau_field(self, polarisation: Float[np.ndarray, "*points"]) -> Float[np.ndarray, "*points"]:
-        """`E = 4 W / (V P_s) (x³ - x)`, x = P/P_s: where a polarisation along an axis is stationary.
+        """Compute the field in which a polarisation along an axis is stationary.
+
+        It is `E = 4 W / (V P_s) (x³ - x)` with x = P/P_s.
 
         Args:
             polarisation: P in e/Å².
 
         Returns:
-            E in V/Å; stable where it rises with P.
+            E in V/Å. The polarisation is stable where E rises with P.
         """
         x = polarisation / self.spontaneous_polarisation
         return 4 * self.well_depth / (self.volume * self.spontaneous_polarisation) * (x**3 - x)
 
     def modes(self, atoms: Atoms) -> Float[np.ndarray, "cells 3"]:
-        """Amplitude of the mode of every cell in Å, in the order of the Ti atoms."""
+        """Compute the amplitude of the mode of every cell in Å, in the order of the Ti atoms."""
         return self._project(atoms.positions - self.rest)
 
     def calculate(
@@ -156,7 +161,7 @@ class SoftModeCrystal(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill `results`."""
+        """Compute energy, forces and Born effective charges, and store them in `results`."""
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None  # ASE's base class has set it
         moved = self.atoms.positions - self.rest
@@ -170,7 +175,7 @@ class SoftModeCrystal(Calculator):
         energy = float(wells + tilted + np.sum(s * coupled) / 2 + np.sum(rest * pulled) / 2)
         gradient = 4 * self.well_depth * (squares - self.amplitude**2) * s / scale
         gradient += 2 * self.anisotropy * s * others / scale + coupled
-        # By the chain rule through s = A u and r = (1 - A^T A) u.
+        # The chain rule through s = A u and r = (1 - A^T A) u.
         forces = -(pulled + self._spread(gradient - self._project(pulled)))
         self.results = {
             "energy": energy,
@@ -180,16 +185,16 @@ class SoftModeCrystal(Calculator):
         }
 
     def _project(self, vectors: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, "cells 3"]:
-        """A v."""
+        """Compute A v, the mode amplitudes of displacements v."""
         return (self._modes @ vectors.ravel()).reshape(-1, 3)
 
     def _spread(self, amplitudes: Float[np.ndarray, "cells 3"]) -> Float[np.ndarray, "atoms 3"]:
-        """A^T s."""
+        """Compute A^T s, the displacements of mode amplitudes s."""
         return (self._modes_transposed @ amplitudes.ravel()).reshape(-1, 3)
 
 
 def cubic_charges(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
-    """Z of cubic BaTiO3 in e, [atom, field, displacement], for the crystal of `barium_titanate`."""
+    """Return Z of cubic BaTiO3 in e, [atom, field, displacement], for a crystal of `barium_titanate`."""
     charges = np.zeros((len(atoms), 3, 3))
     for element, charge in (("Ba", BARIUM), ("Ti", TITANIUM), ("O", OXYGEN_ACROSS)):
         charges[atoms.symbols == element] = charge * np.eye(3)
@@ -197,13 +202,13 @@ def cubic_charges(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
     i, j, bonds = neighbour_list("ijD", atoms=atoms, cutoff=0.55 * LATTICE_CONSTANT)
     for oxygen, titanium, bond in zip(i, j, bonds, strict=True):
         if atoms.symbols[oxygen] == "O" and atoms.symbols[titanium] == "Ti":
-            # Each oxygen has two of these, on the same line.
+            # Each oxygen has two Ti neighbours, on one line.
             charges[oxygen] += along / 2 * np.outer(bond, bond) / (bond @ bond)
     return charges
 
 
 def _local_modes(reference: Atoms, pattern: Float[np.ndarray, "atoms 3 3"]) -> csr_array:
-    """A, from displacements to modes: (3 cells, 3 atoms), the direction being the faster index."""
+    """Build A from displacements to modes: (3 cells, 3 atoms), with the direction as the faster index."""
     i, j = neighbour_list("ij", atoms=reference, cutoff=0.9 * LATTICE_CONSTANT)
     titanium = np.flatnonzero(reference.symbols == "Ti")
     around = np.isin(i, titanium) & ~np.isin(j, titanium)
@@ -217,7 +222,7 @@ def _local_modes(reference: Atoms, pattern: Float[np.ndarray, "atoms 3 3"]) -> c
 
 
 def _laplacian(bonds: tuple[np.ndarray, np.ndarray], nodes: int) -> csr_array:
-    """L with `x L x = sum over bonds of (x_i - x_j)²`; each bond is given both ways."""
+    """Build L with `x L x = sum over bonds of (x_i - x_j)²`; each bond is listed in both directions."""
     degrees = np.bincount(bonds[0], minlength=nodes).astype(np.float64)
     diagonal = np.arange(nodes)
     places = np.concatenate([diagonal, bonds[0]]), np.concatenate([diagonal, bonds[1]])
@@ -225,7 +230,7 @@ def _laplacian(bonds: tuple[np.ndarray, np.ndarray], nodes: int) -> csr_array:
 
 
 def switching_path(calculator: SoftModeCrystal, reference: Atoms, frames: int = 41) -> list[Atoms]:
-    """Homogeneous reversal of the polarisation along z, from -P_s to P_s in equal steps."""
+    """Make a path that reverses the polarisation along z homogeneously, from -P_s to P_s in equal steps."""
     pattern = calculator._spread(np.ones((len(calculator.modes(reference)), 3)))
     path = []
     for x in np.linspace(-1.0, 1.0, frames):

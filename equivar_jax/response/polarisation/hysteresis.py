@@ -2,9 +2,9 @@
 
     python -m equivar_jax.response hysteresis --example -o loop.png
 
-The atoms feel `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`, and the polarisation is the sum of Z du / V
-along their path. The cell is fixed, and a small one switches homogeneously, without domain walls: such
-coercive fields exceed the measured ones by orders of magnitude.
+The force on the atoms is `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`, and the polarisation is the sum
+of Z du / V along their path. The cell is fixed. A small cell switches homogeneously, without domain walls, so
+that its coercive field exceeds measured ones by orders of magnitude.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.charges import Charges
 from equivar_jax.calculators.field import FieldCalculator
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
-from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop, measure, write_loop
+from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop, measure_loop, write_loop
 from equivar_jax.response.polarisation.path import PolarisationTracker
 from equivar_jax.response.polarisation.protocols import Protocol, triangle
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
@@ -34,16 +34,16 @@ from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import BEC, source
 
 MAX_STEP = 0.02
-"""Å an atom moves at most in one step of a relaxation; wells are farther apart, so that none is skipped."""
+"""Largest step of an atom in a relaxation, in Å. Wells are farther apart, so that none is skipped."""
 
 
 class Loop(NamedTuple):
-    """What a field did, point by point."""
+    """Field and polarisation, point by point."""
 
     field: Float[np.ndarray, "points 3"]
     """E in V/Å, Cartesian components."""
     polarisation: Float[np.ndarray, "points 3"]
-    """P - P(structure at the start) in e/Å². Start from a centrosymmetric structure to have P itself."""
+    """P - P(structure at the start) in e/Å². With a centrosymmetric start this is P itself."""
 
 
 def quasi_static_loop(
@@ -56,19 +56,19 @@ def quasi_static_loop(
 ) -> Loop:
     """Relax the atoms in one field after the other: the loop at zero temperature and frequency.
 
-    Each relaxation (FIRE) starts from the end of the one before, so that the crystal stays in its well until
-    that vanishes.
+    Each relaxation (FIRE) starts where the one before ended, so that the crystal stays in its well until the
+    well vanishes.
 
     Args:
-        atoms: The crystal; a copy is moved. Its cell stays as it is.
+        atoms: The crystal; a copy of it is moved, in a fixed cell.
         potential: Calculator of energy and forces without the field.
         charges: Born effective charges of the moving atoms.
         fields: E in V/Å, in the order in which they act.
-        fmax: Relaxed when no force is larger, in eV/Å.
-        max_steps: Of each relaxation.
+        fmax: A relaxation ends when no force is larger than this, in eV/Å.
+        max_steps: Largest number of steps of each relaxation.
 
     Raises:
-        InputError: a relaxation does not end, or the atoms or charges cannot be used.
+        InputError: A relaxation does not end, or the atoms or charges cannot be used.
     """
     atoms = atoms.copy()
     atoms.calc = calculator = FieldCalculator(potential, charges, np.zeros(3))
@@ -101,28 +101,34 @@ def thermal_loop(
     points: int = 600,
     seed: int = 0,
 ) -> Loop:
-    """Langevin dynamics in a field that changes with time.
+    """Run Langevin dynamics in a field that changes with time: the loop at a temperature.
 
     Args:
-        atoms: The crystal; a copy is moved. Velocities are drawn anew.
+        atoms: The crystal; a copy of it is moved. Its velocities are replaced by random ones.
         potential: Calculator of energy and forces without the field.
-        charges: As for `quasi_static_loop`.
-        protocol: E in V/Å of the time in fs.
-        duration: In fs.
-        temperature: In K.
-        timestep: In fs.
-        friction: Of the thermostat in 1/fs.
-        points: Of the loop; each is the mean over its share of the duration.
-        seed: Of velocities and thermostat.
+        charges: Born effective charges of the moving atoms.
+        protocol: Function from the time in fs to E in V/Å.
+        duration: Length of the run in fs.
+        temperature: Temperature in K.
+        timestep: Time step in fs.
+        friction: Friction of the thermostat in 1/fs.
+        points: Number of points of the loop; each is the mean over its share of the duration.
+        seed: Seed of the velocities and the thermostat.
 
     Raises:
-        InputError: numbers that are not positive, or fewer time steps than points.
+        InputError: A number is not positive, or there are fewer time steps than points.
     """
     if min(duration, temperature, timestep, friction, points) <= 0:
-        raise InputError("a dynamics needs positive duration, temperature, time step, friction and points")
+        raise InputError(
+            f"duration {duration} fs, temperature {temperature} K, time step {timestep} fs, friction "
+            f"{friction} 1/fs, {points} points: give positive numbers"
+        )
     stride = round(duration / timestep / points)
     if stride < 1:
-        raise InputError(f"{points} points in {duration} fs of {timestep} fs steps; give a longer duration")
+        raise InputError(
+            f"{points} points from {duration} fs in steps of {timestep} fs; give a longer duration, or fewer "
+            "points"
+        )
     atoms, random = atoms.copy(), np.random.default_rng(seed)
     atoms.calc = calculator = FieldCalculator(potential, charges, protocol)
     spread = np.sqrt(atoms.get_masses() * units.kB * temperature)
@@ -153,7 +159,7 @@ def thermal_loop(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Drive the model crystal through a loop; write the picture and the numbers."""
     parser = _parser()
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
         if not (options.example or options.checkpoint):
             raise InputError(
@@ -193,16 +199,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fields = np.array([protocol(time) for time in np.linspace(0.0, duration, points + 1)])
             loop = quasi_static_loop(reference, crystal, charges, fields)
         field, polarisation = loop.field[:, 2], loop.polarisation[:, 2]
-        # The first quarter leads from the cubic crystal to the largest field; the cycle follows.
-        found = measure(field[options.points :], polarisation[options.points :])
+        # The first quarter leads from the cubic crystal to the largest field; one full cycle follows.
+        found = measure_loop(field[options.points :], polarisation[options.points :])
         landau = None if options.checkpoint or options.temperature else crystal.landau_field
         draw_loop(output, field, polarisation, found, options.points, landau)
         numbers = write_loop(output.with_suffix(".json"), field, polarisation, found)
-        _tell(found, crystal)
+        _print_figures(found, crystal)
         print(f"{output} and {numbers}: {len(field)} points")
 
 
 def _parser() -> OptionParser:
+    """Make the parser of the command line."""
     parser = OptionParser(
         prog="python -m equivar_jax.response hysteresis",
         description="P-E loop of model BaTiO3 in a field along z that rises and falls linearly.",
@@ -210,18 +217,20 @@ def _parser() -> OptionParser:
     parser.add_argument("--example", action="store_true", help="with fixed Born charges")
     parser.add_argument("--checkpoint", help="run directory of a trained model, whose charges act instead")
     parser.add_argument(
-        "-o", "--output", default="hysteresis.png", help="picture; the numbers are .json beside it"
+        "-o", "--output", default="hysteresis.png", help="picture; the numbers go to a .json file beside it"
     )
     parser.add_argument(
-        "--amplitude", type=float, help="largest field in kV/cm (1.5 times the coercive field)"
+        "--amplitude", type=float, help="largest field in kV/cm (default: 1.5 times the coercive field)"
     )
-    parser.add_argument("--points", type=int, default=150, help="of each quarter of the cycle (%(default)s)")
+    parser.add_argument(
+        "--points", type=int, default=150, help="points in each quarter of the cycle (%(default)s)"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="cells along each axis (%(default)s)")
     parser.add_argument(
-        "--temperature", type=float, default=0.0, help="in K; 0 relaxes in every field (%(default)s)"
+        "--temperature", type=float, default=0.0, help="in K; at 0 atoms relax in each field (%(default)s)"
     )
     parser.add_argument(
-        "--period", type=float, default=20.0, help="of the field in ps, if not relaxed (%(default)s)"
+        "--period", type=float, default=20.0, help="of the field in ps, at a --temperature (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat (%(default)s)")
     parser.add_argument(
@@ -230,8 +239,8 @@ def _parser() -> OptionParser:
     return parser
 
 
-def _tell(found: LoopFigures, crystal: SoftModeCrystal) -> None:
-    """The numbers of the loop, with what Landau's theory has for the fixed charges."""
+def _print_figures(found: LoopFigures, crystal: SoftModeCrystal) -> None:
+    """Print the figures of the loop, and those of Landau's theory with the fixed charges."""
     low, high = (value * KILOVOLT_PER_CM for value in found.coercive_field)
     down, up = (value * MICROCOULOMB_PER_CM2 for value in found.remanent_polarisation)
     print(f"coercive field (kV/cm): {low:.0f} and {high:.0f}")

@@ -1,4 +1,4 @@
-"""Coercive field and remanent polarisation of a P-E loop; its picture and its file of numbers."""
+"""Coercive field and remanent polarisation of a P-E loop, its picture, and its file of numbers."""
 
 import json
 from collections.abc import Callable
@@ -18,33 +18,35 @@ from equivar_jax.figures import COLOURS, STYLE, save_figure
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 
 SMALLEST_OPENING = 0.01
-"""Of the range of P; a narrower loop has not switched."""
+"""Share of the range of P; a loop that is opened by less has not switched."""
 
 
 class LoopFigures(NamedTuple):
-    """What characterises a loop; the polarisation is counted from the middle of its remanent values."""
+    """The figures of a loop. Polarisation is measured from the middle of the two remanent values."""
 
     coercive_field: tuple[float, float]
-    """E in V/Å at which P passes zero, of the falling and the rising field."""
+    """E in V/Å at which P passes zero: while the field falls, while it rises."""
     remanent_polarisation: tuple[float, float]
-    """P in e/Å² at E = 0, of the rising and the falling field."""
+    """P in e/Å² at E = 0: while the field rises, while it falls."""
     centre: float
-    """The middle of the remanent values before it was subtracted, in e/Å²: 0 after a cubic start."""
+    """The middle of the remanent values in e/Å², which is subtracted from P; 0 after a cubic start."""
     loss: float
-    """Energy density lost in a cycle, the integral of E dP, in eV/Å³."""
+    """Energy density lost in one cycle, the integral of E dP, in eV/Å³."""
 
 
-def measure(field: Float[np.ndarray, " points"], polarisation: Float[np.ndarray, " points"]) -> LoopFigures:
-    """Coercive field and remanent polarisation of one cycle, between the points by straight lines.
+def measure_loop(
+    field: Float[np.ndarray, " points"], polarisation: Float[np.ndarray, " points"]
+) -> LoopFigures:
+    """Find coercive field and remanent polarisation of one cycle, with straight lines between the points.
 
-    Where noise makes a curve cross zero several times, the median crossing counts.
+    If noise makes a curve cross zero several times, the median crossing is taken.
 
     Args:
-        field: E along its axis in V/Å: down from the largest to the smallest and up again.
+        field: E along its axis in V/Å: down from the largest to the smallest value and up again.
         polarisation: P along that axis in e/Å².
 
     Raises:
-        InputError: no such cycle, or the polarisation has not switched.
+        InputError: The points are not such a cycle, or the polarisation has not switched.
     """
     rising = np.diff(field) > 0
     remanent = [_median_crossing(polarisation, field, branch) for branch in (rising, ~rising)]
@@ -71,7 +73,7 @@ def measure(field: Float[np.ndarray, " points"], polarisation: Float[np.ndarray,
 def _median_crossing(
     x: Float[np.ndarray, " points"], y: Float[np.ndarray, " points"], branch: Bool[np.ndarray, " segments"]
 ) -> float | None:
-    """Where y passes zero on the segments of a branch: the median x, or None."""
+    """Return the median x at which y passes zero on the segments of a branch, or None."""
     positive = y >= 0
     (k,) = np.nonzero((positive[1:] != positive[:-1]) & branch)
     if not len(k):
@@ -91,12 +93,12 @@ def draw_loop(
     """Draw P against E with the coercive fields and remanent polarisations marked.
 
     Args:
-        path: The picture.
+        path: File of the picture.
         field: E in V/Å.
         polarisation: P in e/Å².
-        found: Of the cycle.
-        first: Point at which the cycle begins; what comes before is the first charging.
-        landau: E in V/Å at which P in e/Å² is stationary, drawn as a dashed line.
+        found: Figures of the cycle.
+        first: Index of the point at which the cycle begins; the points before are the first charging.
+        landau: Function from P in e/Å² to the field in V/Å in which it is stationary; drawn as a dashed line.
     """
     fields = field * KILOVOLT_PER_CM
     values = (polarisation - found.centre) * MICROCOULOMB_PER_CM2
@@ -133,7 +135,7 @@ def draw_loop(
 
 
 def _mark(axes: Axes, found: LoopFigures) -> None:
-    """Points where the loop meets the axes, with their numbers in the legend."""
+    """Mark the points where the loop meets the axes, with their values in the legend."""
     coercive = np.array(found.coercive_field) * KILOVOLT_PER_CM
     remanent = np.array(found.remanent_polarisation) * MICROCOULOMB_PER_CM2
     zero = np.zeros(2)
@@ -150,13 +152,16 @@ def write_loop(
     polarisation: Float[np.ndarray, " points"],
     found: LoopFigures,
 ) -> Path:
-    """Write numbers and points as JSON; every name ends in its unit.
+    """Write the figures and the points of a loop as JSON; every name ends in its unit.
 
     Args:
         path: The .json file.
         field: E in V/Å.
-        polarisation: P in e/Å², counted from the start.
-        found: Of the cycle.
+        polarisation: P in e/Å², measured from the start.
+        found: Figures of the cycle.
+
+    Returns:
+        The path.
     """
     numbers = {
         "coercive_field_kV_per_cm": [value * KILOVOLT_PER_CM for value in found.coercive_field],

@@ -3,8 +3,8 @@
     python -m equivar_jax.response polarisation --checkpoint RUN path.traj -o polarisation.csv
 
 Between two frames `dP = (e/V) sum_i Z_i du_i`, the integral of `dP_a/du_ib = e Z[i, a, b] / V` by the
-trapezoid rule. Only such changes are defined, the polarisation itself only up to the quanta e R / V
-(King-Smith and Vanderbilt, Phys. Rev. B 47, 1651 (1993)).
+trapezoid rule. Only such changes are well defined; the polarisation itself is defined only up to the quanta
+e R / V (King-Smith and Vanderbilt, Phys. Rev. B 47, 1651 (1993)).
 """
 
 from collections.abc import Sequence
@@ -16,23 +16,27 @@ from ase import Atoms
 from ase.geometry import find_mic
 from jaxtyping import Float
 
-from equivar_jax.calculators.charges import Charges, function_of
+from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.io import check_output, read_structures
 from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate, switching_path
-from equivar_jax.response.polarisation.path_report import describe, draw_polarisation, write_polarisation
+from equivar_jax.response.polarisation.path_report import (
+    describe_polarisation,
+    draw_polarisation,
+    write_polarisation,
+)
 from equivar_jax.runtime import enable_compilation_cache
-from equivar_jax.structures import check_structure, checked_tensors, labels_of, source
+from equivar_jax.structures import check_structure, check_tensors, labels_of, source
 
 PathCharges = Charges | Predictor | Sequence[np.ndarray] | np.ndarray
-"""Z of every frame: `Charges`, a network that gets all frames at once, or tensors in e, [atom, field,
-displacement], of each frame (frames, N, 3, 3) or of all of them (N, 3, 3)."""
+"""Z of every frame: `Charges`; or a network, which gets all frames at once; or tensors in e, [atom, field,
+displacement], for each frame (frames, N, 3, 3) or the same for all (N, 3, 3)."""
 
 LARGEST_STEP = 0.25
-"""Fraction of a cell vector; below it the nearest image of every atom is the one it has moved to."""
+"""Largest step as a fraction of a cell vector; up to it, an atom has moved to its nearest image."""
 
 
 class PolarisationPath(NamedTuple):
@@ -54,15 +58,15 @@ def polarisation_along(
 
     Args:
         frames: The path: the same atoms in the same order, periodic in three directions, neutral.
-        charges: See `PathCharges`; by default those that the frames carry.
+        charges: Z of the frames, see `PathCharges`; by default the labels of the frames.
         largest_step: How far an atom may move between frames, as a fraction of each cell vector.
 
     Raises:
-        InputError: no frames, frames that do not belong together, no or misshapen charges, or a step that is
-            too long to be followed.
+        InputError: There are no frames, frames do not belong together, charges are missing or have a wrong
+            shape, or a step is too long to be followed.
     """
     if not len(frames):
-        raise InputError("a path without frames has no polarisation; give at least one")
+        raise InputError("a path without frames has no polarisation; give at least one frame")
     for atoms in frames:
         _check_frame(atoms, frames[0])
     tensors = _tensors(frames, charges)
@@ -72,11 +76,11 @@ def polarisation_along(
 
 
 class PolarisationTracker:
-    """The sum over a path whose frames come one by one, as from an optimiser or a dynamics.
+    """Sums the change of polarisation over frames that come one by one, as from an optimiser or dynamics.
 
     Args:
         atoms: The first frame.
-        charges: Its Z in e, [atom, field, displacement].
+        charges: Z of the first frame in e, [atom, field, displacement].
         largest_step: As for `polarisation_step`.
     """
 
@@ -88,10 +92,17 @@ class PolarisationTracker:
         self._last, self._charges, self._largest_step = atoms.copy(), charges.copy(), largest_step
 
     def advance(self, atoms: Atoms, charges: Float[np.ndarray, "atoms 3 3"]) -> Float[np.ndarray, "3"]:
-        """Go on to the next frame with its Z, and return `change` there.
+        """Add the step to the next frame.
+
+        Args:
+            atoms: The next frame.
+            charges: Its Z in e, [atom, field, displacement].
+
+        Returns:
+            `change` at this frame.
 
         Raises:
-            InputError: an atom has moved too far since the frame before.
+            InputError: An atom has moved too far since the frame before.
         """
         mean = (self._charges + charges) / 2
         self.change = self.change + polarisation_step(self._last, atoms, mean, self._largest_step)
@@ -105,28 +116,28 @@ def polarisation_step(
     charges: Float[np.ndarray, "atoms 3 3"],
     largest_step: float = LARGEST_STEP,
 ) -> Float[np.ndarray, "3"]:
-    """`dP = (e/V) sum_i Z_i du_i` of one short step, in e/Å².
+    """Compute the change of polarisation in one short step, `dP = (e/V) sum_i Z_i du_i`, in e/Å².
 
     Displacements are those of the nearest images, so atoms may be wrapped into the cell in between. They are
-    taken relative to the mean of all atoms: a rigid translation counts for nothing, which is the acoustic sum
-    rule, also where the given charges break it a little.
+    taken relative to the mean of all atoms: a rigid translation does not count, as the acoustic sum rule
+    demands, even if the given charges violate it a little.
 
-    If the cell changes, du is the change of the fractional coordinates times the mean of both cells, and V
+    If the cell changes, du is the change of the fractional coordinates times the mean of both cells, and V is
     the mean volume. This is the *proper* change of polarisation (Vanderbilt, J. Phys. Chem. Solids 61, 147
-    (2000)) less its clamped-ion part: what electrons do in a strain at fixed fractional coordinates is a
-    piezoelectric constant, which does not follow from Z.
+    (2000)) without its clamped-ion part: the response of the electrons to a strain at fixed fractional
+    coordinates is a piezoelectric constant, which does not follow from Z.
 
     Args:
         before: Start of the step.
-        after: Its end.
+        after: End of the step.
         charges: Mean Z of both ends in e, [atom, field, displacement].
         largest_step: How far an atom may move, as a fraction of each cell vector.
 
     Raises:
-        InputError: an atom moves farther.
+        InputError: An atom moves farther.
     """
     fractional = _fractional(after) - _fractional(before)
-    # Relative to one atom first, so that even a rigid translation by half a cell leaves the images alone.
+    # Relative to one atom first, so that even a rigid translation by half a cell does not change images.
     fractional -= fractional[0]
     fractional -= np.round(fractional)
     fractional -= fractional.mean(axis=0)
@@ -143,10 +154,10 @@ def polarisation_step(
 
 
 def polarisation_quanta(atoms: Atoms) -> Float[np.ndarray, "3 3"]:
-    """`e R / V` for the three lattice vectors R, in e/Å², [lattice vector, component].
+    """Return the quanta `e R / V` of the three lattice vectors R in e/Å², [lattice vector, component].
 
-    Polarisations that differ by whole multiples of them belong to the same crystal. (Where electrons are
-    paired in spin, King-Smith and Vanderbilt count twice these.)
+    Polarisations that differ by integer multiples of the quanta belong to the same crystal. (For electrons
+    that are paired in spin, the quanta of King-Smith and Vanderbilt are twice these.)
     """
     return atoms.cell.array / atoms.get_volume()
 
@@ -156,11 +167,11 @@ def nearest_branch(
     reference: Float[np.ndarray, "3"],
     quanta: Float[np.ndarray, "3 3"],
 ) -> Float[np.ndarray, "*frames 3"]:
-    """The equivalent polarisations, up to quanta, that are nearest to a reference.
+    """Add quanta to polarisations so that they are as near as possible to a reference.
 
     Args:
-        polarisation: In any unit.
-        reference: In the same unit.
+        polarisation: Polarisations in any unit.
+        reference: The reference in the same unit.
         quanta: [lattice vector, component] in the same unit; see `polarisation_quanta`.
     """
     offsets = np.reshape(polarisation - reference, (-1, 3))
@@ -169,11 +180,12 @@ def nearest_branch(
 
 
 def _fractional(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
+    """Return fractional coordinates that are not wrapped into the cell."""
     return np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T
 
 
 def _check_frame(atoms: Atoms, first: Atoms) -> None:
-    """Refuse what has no polarisation, or does not follow the first frame."""
+    """Check that a frame can have a polarisation and has the atoms of the first frame."""
     check_structure(atoms)
     if not atoms.pbc.all():
         raise InputError(
@@ -190,22 +202,22 @@ def _check_frame(atoms: Atoms, first: Atoms) -> None:
 
 
 def _tensors(frames: Sequence[Atoms], charges: PathCharges) -> list[Float[np.ndarray, "atoms 3 3"]]:
-    """Z of every frame."""
+    """Return Z of every frame, with shapes checked."""
     given: Sequence[Any] | np.ndarray
     if isinstance(charges, Predictor):
         given = charges.predict(frames)
     elif not isinstance(charges, np.ndarray | Sequence):
-        return list(map(function_of(charges), frames))
+        return list(map(make_charge_function(charges), frames))
     else:
         fixed = len(charges) > 0 and np.ndim(charges[0]) == 2
         given = [charges] * len(frames) if fixed else charges
     if len(given) != len(frames):
         raise InputError(f"charges of {len(given)} frames for a path of {len(frames)}; give those of each")
-    return [checked_tensors(tensors, atoms) for tensors, atoms in zip(given, frames, strict=True)]
+    return [check_tensors(tensors, atoms) for tensors, atoms in zip(given, frames, strict=True)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read a path, integrate, write CSV and picture."""
+    """Read a path, integrate, and write the table and the picture."""
     parser = OptionParser(
         prog="python -m equivar_jax.response polarisation",
         description="Change of polarisation along a trajectory, from Born effective charges.",
@@ -213,9 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")
     parser.add_argument("--checkpoint", help="run directory of a trained model")
     parser.add_argument("--example", action="store_true", help="reversal of the polarisation of model BaTiO3")
-    parser.add_argument("-o", "--output", default="polarisation.csv", help=".csv; a .png beside it")
+    parser.add_argument(
+        "-o", "--output", default="polarisation.csv", help="table; the picture is a .png beside it"
+    )
     parser.add_argument("--allow-unseen", action="store_true", help="only warn about unknown elements")
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
         output = Path(options.output)
         if output.suffix.lower() != ".csv":
@@ -229,12 +243,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_polarisation(output, found.change, found.quanta)
         picture = output.with_suffix(".png")
         draw_polarisation(picture, found.change, found.quanta[0])
-        print(describe(found.change[-1], found.quanta[-1]))
+        print(describe_polarisation(found.change[-1], found.quanta[-1]))
         print(f"{output} and {picture}: polarisation of {len(frames)} frames")
 
 
 def _frames(path: str | None, example: bool) -> tuple[list[Atoms], PathCharges]:
-    """The path and its charges: the labels, or those of the example."""
+    """Return the frames of a path and their charges: labels of a file, or the example."""
     if example == (path is not None):
         raise InputError("give either a trajectory or --example; --help explains the options")
     if path is not None:

@@ -18,15 +18,15 @@ from equivar_jax.response.units import MICROCOULOMB_PER_CM2
 def write_polarisation(
     path: Path, change: Float[np.ndarray, "frames 3"], quanta: Float[np.ndarray, "frames 3 3"]
 ) -> None:
-    """Write one line a frame: the change since the first frame in both units, and the quanta.
+    """Write one line for each frame: the change since the first frame in two units, and the quanta.
 
     Columns: `frame`; `dPx_uC/cm2` to `dPz_uC/cm2`; `dPx_e/A2` to `dPz_e/A2`; `quantum_ax_uC/cm2` to
     `quantum_cz_uC/cm2`, component x, y, z of `e R / V` for the lattice vectors a, b, c.
 
     Args:
         path: The .csv file.
-        change: In e/Å², Cartesian components.
-        quanta: In e/Å², [frame, lattice vector, component].
+        change: Change of polarisation in e/Å², Cartesian components.
+        quanta: Quanta in e/Å², [frame, lattice vector, component].
     """
     header = ["frame"]
     header += [f"dP{axis}_{unit}" for unit in ("uC/cm2", "e/A2") for axis in "xyz"]
@@ -44,9 +44,9 @@ def draw_polarisation(
     """Draw the three components against the number of the frame.
 
     Args:
-        path: The picture.
-        change: In e/Å², Cartesian components.
-        quanta: Of one frame in e/Å², [lattice vector, component]; their lengths are in the title.
+        path: File of the picture.
+        change: Change of polarisation in e/Å², Cartesian components.
+        quanta: Quanta of one frame in e/Å², [lattice vector, component]; a note below gives their lengths.
     """
     lengths = np.linalg.norm(quanta, axis=1) * MICROCOULOMB_PER_CM2
     with mpl.rc_context(STYLE):
@@ -73,8 +73,8 @@ def draw_polarisation(
         save_figure(figure, path)
 
 
-def describe(change: Float[np.ndarray, "3"], quanta: Float[np.ndarray, "3 3"]) -> str:
-    """A change of polarisation and the quanta (e/Å²) in four lines, in µC/cm²."""
+def describe_polarisation(change: Float[np.ndarray, "3"], quanta: Float[np.ndarray, "3 3"]) -> str:
+    """Format a change of polarisation and the quanta, both in e/Å², as four lines in µC/cm²."""
     rows = {"change from first to last frame": change}
     rows |= {f"quantum e {name} / V": quantum for name, quantum in zip("abc", quanta, strict=True)}
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Phonon bands with and without the non-analytical term, and the polar modes at Gamma, through phonopy."""
+"""Phonon bands by phonopy, with and without the non-analytical term, and the polar modes at Gamma."""
 
 import itertools
 from pathlib import Path
@@ -26,28 +26,28 @@ from equivar_jax.response.splitting.born_gamma import (
 from equivar_jax.response.units import INVERSE_CM, TERAHERTZ
 
 _POINTS = 51
-"""On the longest segment; the others have the same spacing."""
+"""Number of points on the longest segment; the other segments have the same spacing."""
 _PER_THZ = INVERSE_CM / TERAHERTZ
-"""cm^-1."""
+"""Wavenumber in cm^-1 of 1 THz."""
 _MARKS: tuple[dict[str, Any], ...] = tuple(
     {"marker": "o", "markersize": 5.0, "linestyle": "none", "color": "black", "markerfacecolor": face}
     for face in ("black", "white")
 )
-"""Of LO and of TO."""
+"""Styles of the marks at LO and at TO."""
 
 
 class BandPath(NamedTuple):
-    """Straight segments between special points, in phonopy's terms."""
+    """Straight segments between special points, in the form that phonopy expects."""
 
     points: list[Float[np.ndarray, "points 3"]]
     """Wave vectors of each segment, in reduced coordinates of the reciprocal basis of the primitive cell."""
     ends: list[tuple[str, str]]
-    """Names of the first and the last point of each segment; Gamma is "G"."""
+    """Names of the first and the last point of each segment; Gamma is called "G"."""
     connections: list[bool]
-    """Whether the next segment goes on where this one ends."""
+    """For each segment, whether the next one begins where it ends."""
 
     def directions_at_gamma(self) -> dict[str, Float[np.ndarray, "3"]]:
-        """For the name of each point that Gamma is connected with, that point in reduced coordinates."""
+        """Return the points that a segment connects with Gamma: name to reduced coordinates."""
         found: dict[str, np.ndarray] = {}
         for points, (first, last) in zip(self.points, self.ends, strict=True):
             if first == "G":
@@ -58,7 +58,7 @@ class BandPath(NamedTuple):
 
 
 def band_path(phonon: Phonopy) -> BandPath:
-    """The path through the special points of the lattice, as ASE knows it for the primitive cell."""
+    """Make the path through the special points of the lattice that ASE has for the primitive cell."""
     cell = phonon.primitive.cell
     lattice = Cell(cell).bandpath(npoints=0)
     names = parse_path_string(lattice.path)
@@ -71,15 +71,18 @@ def band_path(phonon: Phonopy) -> BandPath:
 
 
 def band_structure(phonon: Phonopy, path: BandPath, splitting: bool = True) -> BandStructure:
-    """Bands along a path; where a segment ends at Gamma, phonopy takes its direction for the wave vector's.
+    """Compute the bands along a path.
+
+    Where a segment ends at Gamma, phonopy takes the direction of the segment for that of the wave vector.
 
     Args:
-        phonon: phonopy's object with force constants, and NAC parameters where there is to be splitting.
-        path: Segments.
-        splitting: With the non-analytical term; without it LO and TO coincide at Gamma in a cubic crystal.
+        phonon: A phonopy object with force constants and, for `splitting`, NAC parameters.
+        path: The segments.
+        splitting: Whether to add the non-analytical term. Without it LO and TO coincide at Gamma in a cubic
+            crystal.
 
     Raises:
-        InputError: no force constants, or no NAC parameters where they are needed.
+        InputError: There are no force constants, or no NAC parameters although they are needed.
     """
     require_force_constants(phonon, splitting)
     matrix, factor = phonon.dynamical_matrix, phonon.unit_conversion_factor
@@ -91,7 +94,7 @@ def band_structure(phonon: Phonopy, path: BandPath, splitting: bool = True) -> B
 
 
 def describe_gamma(phonon: Phonopy) -> list[str]:
-    """One line for each direction at Gamma along the band path: the strongest LO and TO modes."""
+    """List the strongest LO and TO modes as text, one line for each direction of the band path at Gamma."""
     lines = []
     for name, polar in _polar_along_path(phonon, band_path(phonon)).items():
         if polar is None:
@@ -106,14 +109,14 @@ def describe_gamma(phonon: Phonopy) -> list[str]:
 
 
 def plot_bands(phonon: Phonopy, path: str | Path) -> None:
-    """Bands with the non-analytical term and, dashed, without it; LO and TO are marked at Gamma.
+    """Draw bands with the non-analytical term and, dashed, without it; LO and TO are marked at Gamma.
 
     Args:
-        phonon: phonopy's object with force constants and NAC parameters.
-        path: The picture; its suffix names the format.
+        phonon: A phonopy object with force constants and NAC parameters.
+        path: File of the picture; its suffix chooses the format.
 
     Raises:
-        InputError: no force constants or NAC parameters, or the picture cannot be written.
+        InputError: There are no force constants or NAC parameters, or the picture cannot be written.
     """
     way = band_path(phonon)
     polar = _polar_along_path(phonon, way)
@@ -129,17 +132,17 @@ def plot_bands(phonon: Phonopy, path: str | Path) -> None:
             for distance, frequencies in zip(bands.distances, bands.frequencies, strict=True):
                 axes.plot(distance, frequencies, linewidth=1.1, **style)
         _mark_gamma(axes, full.distances, way, polar)
-        _axes_of_bands(axes, full.distances, way)
-        # Acoustic modes round to frequencies just below zero; imaginary ones are shown.
+        _label_axes(axes, full.distances, way)
+        # Rounding puts acoustic modes just below zero, which is cut off; imaginary modes remain visible.
         if min(float(frequencies.min()) for frequencies in full.frequencies + bare.frequencies) > -0.05:
             axes.set_ylim(bottom=0.0)
-        entries = [Line2D([], [], **style) for style in reversed(lines)] + _entries_of_gamma(polar)
+        entries = [Line2D([], [], **style) for style in reversed(lines)] + _gamma_legend_entries(polar)
         figure.legend(handles=entries, loc="outside upper center", ncols=2)
         save_figure(figure, path)
 
 
 def _polar_along_path(phonon: Phonopy, path: BandPath) -> dict[str, Polar | None]:
-    """The strongest LO and TO for each direction in which the path leaves Gamma."""
+    """Find the strongest LO and TO modes for each direction in which the path leaves Gamma."""
     reciprocal = np.linalg.inv(phonon.primitive.cell)
     return {
         name: strongest_polar(mode_splitting(phonon, reciprocal @ point))
@@ -150,7 +153,7 @@ def _polar_along_path(phonon: Phonopy, path: BandPath) -> dict[str, Polar | None
 def _mark_gamma(
     axes: Axes, distances: list[np.ndarray], path: BandPath, polar: dict[str, Polar | None]
 ) -> None:
-    """A dot at each LO and a ring at each TO where the path meets Gamma."""
+    """Draw a dot at each LO and a ring at each TO mode where the path meets Gamma."""
     for distance, (first, last) in zip(distances, path.ends, strict=True):
         for end, other, x in ((first, last, distance[0]), (last, first, distance[-1])):
             found = polar[other] if end == "G" else None
@@ -158,23 +161,23 @@ def _mark_gamma(
                 axes.plot(x, value, zorder=4, clip_on=False, **style)
 
 
-def _entries_of_gamma(polar: dict[str, Polar | None]) -> list[Line2D]:
-    """LO and TO of the first direction in which there are some."""
+def _gamma_legend_entries(polar: dict[str, Polar | None]) -> list[Line2D]:
+    """Make legend entries for LO and TO, with the values of the first direction that has polar modes."""
     name, found = next(((name, found) for name, found in polar.items() if found is not None), ("", ()))
     labels = [
-        f"{kind} at Γ (to {_pretty(name)}): {value:.2f} THz, {value * _PER_THZ:.0f} cm$^{{-1}}$"
+        f"{kind} at Γ (to {_format_point(name)}): {value:.2f} THz, {value * _PER_THZ:.0f} cm$^{{-1}}$"
         for kind, value in zip(("LO", "TO"), found, strict=False)
     ]
     return [Line2D([], [], label=label, **style) for label, style in zip(labels, _MARKS, strict=False)]
 
 
-def _axes_of_bands(axes: Axes, distances: list[np.ndarray], path: BandPath) -> None:
-    """Special points below, THz to the left, wavenumbers to the right."""
-    ticks, names = [distances[0][0]], [_pretty(path.ends[0][0])]
+def _label_axes(axes: Axes, distances: list[np.ndarray], path: BandPath) -> None:
+    """Label the axes: special points below, THz on the left, wavenumbers on the right."""
+    ticks, names = [distances[0][0]], [_format_point(path.ends[0][0])]
     for k, distance in enumerate(distances):
-        name = _pretty(path.ends[k][1])
+        name = _format_point(path.ends[k][1])
         if not path.connections[k] and k + 1 < len(distances):
-            name += f"|{_pretty(path.ends[k + 1][0])}"
+            name += f"|{_format_point(path.ends[k + 1][0])}"
         ticks.append(distance[-1])
         names.append(name)
     axes.set_xticks(ticks, names)
@@ -190,16 +193,16 @@ def _axes_of_bands(axes: Axes, distances: list[np.ndarray], path: BandPath) -> N
 
 
 def _to_wavenumber(frequency: Any) -> Any:
-    """THz to cm^-1."""
+    """Convert from THz to cm^-1."""
     return frequency * _PER_THZ
 
 
 def _to_frequency(wavenumber: Any) -> Any:
-    """cm^-1 to THz."""
+    """Convert from cm^-1 to THz."""
     return wavenumber / _PER_THZ
 
 
-def _pretty(name: str) -> str:
-    """A special point as printed: G is Γ, H1 has a subscript."""
+def _format_point(name: str) -> str:
+    """Format the name of a special point for the picture: G becomes Γ, and the digit of H1 a subscript."""
     letter, digits = name[0].replace("G", "Γ"), name[1:]
     return f"{letter}$_{{{digits}}}$" if digits else letter

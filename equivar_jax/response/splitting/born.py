@@ -4,8 +4,8 @@ The non-analytical term of the dynamical matrix near Gamma (Gonze and Lee, Phys.
 
     D_{ia,jb} = e² (q.Z_i)_a (q.Z_j)_b / (eps0 V sqrt(m_i m_j) q.eps_inf.q),
 
-needs the Born effective charges Z, whose first index, the field, is contracted with q, and the electronic
-dielectric tensor eps_inf. phonopy makes both symmetric, writes them, and adds the term.
+needs the Born effective charges Z, whose first index (the field) is contracted with q, and the electronic
+dielectric tensor eps_inf. phonopy symmetrises both, writes them, and adds the term.
 """
 
 import sys
@@ -15,13 +15,13 @@ from pathlib import Path
 from phonopy import Phonopy
 
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.figures import is_picture
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import base_name, complete_file, format_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
 from equivar_jax.prediction.loading import load
-from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, chosen_epsilon_inf
+from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, choose_epsilon_inf
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
 from equivar_jax.response.splitting.bands import describe_gamma, plot_bands
 from equivar_jax.response.splitting.born_example import sodium_chloride
@@ -33,23 +33,26 @@ _YAML = (".yaml", ".yml")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Predict, symmetrise, write."""
-    with exit_on_input_error():
+    """Predict the tensors, symmetrise them, and write the files that were asked for."""
+    with plain_messages():
         options = _parser().parse_args(arguments)
         default = "bands.png" if options.example else "BORN"
-        kinds = {path: _kind(path) for path in map(Path, options.output or [default])}
+        kinds = {path: _output_kind(path) for path in map(Path, options.output or [default])}
         if options.example:
             if options.structure or options.checkpoint or options.epsilon_inf:
-                raise InputError("--example is a crystal of its own; leave out structure and checkpoint")
+                raise InputError(
+                    "--example has its own crystal and tensors; leave out the structure, --checkpoint and "
+                    "--epsilon-inf"
+                )
             phonon = sodium_chloride()
         else:
-            phonon = _with_predicted_charges(options, needs_forces="bands" in kinds.values())
+            phonon = _read_and_predict(options, needs_forces="bands" in kinds.values())
         for path, kind in kinds.items():
             _write(path, kind, phonon)
 
 
 def _parser() -> OptionParser:
-    """The options of the task."""
+    """Make the parser of the command line."""
     parser = OptionParser(prog="python -m equivar_jax.response born", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("structure", nargs="?", help="one crystal: any structure file, or a phonopy YAML file")
@@ -60,17 +63,22 @@ def _parser() -> OptionParser:
         "--output",
         nargs="+",
         metavar="FILE",
-        help="what to write, told by name: BORN (default), a phonopy .yaml with everything, a picture of the "
-        "bands such as bands.png (default of --example), for which the structure is a phonopy YAML file with "
-        "forces",
+        help="files to write; the name tells what: BORN (default), a phonopy .yaml with everything, or a "
+        "picture of the bands such as bands.png (default of --example), which needs a phonopy YAML file with "
+        "forces as the structure",
     )
     add("--allow-unseen", action="store_true", help="only warn about elements never trained on")
     add("--example", action="store_true", help="a model of NaCl: no structure, no checkpoint")
     return parser
 
 
-def _with_predicted_charges(options, needs_forces: bool) -> Phonopy:
-    """The crystal of the command line with the parameters of the non-analytical term."""
+def _read_and_predict(options, needs_forces: bool) -> Phonopy:
+    """Read the crystal that the options name, and add the predicted parameters of the non-analytical term.
+
+    Args:
+        options: The parsed command line.
+        needs_forces: Whether to refuse a crystal without force constants.
+    """
     if options.structure is None:
         raise InputError("give a structure, or --example; --help explains the options")
     path = Path(options.structure)
@@ -80,7 +88,7 @@ def _with_predicted_charges(options, needs_forces: bool) -> Phonopy:
     else:
         several = read_structures(path)
         if len(several) != 1:
-            raise InputError(f"{path}: {len(several)} structures; give a file of exactly one")
+            raise InputError(f"{path}: {len(several)} structures; give a file with exactly one")
         (atoms,) = several
         phonon = phonon_of(atoms)
     if needs_forces and phonon.force_constants is None:
@@ -90,7 +98,7 @@ def _with_predicted_charges(options, needs_forces: bool) -> Phonopy:
         )
     enable_compilation_cache()
     predictor = load(options.checkpoint)
-    epsilon = chosen_epsilon_inf(atoms, options.epsilon_inf, predictor)
+    epsilon = choose_epsilon_inf(atoms, options.epsilon_inf, predictor)
     tensors = predictor.predict(atoms, allow_unseen=options.allow_unseen)
     phonon.nac_params = nac_params(phonon, tensors, epsilon)
     moved = symmetry_change(phonon, tensors)
@@ -98,11 +106,11 @@ def _with_predicted_charges(options, needs_forces: bool) -> Phonopy:
     return phonon
 
 
-def _kind(path: Path) -> str:
-    """What a file of this name is to hold.
+def _output_kind(path: Path) -> str:
+    """Tell from the name of an output file what to write: "born", "yaml" or "bands".
 
     Raises:
-        InputError: no format of this name, or no folder to write to.
+        InputError: The name tells no format, or there is no folder to write to.
     """
     if base_name(path) == "BORN" or format_suffix(path) == ".born":
         kind = "born"
@@ -111,16 +119,14 @@ def _kind(path: Path) -> str:
     elif is_picture(path):
         kind = "bands"
     else:
-        raise InputError(
-            f"{path}: no format of this name; write BORN, a .yaml file, or a picture such as .png"
-        )
+        raise InputError(f"{path}: the name tells no format; name it BORN, .yaml, or a picture such as .png")
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written; name a file in a folder that is there")
     return kind
 
 
 def _write(path: Path, kind: str, phonon: Phonopy) -> None:
-    """Write one file."""
+    """Write one output file; for a picture, also print the LO and TO modes at Gamma."""
     if kind == "bands":
         plot_bands(phonon, path)
         print("\n".join(describe_gamma(phonon)))

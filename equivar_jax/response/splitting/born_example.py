@@ -1,4 +1,4 @@
-"""A model of sodium chloride: springs and dipoles, with the exact LO-TO splitting of its charges."""
+"""A model of sodium chloride of springs and dipoles, whose LO-TO splitting is known exactly."""
 
 import numpy as np
 from jaxtyping import Float
@@ -17,21 +17,21 @@ _EPSILON_INF = 2.43533967
 _STATIC = 5.90
 """Static dielectric constant (Ashcroft and Mermin, Solid State Physics, table of the alkali halides)."""
 _ACROSS = 0.05
-"""Spring constant across the bond over that along it: small, as for ions that repel by contact."""
+"""Ratio of the spring constants across and along a bond; small, as for ions that repel by contact."""
 
 
 def sodium_chloride(repeat: int = 2) -> Phonopy:
-    """NaCl with force constants of a supercell, and with its charges set.
+    """Make NaCl as a phonopy object with force constants of a supercell and NAC parameters.
 
-    The force constants are those of springs between nearest neighbours, plus the dipole-dipole part that
-    phonopy takes off before it interpolates (`dipole_force_constants`). As in force constants from DFT the
-    dipoles are in it, and what phonopy interpolates is exactly the springs. They are as stiff as the static
-    dielectric constant asks for, of one polar mode:
+    The force constants are those of springs between nearest neighbours plus the dipole-dipole part that
+    phonopy subtracts before it interpolates (`dipole_force_constants`). So they include the dipoles, as those
+    from DFT do, and what phonopy interpolates is exactly the springs. The stiffness follows from the static
+    dielectric constant, since there is one polar mode:
 
         omega_TO² = Z² e² / (eps0 V mu (eps_static - eps_inf)).
 
     Args:
-        repeat: The supercell is so many primitive cells along each axis.
+        repeat: Number of primitive cells along each axis of the supercell.
     """
     phonon = phonon_of(rock_salt("NaCl", _LATTICE_CONSTANT, cubic=False), (repeat,) * 3, "P")
     charges = np.array([_CHARGE, -_CHARGE])[:, None, None] * np.eye(3)
@@ -40,7 +40,7 @@ def sodium_chloride(repeat: int = 2) -> Phonopy:
     dipoles = dipole_force_constants(phonon)
     supercell = atoms_of(phonon.supercell)
     chlorine = phonon.supercell.numbers == 17
-    # A cubic crystal has one polar mode, the ions against each other, and one stiffness of it.
+    # In the polar mode of the cubic crystal the ions move against each other; this is its force constant.
     stiffness = _CHARGE**2 / (VACUUM_PERMITTIVITY * phonon.primitive.volume * (_STATIC - _EPSILON_INF))
     of_dipoles = -dipoles[0, chlorine, 0, 0].sum()
     along = (stiffness - of_dipoles) / (2.0 + 4.0 * _ACROSS)
@@ -49,18 +49,18 @@ def sodium_chloride(repeat: int = 2) -> Phonopy:
 
 
 def dipole_force_constants(phonon: Phonopy) -> Float[np.ndarray, "supercell supercell 3 3"]:
-    """The part of the force constants of a supercell that phonopy attributes to the ions' dipoles.
+    """Compute the part of the force constants of a supercell that phonopy attributes to the ions' dipoles.
 
-    By the method of Gonze and Lee (Phys. Rev. B 55, 10355 (1997)) phonopy takes it off, interpolates the
-    rest, and puts it back at each wave vector. Force constants of nothing but springs hold no such part:
-    phonopy would take off what was never there. With this added they are whole. The dipoles are Gaussian
-    clouds, since phonopy leaves out the real-space half of the Ewald sum.
+    By the method of Gonze and Lee (Phys. Rev. B 55, 10355 (1997)) phonopy subtracts this part, interpolates
+    the rest, and adds the part again at each wave vector. Force constants of springs alone do not contain it,
+    and phonopy would subtract what was never there; with this part added they are complete. The dipoles are
+    Gaussian clouds, since phonopy leaves out the real-space half of the Ewald sum.
 
     Args:
-        phonon: phonopy's object with NAC parameters; it is left as it is.
+        phonon: A phonopy object with NAC parameters; it is not changed.
 
     Returns:
-        eV/Å² for a calculator of eV and Å, [atom, atom, direction, direction].
+        Force constants [atom, atom, direction, direction], in eV/Å² if phonopy's calculator has eV and Å.
     """
     atoms = len(phonon.supercell)
     none = np.zeros((atoms, atoms, 3, 3))

@@ -1,4 +1,4 @@
-"""The modes at Gamma, which depend on the direction that the wave vector goes to zero along."""
+"""Modes at Gamma with the non-analytical term; they depend on the direction from which q approaches zero."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,46 +12,48 @@ from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.levels import principal_dipoles
 
 _SILENT = 1e-3
-"""Share of the strongest polarity below which a mode is not called polar."""
+"""Modes are not called polar if their polarity is below this share of the strongest."""
 
 
 class PolarModes(NamedTuple):
-    """Modes in the limit of a wave vector going to zero along one direction.
+    """Modes in the limit of a wave vector that goes to zero along one direction.
 
-    Degenerate modes are taken along the principal axes of the polarity of their level (see `levels`).
+    Degenerate modes are taken along the principal axes of their level (see `phonons.levels`).
     """
 
     frequencies: Float[np.ndarray, " modes"]
-    """THz, ascending; imaginary ones as negative numbers."""
+    """Frequencies in THz, ascending; imaginary ones are negative numbers."""
     longitudinal: Float[np.ndarray, " modes"]
-    """Polarity along the direction, |q.sum_i Z_i.e_i/sqrt(m_i)|, in e/sqrt(u): what makes a mode LO."""
+    """Polarity along the direction, |q.sum_i Z_i.e_i/sqrt(m_i)| with |q| = 1, in e/sqrt(u); it makes LO."""
     transverse: Float[np.ndarray, " modes"]
-    """Polarity across it, in e/sqrt(u)."""
+    """Polarity across the direction, in e/sqrt(u); it makes TO."""
 
 
 class Polar(NamedTuple):
-    """The strongest longitudinal and the strongest transverse mode, in THz."""
+    """Frequencies of the strongest longitudinal and the strongest transverse mode, in THz."""
 
     longitudinal: float
     transverse: float
 
 
 def mode_splitting(phonon: Phonopy, direction: Sequence[float | int] | np.ndarray) -> PolarModes:
-    """The modes at Gamma with the non-analytical term, for a direction of the wave vector.
+    """Compute the modes at Gamma with the non-analytical term for a direction of the wave vector.
 
     Args:
-        phonon: phonopy's object with force constants and NAC parameters, of either method.
-        direction: Three numbers, Cartesian; the length does not matter.
+        phonon: A phonopy object with force constants and NAC parameters, of either NAC method of phonopy.
+        direction: Three Cartesian numbers; the length does not matter.
 
     Raises:
-        InputError: no force constants, no NAC parameters, or no direction.
+        InputError: Force constants, NAC parameters or a usable direction are missing.
     """
     require_force_constants(phonon)
     vector = np.asarray(direction, dtype=np.float64)
     length = np.linalg.norm(vector)
     if vector.shape != (3,) or not (np.isfinite(length) and length > 0):
-        raise InputError(f"direction {vector.tolist()} of the wave vector: give three numbers, not all zero")
-    # phonopy takes the direction in reduced coordinates of the reciprocal basis.
+        raise InputError(
+            f"direction {vector.tolist()} of the wave vector: give three finite numbers, not all zero"
+        )
+    # phonopy expects the direction in reduced coordinates of the reciprocal basis.
     reduced = phonon.primitive.cell @ vector
     found = phonon.run_qpoints([[0, 0, 0]], with_eigenvectors=True, nac_q_direction=reduced)
     masses = phonon.primitive.masses
@@ -67,7 +69,7 @@ def mode_splitting(phonon: Phonopy, direction: Sequence[float | int] | np.ndarra
 
 
 def strongest_polar(modes: PolarModes) -> Polar | None:
-    """The LO and the TO mode that couple most to a field; None where no mode is polar."""
+    """Find the LO and the TO mode that couple most strongly to a field; None if no mode is polar."""
     strength = max(modes.longitudinal.max(), modes.transverse.max())
     if min(modes.longitudinal.max(), modes.transverse.max()) <= _SILENT * strength:
         return None
@@ -77,10 +79,10 @@ def strongest_polar(modes: PolarModes) -> Polar | None:
 
 
 def require_force_constants(phonon: Phonopy, splitting: bool = True) -> None:
-    """Refuse a crystal that lacks what bands need.
+    """Check that a phonopy object has what bands need.
 
     Raises:
-        InputError: no force constants, or no NAC parameters where there is to be splitting.
+        InputError: There are no force constants, or no NAC parameters although `splitting` is true.
     """
     formula = phonon.primitive.formula
     if phonon.force_constants is None:

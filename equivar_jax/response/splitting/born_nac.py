@@ -1,4 +1,4 @@
-"""The two tensors behind LO-TO splitting, in phonopy's order of atoms and with the crystal's symmetry."""
+"""NAC parameters for phonopy: Born charges in its order of atoms, and eps_inf, both symmetrised."""
 
 import warnings
 
@@ -12,11 +12,11 @@ from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
 from equivar_jax.io.phonopy_born import SYMMETRY_TOLERANCE
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, phonon_of
-from equivar_jax.structures import LARGEST_ASYMMETRY, checked_tensors
+from equivar_jax.structures import LARGEST_ASYMMETRY, check_tensors
 
 
 class BrokenSymmetryWarning(UserWarning):
-    """Tensors are far from the symmetry of their crystal, or from the sum rule."""
+    """Warns that tensors are far from the symmetry of their crystal, or from the sum rule."""
 
 
 def nac_params(
@@ -24,26 +24,28 @@ def nac_params(
     born_effective_charges: Float[np.ndarray, "atoms 3 3"],
     epsilon_inf: Float[np.ndarray, "3 3"],
 ) -> NacParams:
-    """Phonopy's parameters of the non-analytical term, as the crystal's symmetry wants them.
+    """Make phonopy's parameters of the non-analytical term (NAC) from tensors.
+
+    phonopy imposes the symmetry of the crystal and the sum rule. If that changes the tensors much, a
+    `BrokenSymmetryWarning` is given.
 
     Args:
-        crystal: A structure, whose primitive cell is then phonopy's "auto", or phonopy's object.
+        crystal: A structure, for whose primitive cell phonopy's "auto" is taken, or a phonopy object.
         born_effective_charges: Z of the atoms of the structure, or of phonopy's unit cell, in their order;
             [atom, field, displacement] in e.
         epsilon_inf: Electronic dielectric tensor, dimensionless.
 
     Returns:
-        What `Phonopy.nac_params` takes: `born`, the tensors of the atoms of phonopy's primitive cell in its
+        A value for `Phonopy.nac_params`: `born`, the tensors of the atoms of phonopy's primitive cell in its
         order, float64 [atom, field, displacement] in e; `dielectric`; `factor`, e²/(4 pi eps0) in the units
-        of phonopy's calculator. phonopy has made them symmetric, and imposed the sum rule; where that changed
-        much, a `BrokenSymmetryWarning` says so.
+        of phonopy's calculator.
 
     Raises:
-        InputError: tensors of another shape or not finite, or a structure that is no crystal.
+        InputError: Tensors have another shape or are not finite, or the structure is not a crystal.
     """
     phonon = phonon_of(crystal) if isinstance(crystal, Atoms) else crystal
-    tensors = checked_tensors(born_effective_charges, atoms_of(phonon.unitcell))
-    born, dielectric = _symmetrised(phonon, tensors, epsilon_inf, primitive=phonon.primitive)
+    tensors = check_tensors(born_effective_charges, atoms_of(phonon.unitcell))
+    born, dielectric = _symmetrise(phonon, tensors, epsilon_inf, primitive=phonon.primitive)
     moved, moved_epsilon = symmetry_change(phonon, tensors), float(np.abs(dielectric - epsilon_inf).max())
     where = f"{phonon.unitcell.formula}: symmetry"
     if moved > SYMMETRY_TOLERANCE:
@@ -63,19 +65,19 @@ def nac_params(
 
 
 def symmetry_change(phonon: Phonopy, born_effective_charges: Float[np.ndarray, "atoms 3 3"]) -> float:
-    """The largest change of a component, in e, when phonopy imposes symmetry and the sum rule.
+    """Compute how far phonopy moves a component, at most, to impose symmetry and the sum rule; in e.
 
     Args:
-        phonon: phonopy's object.
-        born_effective_charges: Of the atoms of its unit cell, [atom, field, displacement] in e.
+        phonon: The phonopy object.
+        born_effective_charges: Z of the atoms of its unit cell, [atom, field, displacement] in e.
     """
-    tensors = checked_tensors(born_effective_charges, atoms_of(phonon.unitcell))
-    symmetric, _ = _symmetrised(phonon, tensors, np.eye(3))
+    tensors = check_tensors(born_effective_charges, atoms_of(phonon.unitcell))
+    symmetric, _ = _symmetrise(phonon, tensors, np.eye(3))
     return float(np.abs(symmetric - tensors).max())
 
 
-def _symmetrised(phonon: Phonopy, tensors: np.ndarray, epsilon: np.ndarray, **choice) -> tuple:
-    """Phonopy's symmetrisation without its warning; the change is measured here."""
+def _symmetrise(phonon: Phonopy, tensors: np.ndarray, epsilon: np.ndarray, **choice) -> tuple:
+    """Symmetrise by phonopy without its warning, in place of which callers measure the change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return symmetrize_borns_and_epsilon(tensors, epsilon, phonon.unitcell, **choice)

@@ -163,7 +163,7 @@ def test_one_line_for_each_mistake(trained, structure, tmp_path, complaint):
     assert "no format" in complaint(main, structure, *run, *epsilon, "-o", tmp_path / "born.csv")
     missing = tmp_path / "missing" / "phonopy_params.yaml"
     assert "missing" in complaint(main, structure, *run, *epsilon, "-o", missing)
-    assert "of its own" in complaint(main, structure, "--example")
+    assert "its own crystal" in complaint(main, structure, "--example")
     write(tmp_path / "two.extxyz", [perovskite()] * 2)
     assert "2 structures" in complaint(main, tmp_path / "two.extxyz", *run, *epsilon, *nowhere)
     write(tmp_path / "water.xyz", Atoms("OH2", positions=[(0, 0, 0), (0.8, 0.6, 0), (-0.8, 0.6, 0)]))
