@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print("\n`--example` runs a task on a model crystal; `--help` after the task lists its options.")
             return
         if words[0] not in TASKS:
-            raise InputError(f"no task {words[0]!r}{did_you_mean(words[0], TASKS)}; --help lists the tasks")
+            raise InputError(f"no task {words[0]!r}, --help lists them{did_you_mean(words[0], TASKS)}")
         task = importlib.import_module(f"equivar_jax.response.{TASKS[words[0]].module}")
     task.main(words[1:])
 
