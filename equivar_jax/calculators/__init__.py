@@ -1,12 +1,12 @@
-"""ASE calculators: the network itself, and any potential in a uniform field."""
+"""ASE calculators: one for the network itself, and one for any potential in a uniform electric field."""
 
 from equivar_jax.calculators.born import EquivarCalculator
-from equivar_jax.calculators.charges import Charges, function_of
+from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.calculators.field import FieldCalculator
 
 __all__ = [
     "Charges",
     "EquivarCalculator",
     "FieldCalculator",
-    "function_of",
+    "make_charge_function",
 ]

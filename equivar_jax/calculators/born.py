@@ -1,4 +1,4 @@
-"""The network as an ASE calculator, made for trajectories."""
+"""`EquivarCalculator`: a network as an ASE calculator, made for trajectories."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from jaxtyping import Int
 
-from equivar_jax.calculators.field import changes
+from equivar_jax.calculators.field import list_changes
 from equivar_jax.calculators.skin import SkinList
 from equivar_jax.graphs.batch import Sample, collate
 from equivar_jax.graphs.graph import neighbour_counts
@@ -24,25 +24,27 @@ from equivar_jax.structures import BEC
 from equivar_jax.uncertainty.domain import DomainWarning
 
 ROOM = 1.2
-"""Edges that a batch holds over those at hand, so that a trajectory is compiled for once."""
+"""Ratio of the edges that a batch can hold to those of its structure, so that a trajectory compiles once."""
 
 
 class EquivarCalculator(Calculator):
-    """ASE's property `born_effective_charges`: float64 (N, 3, 3) in e, [atom, field, displacement].
+    """ASE calculator of the property `born_effective_charges`.
 
-    The numbers of `Predictor.predict`, to the rounding of the network's precision, at less cost along a
-    trajectory: neighbours are kept with a skin, and one compiled batch shape serves until it is too small.
-    The tensors sum to the net charge of the cell, `atoms.info["charge"]`. For tensors that are continuous in
-    the positions the network needs its envelope (`--model.envelope True` in training).
+    The property is float64 (N, 3, 3) in e, [atom, field, displacement]. Its numbers are those of
+    `Predictor.predict` to within the rounding of the network's precision, at less cost along a trajectory:
+    neighbours are kept with a skin, and one compiled batch shape serves until it is too small. The tensors
+    sum to the net charge of the cell, `atoms.info["charge"]`. For tensors that are continuous in the
+    positions, the network needs its envelope (`--model.envelope True` in training).
 
     Args:
-        model: What `equivar_jax.load` returns, or the run directory; None takes the weights of the package.
-            Of a committee one network, `load(member=0)`, is as many times faster as it has members.
+        model: What `equivar_jax.load` returns, or a run directory; None takes the weights of the package. One
+            network of a committee, `load(member=0)`, is as many times faster as the committee has members.
         skin: Of the neighbour list in Å (see `SkinList`).
-        allow_unseen: Only warn about elements that the training data did not have.
+        allow_unseen: Only warn about elements that did not occur in the training data.
 
     Raises:
-        InputError: what `load` and `SkinList` refuse; when it calculates, what `Predictor.predict` refuses.
+        InputError: `load` or `SkinList` refuses an argument; in a calculation, `Predictor.predict` would
+            refuse the structure.
     """
 
     implemented_properties = [BEC]  # noqa: RUF012 (as ASE has it)
@@ -53,13 +55,13 @@ class EquivarCalculator(Calculator):
         super().__init__()
         self.model = model if isinstance(model, Predictor) else load(model)
         self.allow_unseen = allow_unseen
-        self.neighbours = SkinList(self.model.model.config.cutoff, skin)
+        self.neighbours = SkinList(self.model.network.config.cutoff, skin)
         self._budget: Budget | None = None
         self._warned: set[type[UserWarning]] = set()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, the net charge included."""
-        return changes(self.atoms, atoms, tol)
+        """Return what has changed since the last calculation, including the net charge."""
+        return list_changes(self.atoms, atoms, tol)
 
     def calculate(
         self,
@@ -67,33 +69,37 @@ class EquivarCalculator(Calculator):
         properties: Sequence[str] = (BEC,),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill `results`."""
+        """Predict the tensors, and store them in `results`; arguments are those of ASE's calculators."""
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None  # ASE's base class has set it
         graph = self.neighbours.graph(self.atoms)
-        self._warn(self.model.remarks(self.atoms, graph, self.allow_unseen))
+        self._warn_once(self.model.structure_warnings(self.atoms, graph, self.allow_unseen))
         moments = self._moments(graph, neighbour_counts(graph))
         found = Prediction.of(moments, float(graph.globals["charge"][0]))
-        self._warn(self.model.doubts(self.atoms, found))
+        self._warn_once(self.model.uncertainty_warnings(self.atoms, found))
         self.results = {BEC: found.tensors}
 
     def _moments(self, graph: jraph.GraphsTuple, counts: Int[np.ndarray, " atoms"]) -> Moments:
-        """Mean and spread of the networks, before the sum rule."""
+        """Compute the mean of the networks before the sum rule, and their spread."""
         if len(counts) > LARGE:
-            return self.model.layer_by_layer(graph)
-        batch = collate([Sample(graph, None)], self._room(counts), self.model.dtype)
-        return mean_and_spread(self.model.raw(batch.graph)[:, : len(counts)])
+            return self.model.moments_layer_by_layer(graph)
+        batch = collate([Sample(graph, None)], self._budget_for(counts), self.model.dtype)
+        return mean_and_spread(self.model.raw_tensors(batch.graph)[:, : len(counts)])
 
-    def _warn(self, remarks: Sequence[UserWarning]) -> None:
-        """That a trajectory is outside the training data is said once for each way in which it is."""
-        for remark in remarks:
-            if type(remark) not in self._warned:
-                warnings.warn(remark, stacklevel=3)
-            if isinstance(remark, DomainWarning):
-                self._warned.add(type(remark))
+    def _warn_once(self, collected: Sequence[UserWarning]) -> None:
+        """Emit warnings, but each kind of domain warning only once, so that a long run does not repeat it."""
+        for warning in collected:
+            if type(warning) not in self._warned:
+                warnings.warn(warning, stacklevel=3)
+            if isinstance(warning, DomainWarning):
+                self._warned.add(type(warning))
 
-    def _room(self, counts: Int[np.ndarray, " atoms"]) -> Budget:
-        """The batch shape of the calculation before, or a larger one where that is too small."""
+    def _budget_for(self, counts: Int[np.ndarray, " atoms"]) -> Budget:
+        """Return the batch shape of the last calculation, or a new one with some room if it does not fit.
+
+        Args:
+            counts: Number of neighbours of each atom.
+        """
         edges, most, budget = int(counts.sum()), int(counts.max()), self._budget
         nodes = NODE_MULTIPLE * math.ceil((len(counts) + 1) / NODE_MULTIPLE)
         dense = self.model.dense

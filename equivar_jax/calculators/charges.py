@@ -1,4 +1,4 @@
-"""Born effective charges of a structure, whatever they come from: a network, a calculator, labels."""
+"""Born effective charges of a structure from any source: a network, a calculator, or labels."""
 
 from collections.abc import Callable
 
@@ -11,16 +11,19 @@ from equivar_jax.errors import InputError
 from equivar_jax.structures import BEC, check_tensors
 
 Charges = BaseCalculator | Callable[[Atoms], np.ndarray]
-"""A calculator with `born_effective_charges`, or a function of atoms such as `load(RUN).predict` or
-`structures.labels_of`: Z in e, [atom, field, displacement]."""
+"""A source of Z in e, [atom, field, displacement]: a calculator with the property `born_effective_charges`,
+or a function of atoms such as `load(RUN).predict` or `structures.labels_of`."""
 
 
-def function_of(charges: Charges) -> Callable[[Atoms], Float[np.ndarray, "atoms 3 3"]]:
-    """Charges as a function of atoms that gives a new array each time: float64, (N, 3, 3), all finite.
+def make_charge_function(charges: Charges) -> Callable[[Atoms], Float[np.ndarray, "atoms 3 3"]]:
+    """Make a function of atoms that returns their Born effective charges.
+
+    Returns:
+        A function that returns a new array at each call: float64 (N, 3, 3), all finite. It raises an
+        `InputError` for tensors that `check_tensors` refuses.
 
     Raises:
-        InputError: neither a calculator with such a property nor a function; from the function that is
-            returned, what `check_tensors` refuses.
+        InputError: `charges` is neither a calculator with such a property nor a function.
     """
     if isinstance(charges, BaseCalculator) and BEC in charges.implemented_properties:
         return lambda atoms: check_tensors(charges.get_property(BEC, atoms), atoms).copy()

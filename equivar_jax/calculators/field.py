@@ -1,4 +1,4 @@
-"""Any ASE calculator in an electric field, through Born effective charges."""
+"""`FieldCalculator`: any ASE calculator in an electric field, which acts through Born effective charges."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,36 +16,37 @@ from ase.geometry import find_mic
 from ase.md.md import MolecularDynamics
 from jaxtyping import Float
 
-from equivar_jax.calculators.charges import Charges, function_of
+from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.errors import InputError
 from equivar_jax.structures import BEC
 
 Vector = Sequence[float | int] | np.ndarray
-"""A field E in V/Å: three components."""
+"""Three components of a field E in V/Å."""
 Field = Vector | Callable[[float], Vector]
-"""E in V/Å, or a function of the time in fs that returns it."""
+"""A field E in V/Å, or a function that returns E at a time in fs."""
 
 
 class FieldCalculator(Calculator):
-    """Any potential in a uniform electric field: `F_ib = F_ib(base) + e sum_a E_a Z[i, a, b]`.
+    """ASE calculator of any potential in a uniform electric field.
 
-    The net force is Q E by the sum rule, zero for a neutral cell. E is the macroscopic field in the crystal.
+    The forces are `F_ib = F_ib(base) + e sum_a E_a Z[i, a, b]`. By the sum rule, the net force is Q E,
+    which is zero for a neutral cell. E is the macroscopic field in the crystal.
 
-    Energies: `energy` is that of the base, a function of the configuration alone. `work` is what the field
-    has done on the atoms since the first configuration, `W = sum over steps of e E (Z + Z') / 2 du` in eV
-    (trapezoid; wrapping atoms into the cell does not move them). `free_energy`, which optimisers and
-    thermostats take as consistent with the forces, is that of the base minus W; with the kinetic energy it is
-    conserved. Where Z and E are constant, W is exactly `e sum_i E Z_i u_i`, u the displacements since the
-    first configuration. Otherwise it depends on the path, unless Z is the derivative of a polarisation.
-    Another cell, charge, `pbc` or species begins a new path, with W = 0.
+    Energies: `energy` is that of the base, a function of the configuration alone. `work` is the work W of
+    the field on the atoms since the first configuration, `W = sum over steps of e E (Z + Z') / 2 du` in eV
+    (trapezoidal rule; wrapping atoms into the cell does not count as motion). `free_energy`, which
+    optimisers and thermostats take to be consistent with the forces, is that of the base minus W; its sum
+    with the kinetic energy is conserved. Where Z and E are constant, W is exactly `e sum_i E Z_i u_i`, with
+    u the displacements since the first configuration. Otherwise W depends on the path, unless Z is the
+    derivative of a polarisation. A change of cell, charge, `pbc` or species begins a new path, with W = 0.
 
-    What `Z E` leaves out: the polarisability of the electrons, `-V E chi E / 2`, whose forces are of second
-    order in the field (Raman tensors), and the dependence of Z on the field. How Z changes with the positions
-    is in the forces as far as `charges` knows it. The piezoelectric part of the stress does not follow from
-    Z; so there is no stress at all.
+    The force `Z E` leaves out the polarisability of the electrons, `-V E chi E / 2`, whose forces are of
+    second order in the field (Raman tensors), and the dependence of Z on the field. The change of Z with
+    the positions is in the forces as far as `charges` knows it. There is no stress at all, because its
+    piezoelectric part does not follow from Z.
 
-    A field that depends on time is taken in the middle of each time step, t + dt/2, for the whole step, which
-    keeps the error of velocity Verlet at second order in dt. The time is that of a dynamics:
+    A field that depends on time is evaluated in the middle of each time step, t + dt/2, and held for the
+    whole step, which keeps the error of velocity Verlet at second order in dt. The time is that of a dynamics:
 
         atoms.calc = FieldCalculator(EMT(), charges, lambda t: [0, 0, 0.01 * np.sin(0.05 * t)])
         dynamics = VelocityVerlet(atoms, 1.0 * units.fs)
@@ -53,14 +54,14 @@ class FieldCalculator(Calculator):
 
     Args:
         base: Calculator with energy and forces.
-        charges: Z in e; see `equivar_jax.calculators.charges`. A function that always returns the same array
-            gives fixed charges.
-        field: E in V/Å; see `Field`. It may be set anew at any time.
-        every: Z is calculated for every so many new configurations, and kept in between.
+        charges: Source of Z in e; see `equivar_jax.calculators.charges`. A function that always returns the
+            same array gives fixed charges.
+        field: E in V/Å; see `Field`. The attribute may be set to another field at any time.
+        every: Calculate Z at every this many new configurations, and keep it in between.
 
     Raises:
-        InputError: what cannot be a field, charges or `every`; when it calculates, a field that depends on
-            time without a dynamics to follow, or with one that stands still.
+        InputError: `field`, `charges` or `every` cannot be used; in a calculation, the field depends on time,
+            but there is no dynamics to follow or its time stands still.
     """
 
     implemented_properties = ["energy", "free_energy", "forces", BEC]  # noqa: RUF012 (as ASE has it)
@@ -68,60 +69,60 @@ class FieldCalculator(Calculator):
     def __init__(self, base: BaseCalculator, charges: Charges, field: Field, every: int = 1):
         super().__init__()
         if every < 1:
-            raise InputError(f"charges every {every} configurations; give 1 or more")
+            raise InputError(f"charges every {every} configurations are not possible; give every=1 or more")
         self.base = base
         self.field = field
         self.every = every
         self.work = 0.0
-        """Of the field along the path, in eV."""
-        self._tensors_of = function_of(charges)
+        """Work of the field along the path so far, in eV."""
+        self._tensors_of = make_charge_function(charges)
         self._dynamics: MolecularDynamics | None = None
         self._applied = np.zeros(3)  # the field in `results`
-        self._last: Atoms | None = None  # the configuration that the path has come to
+        self._last: Atoms | None = None  # the last configuration of the path
         self._tensors = np.zeros((0, 3, 3))
         self._age = 0  # configurations since the tensors were calculated
-        self._clock = (-1, 0)  # a step of the dynamics, and how many configurations came in it
+        self._clock = (-1, 0)  # a step of the dynamics, and the number of configurations seen in it
 
     @property
     def field(self) -> Float[np.ndarray, "3"] | Callable[[float], Vector]:
-        """E in V/Å, or the function of the time in fs."""
+        """E in V/Å, or the function that returns E at a time in fs."""
         return self._field
 
     @field.setter
     def field(self, field: Field) -> None:
-        self._field = field if callable(field) else _three(field, "the field")
+        self._field = field if callable(field) else _check_vector(field, "the field")
 
     def follow(self, dynamics: object) -> None:
-        """Take the time for the field from a dynamics; to be called anew for every new one.
+        """Take the time for the field from a dynamics; call this again for every new dynamics.
 
         Args:
-            dynamics: Any of `ase.md`; its time begins at zero with its first step.
+            dynamics: Any dynamics of `ase.md`; its time begins at zero with its first step.
 
         Raises:
-            InputError: not a molecular dynamics; optimisers have no time.
+            InputError: this is no molecular dynamics; an optimiser, for example, has no time.
         """
         if not isinstance(dynamics, MolecularDynamics):
-            raise InputError(f"no time in {type(dynamics).__name__}; follow a dynamics of ase.md")
+            raise InputError(f"{type(dynamics).__name__} has no time; follow a dynamics of ase.md")
         self._dynamics = dynamics
         self._clock = (-1, 0)
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True):
-        """As ASE has it.
+        """Return a property as ASE's `Calculator.get_property` does.
 
         Raises:
-            PropertyNotImplementedError: what is not calculated; the stress, with the reason.
+            PropertyNotImplementedError: the property is not calculated; for the stress, with the reason.
         """
         if name == "stress":
             raise PropertyNotImplementedError(
-                "no stress in a field: its piezoelectric part does not follow from Born effective charges; "
-                "keep the cell as it is"
+                "there is no stress in a field: its piezoelectric part does not follow from Born effective "
+                "charges; keep the cell fixed"
             )
         return super().get_property(name, atoms, allow_calculation)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation, the field and the net charge included."""
-        changed = changes(self.atoms, atoms, tol)
-        if not np.array_equal(self._field_now(), self._applied):
+        """Return what has changed since the last calculation, including the field and the net charge."""
+        changed = list_changes(self.atoms, atoms, tol)
+        if not np.array_equal(self._current_field(), self._applied):
             changed.append("field")
         return changed
 
@@ -131,12 +132,15 @@ class FieldCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill `results`."""
+        """Calculate energies, forces and charges, and store them in `results`.
+
+        The arguments are those of ASE's calculators.
+        """
         super().calculate(atoms, list(properties), list(system_changes))
         assert self.atoms is not None  # ASE's base class has set it
-        field = self._field_now()
+        field = self._current_field()
         energy, forces = self.base.get_potential_energy(self.atoms), self.base.get_forces(self.atoms)
-        self._move(self.atoms, field)
+        self._follow_path(self.atoms, field)
         self._applied = field.copy()
         self.results = {
             "energy": energy,
@@ -145,17 +149,19 @@ class FieldCalculator(Calculator):
             BEC: self._tensors.copy(),
         }
 
-    def _field_now(self) -> Float[np.ndarray, "3"]:
+    def _current_field(self) -> Float[np.ndarray, "3"]:
         if not callable(self._field):
             return self._field
         if self._dynamics is None:
-            raise InputError("the field depends on time: call follow(dynamics) before the dynamics runs")
+            raise InputError(
+                "the field depends on time, but there is no dynamics; call follow(dynamics) before it runs"
+            )
         time = (self._dynamics.get_time() + self._dynamics.dt / 2) / units.fs
-        return _three(self._field(time), f"the field at {time:.6g} fs")
+        return _check_vector(self._field(time), f"the field at {time:.6g} fs")
 
-    def _move(self, atoms: Atoms, field: Float[np.ndarray, "3"]) -> None:
-        """Go on to a configuration, if it is not the last one: tensors and work."""
-        changed = changes(self._last, atoms)
+    def _follow_path(self, atoms: Atoms, field: Float[np.ndarray, "3"]) -> None:
+        """Extend the path to a configuration, unless it is the last one: update the tensors and the work."""
+        changed = list_changes(self._last, atoms)
         if not changed:
             return
         self._check_clock()
@@ -164,7 +170,7 @@ class FieldCalculator(Calculator):
         tensors = self._tensors if age else self._tensors_of(atoms)
         if last is not None:
             mean = (self._tensors + tensors) / 2
-            # Without the lattice vectors by which wrapping moves atoms.
+            # Leaves out the lattice vectors by which wrapping moves atoms.
             moved, _ = find_mic(atoms.positions - last.positions, atoms.cell, atoms.pbc)
             self.work += float(np.einsum("a,iab,ib->", field, mean, moved))
         else:
@@ -174,7 +180,7 @@ class FieldCalculator(Calculator):
     def _check_clock(self) -> None:
         """Refuse a time that stands still while atoms move.
 
-        A step of a dynamics comes to one new configuration, its first step to two.
+        A step of a dynamics makes one new configuration, the first step two.
         """
         if not callable(self._field) or self._dynamics is None:
             return
@@ -182,35 +188,42 @@ class FieldCalculator(Calculator):
         seen = seen + 1 if step == self._dynamics.nsteps else 1
         if seen > 2:
             raise InputError(
-                "atoms move while the time of the field stands still: follow(dynamics) that runs"
+                "atoms move while the time of the field stands still; call follow(dynamics) with the "
+                "dynamics that runs"
             )
         self._clock = (self._dynamics.nsteps, seen)
 
 
-def changes(before: Atoms | None, atoms: Atoms, tol: float = 0.0) -> list[str]:
-    """ASE's list of what differs between two configurations, and the net charge.
+def list_changes(before: Atoms | None, atoms: Atoms, tol: float = 0.0) -> list[str]:
+    """List what differs between two configurations: what ASE's calculators compare, and the net charge.
 
-    The list is that of `ase.calculators.calculator.compare_atoms`, in less time: most arrays are equal to the
-    last bit, and need no tolerance.
+    Apart from the net charge the list is that of `ase.calculators.calculator.compare_atoms`, in less time:
+    most arrays are equal to the last bit and need no comparison with a tolerance.
+
+    Args:
+        before: The earlier configuration; None means that everything has changed.
+        atoms: The later configuration.
+        tol: Largest difference of numbers that counts as equal.
     """
     if before is None:
         return list(all_changes)
-    old, new = (_state(structure) for structure in (before, atoms))
-    changed = [name for name in all_changes if not _same(old.get(name), new.get(name), tol)]
+    old, new = (_compared_arrays(structure) for structure in (before, atoms))
+    changed = [name for name in all_changes if not _are_equal(old.get(name), new.get(name), tol)]
     if before.info.get("charge", 0.0) != atoms.info.get("charge", 0.0):
         changed.append("charge")
     return changed
 
 
-def _state(atoms: Atoms) -> dict[str, Any]:
+def _compared_arrays(atoms: Atoms) -> dict[str, Any]:
     return {**atoms.arrays, "cell": atoms.cell.array, "pbc": atoms.pbc}
 
 
-def _same(old: Any, new: Any, tol: float) -> bool:
+def _are_equal(old: Any, new: Any, tol: float) -> bool:
     return np.array_equal(old, new) or equal(old, new, atol=tol)
 
 
-def _three(values: Vector, name: str) -> Float[np.ndarray, "3"]:
+def _check_vector(values: Vector, name: str) -> Float[np.ndarray, "3"]:
+    """Return a field in float64; refuse anything but three finite numbers."""
     field = np.array(values, dtype=np.float64)
     if field.shape != (3,) or not np.isfinite(field).all():
         raise InputError(f"{name} is {values!r}; give three numbers in V/Å")
@@ -218,7 +231,7 @@ def _three(values: Vector, name: str) -> Float[np.ndarray, "3"]:
 
 
 def _free_energy(base: BaseCalculator, atoms: Atoms, energy: float) -> float:
-    """What is consistent with the forces, where a calculator distinguishes it from its energy."""
+    """Return the energy that is consistent with the forces, where a calculator tells it from its energy."""
     try:
         return base.get_potential_energy(atoms, force_consistent=True)
     except PropertyNotImplementedError:

@@ -1,4 +1,4 @@
-"""Neighbours along a trajectory: searched again only when an atom has moved more than half a skin."""
+"""`SkinList`: neighbours along a trajectory, searched again once an atom has moved more than half a skin."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from equivar_jax.structures import check_structure
 
 @dataclass(frozen=True)
 class _Search:
-    """What a search found, and the structure for which it holds."""
+    """Result of a neighbour search, with the structure that was searched."""
 
     atoms: Atoms
     graph: jraph.GraphsTuple
@@ -25,51 +25,51 @@ class _Search:
 
 
 class SkinList:
-    """The graph of a moving structure, as `build_graph(atoms, cutoff)` makes it.
+    """Neighbour list with a skin: makes the graphs of a moving structure with few searches.
 
-    A search finds all pairs up to cutoff + skin (Verlet, Phys. Rev. 159, 98 (1967)). While no atom has moved
-    more than skin/2 from where it was then, no pair outside has come within the cutoff, so the edges are the
-    found ones with `r = x_j + S @ cell - x_i` below the cutoff. Another cell, `pbc` or species, or atoms
-    wrapped back into the cell, make it search again.
+    A search finds all pairs up to cutoff + skin (Verlet, Phys. Rev. 159, 98 (1967)). While no atom has
+    moved more than skin/2 since the search, no other pair can have come within the cutoff, so the edges are
+    those of the found pairs with `r = x_j + S @ cell - x_i` shorter than the cutoff. A change of cell,
+    `pbc` or species leads to a new search, and so do atoms that were wrapped back into the cell.
 
     Args:
         cutoff: Largest edge length in Å.
-        skin: In Å; a wide one is searched for less often, but has more pairs to measure at every call.
+        skin: In Å. A wider skin needs fewer searches, but has more pairs to measure at every call.
 
     Raises:
-        InputError: a skin that is negative or not finite.
+        InputError: the skin is negative or not finite.
     """
 
     def __init__(self, cutoff: float, skin: float):
         if not (math.isfinite(skin) and skin >= 0):
-            raise InputError(f"a skin of {skin} Å; give zero or more, such as 1.0")
+            raise InputError(f"a skin of {skin} Å is not possible; give zero or more, such as 1.0")
         self.cutoff = cutoff
         self.skin = skin
         self.searches = 0
-        """How many searches there have been."""
-        self._search: _Search | None = None
+        """Number of searches so far."""
+        self._last: _Search | None = None
 
     def graph(self, atoms: Atoms) -> jraph.GraphsTuple:
-        """The graph of the structure as it is now.
+        """Make the graph of the structure as it is now.
 
         Args:
             atoms: The structure; see `build_graph`.
 
         Returns:
-            As of `build_graph`; the edges of an atom may come in another order.
+            What `build_graph(atoms, cutoff)` returns; the edges of an atom may come in another order.
 
         Raises:
-            InputError: what `build_graph` refuses.
+            InputError: `build_graph` refuses the structure.
         """
         check_structure(atoms)
-        search = self._search
-        if search is None or not self._holds(search, atoms):
-            search = self._search = self._searched(atoms)
+        search = self._last
+        if search is None or not self._is_valid(search, atoms):
+            search = self._last = self._search(atoms)
         graph, positions = search.graph, atoms.positions
         vectors = positions[graph.senders] - positions[graph.receivers] + search.offsets
         squares = np.einsum("ea,ea->e", vectors, vectors)
         if squares.min(initial=np.inf) < SHORTEST_DISTANCE**2:
-            build_graph(atoms, self.cutoff)  # says which atoms are too close
+            build_graph(atoms, self.cutoff)  # raises an error that names the atoms
         within = np.flatnonzero(squares < self.cutoff**2)
         return graph._replace(
             edges={"vectors": vectors[within]},
@@ -79,8 +79,8 @@ class SkinList:
             n_edge=np.array([len(within)], dtype=np.int32),
         )
 
-    def _holds(self, search: _Search, atoms: Atoms) -> bool:
-        """Whether no pair can have come within the cutoff that the search has not found."""
+    def _is_valid(self, search: _Search, atoms: Atoms) -> bool:
+        """Return whether a search still has all pairs that can be within the cutoff."""
         before = search.atoms
         if not (
             np.array_equal(before.numbers, atoms.numbers)
@@ -91,7 +91,8 @@ class SkinList:
         moved = np.linalg.norm(atoms.positions - before.positions, axis=1)
         return bool(moved.max() <= self.skin / 2)
 
-    def _searched(self, atoms: Atoms) -> _Search:
+    def _search(self, atoms: Atoms) -> _Search:
+        """Find all pairs up to cutoff + skin, and count the search."""
         graph = build_graph(atoms, self.cutoff + self.skin)
         self.searches += 1
         within_cell = atoms.positions[graph.senders] - atoms.positions[graph.receivers]

@@ -113,9 +113,9 @@ def test_kernels_with_slots_give_the_same_numbers_and_get_more_slots_where_atoms
     first = charges._budget
     counts = np.full(len(atoms), first.neighbours)
     counts[1:] = 0
-    assert charges._room(counts) == first
+    assert charges._budget_for(counts) == first
     counts[0] += 1
-    assert charges._room(counts).neighbours > 1.1 * first.neighbours
+    assert charges._budget_for(counts).neighbours > 1.1 * first.neighbours
 
 
 def test_large_structures_go_layer_by_layer(model, monkeypatch):

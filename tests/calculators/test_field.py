@@ -14,7 +14,7 @@ from helpers.field_crystals import CHARGE, STIFFNESS, moving_tensors, random_ten
 
 from equivar_jax import load
 from equivar_jax.calculators.born import EquivarCalculator
-from equivar_jax.calculators.field import FieldCalculator, changes
+from equivar_jax.calculators.field import FieldCalculator, list_changes
 from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.harmonic import rock_salt
 
@@ -187,10 +187,12 @@ def test_a_field_that_is_set_anew_acts_at_once():
 def test_a_field_that_depends_on_time_needs_a_dynamics():
     atoms, base = springs()
     atoms.calc = FieldCalculator(base, base, lambda t: [0, 0, t])
-    with pytest.raises(InputError, match=r"depends on time: call follow\(dynamics\)"):
+    with pytest.raises(
+        InputError, match=r"depends on time, but there is no dynamics; call follow\(dynamics\)"
+    ):
         VelocityVerlet(atoms, units.fs).run(1)
     atoms.calc.field = [0, 0, 0]
-    with pytest.raises(InputError, match="no time in BFGS; follow a dynamics"):
+    with pytest.raises(InputError, match="BFGS has no time; follow a dynamics"):
         atoms.calc.follow(BFGS(atoms, logfile=None))
 
 
@@ -247,10 +249,10 @@ def test_a_time_that_stands_still_while_atoms_move_is_refused():
 def test_changes_are_those_that_ase_finds(change, tolerance):
     before, after = rock_salt(), rock_salt()
     change(after)
-    found = changes(before, after, tolerance)
+    found = list_changes(before, after, tolerance)
     assert sorted(found) == sorted(compare_atoms(before, after, tolerance))
-    assert sorted(changes(after, before, tolerance)) == sorted(found)
-    assert changes(None, after) == compare_atoms(None, after)
+    assert sorted(list_changes(after, before, tolerance)) == sorted(found)
+    assert list_changes(None, after) == compare_atoms(None, after)
 
 
 # What is refused.
@@ -259,7 +261,9 @@ def test_changes_are_those_that_ase_finds(change, tolerance):
 def test_there_is_no_stress_and_the_reason_is_given():
     atoms = bulk("Cu")
     atoms.calc = FieldCalculator(EMT(), lambda _: np.zeros((1, 3, 3)), [0, 0, 0.1])
-    with pytest.raises(PropertyNotImplementedError, match="no stress in a field: its piezoelectric part"):
+    with pytest.raises(
+        PropertyNotImplementedError, match="there is no stress in a field: its piezoelectric part"
+    ):
         atoms.get_stress()
 
 
@@ -278,7 +282,9 @@ def test_a_field_that_is_not_three_numbers_is_refused(field):
 def test_charges_that_are_none_are_refused():
     with pytest.raises(InputError, match="no born_effective_charges from EMT; give a calculator"):
         FieldCalculator(EMT(), EMT(), [0, 0, 0])
-    with pytest.raises(InputError, match="charges every 0 configurations; give 1 or more"):
+    with pytest.raises(
+        InputError, match="charges every 0 configurations are not possible; give every=1 or more"
+    ):
         FieldCalculator(EMT(), random_tensors, [0, 0, 0], every=0)
 
 

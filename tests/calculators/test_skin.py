@@ -139,5 +139,5 @@ def test_positions_that_are_no_numbers_are_refused():
 
 @pytest.mark.parametrize("skin", [-0.1, np.nan, np.inf])
 def test_a_skin_that_is_no_length_is_refused(skin):
-    with pytest.raises(InputError, match=r"a skin of .* Å; give zero or more"):
+    with pytest.raises(InputError, match=r"a skin of .* Å is not possible; give zero or more"):
         SkinList(CUTOFF, skin)
