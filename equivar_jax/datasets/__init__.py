@@ -1,4 +1,4 @@
-"""Data sets: from files to the parts of a run; the demonstration set; the textbook table."""
+"""Data sets: load files as the two parts of a run; the demonstration set; the textbook table."""
 
 from equivar_jax.datasets.demonstration import demonstration_set
 from equivar_jax.datasets.load import (

@@ -1,4 +1,4 @@
-"""From files to the training and validation parts of a run: read, set aside, divide, build graphs.
+"""Turn files into the training and validation parts of a run: read, set aside, divide, build graphs.
 
 Each stage is kept in the cache under a key made of content, settings and code, so that the second run of a
 configuration opens its data at once.
@@ -26,42 +26,43 @@ from equivar_jax.graphs.graph import build_graph
 from equivar_jax.graphs.graph_table import SampleTable, cached_samples
 from equivar_jax.hygiene import Finding
 from equivar_jax.io import files_that_decide, scan_structures
+from equivar_jax.progress import announce_if_slow
 from equivar_jax.storage.structure_table import StructureTable, cached_table
 from equivar_jax.structures import born_effective_charges, epsilon_inf, source
 
 
 class LabelledStructures(NamedTuple):
-    """What a file, folder or glob has to learn from, and what it has beside that."""
+    """The labelled structures of a file, folder or glob, and a record of everything else in it."""
 
     structures: StructureTable
-    """Those with Born effective charges."""
+    """The structures with Born effective charges."""
     unreadable: list[InputError]
-    """Frames and files that cannot be used."""
+    """The errors of frames and files that cannot be used."""
     unlabelled: int
-    """Structures without Born effective charges."""
+    """Number of structures without Born effective charges."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The two parts of a run, and what is in neither."""
+    """The training and validation parts of a run, and a record of the structures in neither."""
 
     training: SampleTable
     validation: SampleTable
     findings: list[Finding]
-    """Structures that hygiene set aside, each with its reason, and those that it only points at."""
+    """Findings about structures that hygiene set aside or only reports, each with its reason."""
     unlabelled: int
-    """Structures without Born effective charges."""
+    """Number of structures without Born effective charges."""
     remarks: tuple[str, ...] = ()
-    """What the user should know of the data and their division."""
+    """What the user should know about the data and their division."""
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers of the training part, rising."""
+        """Atomic numbers of the training part, in rising order."""
         return tuple(self.training.structures.elements.tolist())
 
     @property
     def statistics(self) -> dict[str, int | float]:
-        """Of the training part: structures, atoms, edges, and the mean neighbour count."""
+        """Numbers of structures, atoms and edges of the training part, and the mean number of neighbours."""
         sizes = self.training.sizes
         atoms, edges = int(sizes.atoms.sum()), int(sizes.edges.sum())
         return {
@@ -73,10 +74,10 @@ class Dataset:
 
 
 def read_labelled(data: DataConfig, path: str | None) -> LabelledStructures:
-    """The labelled structures of a file, folder or glob, or the demonstration set if there is none.
+    """Read the labelled structures of a file, folder or glob; without a path, make the demonstration set.
 
     Raises:
-        InputError: the one file that was named cannot be read, or nothing there has a label.
+        InputError: the only file named cannot be read, or no structure has a label.
     """
     if path is None:
         return LabelledStructures(demonstration_set(**dataclasses.asdict(data.demonstration)), [], 0)
@@ -94,12 +95,13 @@ def read_labelled(data: DataConfig, path: str | None) -> LabelledStructures:
                 yield atoms
 
     options = f"{data.key} {data.first_index}"
-    table = cached_table(
-        _cache_folder("structures", path, options),
-        f"{content_key(files_that_decide(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
-        scan_labelled,
-        lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
-    )
+    with announce_if_slow(f"reading {path}"):
+        table = cached_table(
+            _cache_folder("structures", path, options),
+            f"{content_key(files_that_decide(path))} {options} {code_version('io', *_STRUCTURE_CODE)}",
+            scan_labelled,
+            lambda: {"unreadable": unreadable, "unlabelled": len(without), "first unlabelled": without[:1]},
+        )
     notes = table.columns.notes
     if len(table) == 0 and notes["unlabelled"]:
         (where, columns), *_ = notes["first unlabelled"]
@@ -117,7 +119,11 @@ _GRAPH_CODE = ("graphs/graph.py", "graphs/graph_table.py", *_STRUCTURE_CODE)
 
 
 def load_structures(data: DataConfig, path: str | None) -> StructureTable:
-    """The labelled structures, as `read_labelled`; what is left out is counted on standard error."""
+    """Read the labelled structures as `read_labelled` does, and print what is left out to standard error.
+
+    Returns:
+        The structures with Born effective charges.
+    """
     found = read_labelled(data, path)
     if found.unreadable:
         print(
@@ -129,19 +135,20 @@ def load_structures(data: DataConfig, path: str | None) -> StructureTable:
 
 
 def make_samples(structures: Sequence[Atoms], cutoff: float) -> list[Sample]:
-    """Build the graph of every structure and put it beside its label, in memory.
+    """Build the graph of every structure and pair it with its label, in memory.
 
     Raises:
-        InputError: a structure from which no graph can be built.
+        InputError: no graph can be built from a structure.
     """
     return [Sample(build_graph(atoms, cutoff), born_effective_charges(atoms)) for atoms in structures]
 
 
 def load_dataset(config: Config) -> Dataset:
-    """Read, set aside, divide and build graphs, as the config says.
+    """Read the data, set aside bad structures, divide them and build graphs, as the config says.
 
     Raises:
-        InputError: unusable data, an empty part, or an element that the table of the network has no row for.
+        InputError: the data cannot be used, a part is empty, or the network's table has no row for an
+            element.
     """
     data = config.data
     if data.validation_path is not None and (data.folds is not None or data.split_path is not None):
@@ -177,7 +184,7 @@ def load_dataset(config: Config) -> Dataset:
 
 
 class _CheckedData(NamedTuple):
-    """A file, folder or glob without what hygiene refuses."""
+    """The structures of a file, folder or glob without those that hygiene refuses."""
 
     structures: StructureTable
     findings: list[Finding]
@@ -186,13 +193,13 @@ class _CheckedData(NamedTuple):
 
 
 def _read_checked(data: DataConfig, path: str | None) -> _CheckedData:
-    """Labelled structures and what was set aside of them.
+    """Read labelled structures and set aside those that hygiene refuses.
 
     Raises:
         InputError: nothing can be read, nothing is left, or hygiene is off and something is unreadable.
     """
     found = read_labelled(data, path)
-    if path is None:  # made by the rules
+    if path is None:  # the demonstration set needs no check
         return _CheckedData(found.structures, [], 0)
     if not data.hygiene.enabled:
         if found.unreadable:
@@ -203,7 +210,7 @@ def _read_checked(data: DataConfig, path: str | None) -> _CheckedData:
 
 
 def _load_samples(structures: StructureTable, config: Config) -> SampleTable:
-    """Graphs from the cache, or built now."""
+    """Return the graphs of structures from the cache, or build them now."""
     highest, cutoff = int(structures.elements.max(initial=0)), config.model.cutoff
     if highest >= config.model.species:
         raise InputError(
@@ -213,14 +220,18 @@ def _load_samples(structures: StructureTable, config: Config) -> SampleTable:
     rows = hashlib.sha256(structures.chosen.tobytes()).hexdigest()
     folder = _cache_folder("graphs", str(structures.columns.folder), f"{cutoff}")
     key = f"{structures.columns.key} {rows} {cutoff} {code_version(*_GRAPH_CODE)}"
-    return cached_samples(folder, key, structures, cutoff)
+    with announce_if_slow(f"building the graphs of {len(structures):,} structures"):
+        return cached_samples(folder, key, structures, cutoff)
 
 
 def _count_dielectric_labels(training: SampleTable, validation: SampleTable) -> str:
-    """How many electronic dielectric tensors there are, and which cannot be used.
+    """Count the electronic dielectric tensors of both parts, and those that cannot be used.
+
+    Returns:
+        A remark for the user with these counts.
 
     Raises:
-        InputError: a part has none.
+        InputError: a part has no usable tensor.
     """
     refused, counts = [], {"training": 0, "validation": 0}
     for name, part in zip(counts, (training, validation), strict=True):
@@ -244,6 +255,9 @@ def _count_dielectric_labels(training: SampleTable, validation: SampleTable) -> 
 
 
 def _cache_folder(kind: str, path: str, options: str) -> Path:
-    """One folder for a file and its settings: new content takes the place of the old."""
+    """Return the cache folder of a file and its settings.
+
+    The same file and settings have one folder, so new content replaces the old.
+    """
     name = hashlib.sha256(f"{Path(path).absolute()} {options}".encode()).hexdigest()
     return cache_directory() / f"{kind}-{name[:16]}"

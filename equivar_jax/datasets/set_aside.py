@@ -1,6 +1,7 @@
-"""Which labelled structures a run learns from: hygiene, remembered in the cache.
+"""Set aside the labelled structures that hygiene refuses; the results of the check are cached.
 
-The same file under the same tolerances is checked once; a changed file, tolerance or rule is checked again.
+The same file with the same tolerances is checked once. If the file, a tolerance or a rule changes, it is
+checked again.
 """
 
 import dataclasses
@@ -16,28 +17,29 @@ from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph_table import SHOW_PROGRESS_FROM
 from equivar_jax.hygiene import Finding, check_labels, cross_duplicates
+from equivar_jax.progress import announce_if_slow
 from equivar_jax.storage.structure_table import StructureTable
 
 _CODE = ("hygiene", "structures.py", "storage/structure_table.py")
 
 
 class KeptStructures(NamedTuple):
-    """A data set without what the rules refuse."""
+    """The structures that the rules keep, and what was found."""
 
     kept: StructureTable
     findings: list[Finding]
-    """Of refused structures and of those that are only pointed at."""
+    """Findings about structures that are refused or only reported."""
     warning: str
-    """What the whole data set is suspected of, such as transposed tensors; empty if nothing."""
+    """Warning about the whole data set, such as transposed tensors; empty if there is none."""
 
 
 def drop_refused(
     structures: StructureTable, unreadable: list[InputError], config: HygieneConfig
 ) -> KeptStructures:
-    """Apply the rules of `equivar_jax.hygiene` to the labelled structures of a file.
+    """Apply the rules of `equivar_jax.hygiene` to the labelled structures of a file and keep the good ones.
 
     Raises:
-        InputError: nothing is left; names the first reason.
+        InputError: nothing is left; the message gives the first reason.
     """
 
     def check() -> dict[str, Any]:
@@ -49,7 +51,8 @@ def drop_refused(
             "warning": report.warning,
         }
 
-    found = _from_cache_or_make("hygiene", (*_identity(structures), *map(str, unreadable)), config, check)
+    with announce_if_slow(f"checking the labels of {len(structures):,} structures"):
+        found = _from_cache_or_make("hygiene", (*_identity(structures), *map(str, unreadable)), config, check)
     findings = [Finding(**finding) for finding in found["findings"]]
     if not found["kept"]:
         first = next(finding for finding in findings if finding.refused)
@@ -63,7 +66,11 @@ def drop_refused(
 def find_overlap(
     training: StructureTable, validation: StructureTable, config: HygieneConfig
 ) -> list[Finding]:
-    """Structures to validate on that training has, too, or nearly; `index` is the place among the former."""
+    """Find validation structures that the training part also has, or nearly has.
+
+    Returns:
+        Findings whose `index` is the place among the validation structures.
+    """
 
     def check() -> list[dict[str, Any]]:
         return [dataclasses.asdict(finding) for finding in cross_duplicates(training, validation, config)]
@@ -73,20 +80,23 @@ def find_overlap(
 
 
 def _identity(structures: StructureTable) -> tuple[str, str]:
-    """Content and choice."""
+    """Return digests of the content of a table and of the choice of its rows, for a key."""
     return structures.columns.key, hashlib.sha256(structures.chosen.tobytes()).hexdigest()
 
 
 def _from_cache_or_make(
     kind: str, identity: tuple[str, ...], config: HygieneConfig, make: Callable[[], Any]
 ) -> Any:
-    """What `make` gives (for JSON), from the cache where the same was asked before."""
+    """Return what `make` returns, from the cache if the same was computed before.
+
+    The value must be representable as JSON. If the cache cannot be written, a warning is given.
+    """
     parts = (*identity, json.dumps(dataclasses.asdict(config)), code_version(*_CODE))
     name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     path = cache_directory() / f"{kind}-{name[:32]}.json"
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError):  # not there yet, or damaged
+    except (OSError, ValueError):  # the file does not exist yet, or is damaged
         value = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,13 @@
-"""Given splits: the lists of structures to train and to validate on, read from a file.
+"""Read given splits from a file: the lists of structures to train and to validate on.
 
-A JSON file has two lists, `{"training": [...], "validation": [...]}`, as `split.json` of a run has. A folder
-holds such a `split.json`, or two files of integers, one whose name begins with "train" and one whose name
-begins with "val" (.txt: integers between white space; .npy: an array). Other lists, such as of a test part,
-are not used.
+A JSON file has two lists, `{"training": [...], "validation": [...]}`, like the `split.json` of a run. A
+folder holds such a `split.json`, or two files of integers, one whose name begins with "train" and one whose
+name begins with "val" (.txt: integers between white space; .npy: an array). Other lists, such as that of a
+test part, are not used.
 
-A structure is named by its source ("my.extxyz, frame 3"), or by an integer: frame number 3 of the file, from
-0, if all are of one file. It is the number in the file, so frames that were set aside shift nothing.
+A structure is named by its source ("my.extxyz, frame 3"), or, if all are from one file, by an integer: the
+number of its frame in the file, from 0. Since frames are counted in the file, setting aside some of them does
+not change the others' numbers.
 """
 
 import json
@@ -25,7 +26,7 @@ _PREFIXES = ("train", "val")
 
 
 def file_and_frame(source: str) -> tuple[str, int | None]:
-    """File and frame number of "my.extxyz, frame 3"; of a source without a number, itself and None."""
+    """Return file and frame number of "my.extxyz, frame 3"; without a number, the source and None."""
     match = _FRAME_OF_FILE.fullmatch(source)
     return (match[1], int(match[2])) if match else (source, None)
 
@@ -33,15 +34,18 @@ def file_and_frame(source: str) -> tuple[str, int | None]:
 def read_parts(
     sources: Sequence[str], path: Path
 ) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
-    """Places of the structures that a split file names for training and for validation, rising.
+    """Return the places of the structures that a split file names for training and for validation.
 
     Args:
         sources: Where each structure came from, such as "my.extxyz, frame 3".
         path: The file, or a folder with one.
 
+    Returns:
+        Places in `sources` for training and for validation, each in rising order.
+
     Raises:
-        InputError: no such file or not a split file; a structure named twice, or named and not there; or
-            integers that do not say which structures they mean.
+        InputError: the file does not exist or is not a split file, a structure is named twice or is not in
+            the data, or integers do not say which structures they mean.
     """
     training, validation = _read_lists(path)
     listed = [*training, *validation]
@@ -68,7 +72,7 @@ def read_parts(
 
 
 def _frames_of_one_file(sources: Sequence[str], path: Path) -> list[int]:
-    """The frame number of each structure, if it can mean only one."""
+    """Return the frame number of each structure, if all are from one file."""
     files, frames = zip(*map(file_and_frame, sources), strict=True)
     numbers = [frame for frame in frames if frame is not None]
     if len(set(files)) > 1 or len(numbers) < len(frames):
@@ -80,7 +84,7 @@ def _frames_of_one_file(sources: Sequence[str], path: Path) -> list[int]:
 
 
 def _quote(name: str | int) -> str:
-    """A name for a message."""
+    """Return a name in the form in which messages show it."""
     return f"frame {name}" if isinstance(name, int) else repr(name)
 
 
@@ -88,7 +92,7 @@ _Names = list[str] | list[int]
 
 
 def _read_lists(path: Path) -> tuple[_Names, _Names]:
-    """The training and the validation list of a file or folder."""
+    """Read the training and the validation list of a file or folder."""
     try:
         path = path / "split.json" if (path / "split.json").is_file() else path
         if path.is_dir():
@@ -101,7 +105,7 @@ def _read_lists(path: Path) -> tuple[_Names, _Names]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); check --data.split_path"
         ) from None
-    except ValueError as error:  # no JSON, not UTF-8
+    except ValueError as error:  # not JSON, or not UTF-8
         raise InputError(
             f"{path}: not a JSON file ({error}); give a split.json or a folder with lists"
         ) from None
@@ -122,7 +126,7 @@ def _read_lists(path: Path) -> tuple[_Names, _Names]:
 
 
 def _read_integers(path: Path) -> list[int]:
-    """The integers of a text or NumPy file."""
+    """Read the integers of a text or NumPy file."""
     try:
         if path.suffix == ".npy":
             array = np.load(path, allow_pickle=False)

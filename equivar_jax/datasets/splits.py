@@ -1,6 +1,6 @@
-"""Training and validation parts: by frame, group, formula, time, fold, or as a file says.
+"""Divide data into training and validation parts: by frame, group, formula, time, fold, or a given file.
 
-Every rule is a function of the structures and the settings alone: the same data and seed give the same parts.
+Every rule depends only on the structures and the settings: the same data and seed give the same parts.
 """
 
 import functools
@@ -29,11 +29,11 @@ class Split:
     """The two parts of a data set, as places in it."""
 
     training: Int[np.ndarray, " training"]
-    """Rising."""
+    """Places to train on, in rising order."""
     validation: Int[np.ndarray, " validation"]
-    """Rising."""
+    """Places to validate on, in rising order."""
     note: str = ""
-    """What a user should know: structures left out, trajectories too short to validate on."""
+    """What the user should know: structures left out, trajectories too short to validate on."""
 
 
 def split(structures: Sequence[Atoms], data: DataConfig) -> Split:
@@ -41,22 +41,26 @@ def split(structures: Sequence[Atoms], data: DataConfig) -> Split:
 
     - `split_path`: as that file says; structures that it does not name are left out.
     - `split="random"`: frame by frame, or by the values of `group_key`.
-    - `split="composition"`: structures of one reduced formula on one side (a vacancy makes another formula);
-      with `group_key`, structures that share formula or group, also through others, stay together.
-    - `split="block"`: of each trajectory (equal `group_key`, otherwise one file), in the order given, the
-      last `validation_fraction` validates. Only the frames at that one border are neighbours in time.
+    - `split="composition"`: all structures of one reduced formula are on one side (a vacancy makes another
+      formula). With `group_key`, structures that share a formula or a group, also indirectly through others,
+      stay together.
+    - `split="block"`: the last `validation_fraction` of each trajectory, in the order given, is for
+      validation. A trajectory has equal values of `group_key`; without a key it is one file. Only the frames
+      at this one border are neighbours in time.
 
-    With `folds` k, fold number `fold` of k validates instead of a fraction, and over all folds every
-    structure validates once. Folds are as equal in size as the groups allow; with "block" each is a run of
-    consecutive frames of every trajectory, and their sizes differ by one at most.
+    With `folds` = k, fold number `fold` of k is for validation instead of a fraction, and over all folds
+    every structure is used for validation once. Folds are as equal in size as the groups allow. With "block",
+    each fold is a run of consecutive frames of every trajectory, and the sizes of the folds differ by at most
+    one.
 
     Args:
-        structures: The data; each is looked at once at most.
-        data: `split`, `split_path`, `validation_fraction`, `folds`, `fold`, `split_seed` and `group_key`.
+        structures: The data; each structure is read at most once.
+        data: The settings `split`, `split_path`, `validation_fraction`, `folds`, `fold`, `split_seed` and
+            `group_key`.
 
     Raises:
-        InputError: no structures, an empty part, settings that contradict each other or the data, or a split
-            file that does not fit.
+        InputError: there are no structures, a part is empty, the settings contradict each other or the data,
+            or the split file does not fit the data.
     """
     if len(structures) == 0:
         raise InputError("no structures to divide into training and validation; give some")
@@ -78,13 +82,14 @@ def split(structures: Sequence[Atoms], data: DataConfig) -> Split:
 def number_groups(
     structures: Sequence[Atoms], key: str | None, by_formula: bool = False
 ) -> Int[np.ndarray, " structures"]:
-    """Number of the group of each structure, from 0; a group must stay on one side of a split.
+    """Return the number of the group of each structure, from 0; a group must stay on one side of a split.
 
     Args:
         structures: The data.
-        key: Equal values of `atoms.info[key]` make a group.
-        by_formula: Equal reduced formulas make a group. Groups by key and by formula that share a structure
-            are one group; by neither, every structure is a group for itself.
+        key: Structures with equal values of `atoms.info[key]` are one group.
+        by_formula: Structures with equal reduced formulas are one group. If groups by key and by formula
+            share a structure, they are one group. Without a key and `by_formula`, every structure is its own
+            group.
 
     Raises:
         InputError: a structure has no such key.
@@ -95,7 +100,7 @@ def number_groups(
     if not relations:
         return _number_names(map(str, range(len(structures))))
     names = [[of(atoms) for of in relations] for atoms in structures]
-    # Nodes of a graph are the formulas and the keys; each structure joins two of them.
+    # The formulas and the keys are the nodes of a graph; each structure connects two of them.
     columns = [_number_names(column) for column in zip(*names, strict=True)]
     first, last = columns[0], columns[-1] + (columns[0].max() + 1 if len(columns) > 1 else 0)
     count = int(last.max()) + 1
@@ -106,18 +111,18 @@ def number_groups(
 def random_split(
     groups: Int[np.ndarray, " structures"], validation_fraction: float, seed: int
 ) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
-    """Shuffle the groups and give the first ones to validation until its share is reached.
+    """Shuffle the groups and give the first ones to validation until it has its share.
 
-    A group that would take the size of the validation part further from its share is passed over; if all
-    would, the smallest validates.
+    A group that would take the size of the validation part further from its share is passed over. If all
+    groups would, the smallest one is for validation.
 
     Args:
         groups: Number of the group of each structure, from 0 without gaps; equal numbers stay together.
         validation_fraction: Share of structures to validate on.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Returns:
-        Places of the training and of the validation structures, rising.
+        Places of the training and of the validation structures, each in rising order.
 
     Raises:
         InputError: one part would be empty.
@@ -143,7 +148,10 @@ def random_split(
 def _random_folds(
     groups: Int[np.ndarray, " structures"], folds: int, seed: int
 ) -> Int[np.ndarray, " structures"]:
-    """Number of the fold of each structure: the largest groups first, each to the smallest fold so far."""
+    """Return the number of the fold of each structure.
+
+    The largest groups are placed first, each into the fold that is smallest so far.
+    """
     sizes = np.bincount(groups)
     if len(sizes) < folds:
         raise InputError(
@@ -161,7 +169,7 @@ def _random_folds(
 
 
 def _block_split(structures: Sequence[Atoms], data: DataConfig) -> Split:
-    """Consecutive frames of each trajectory validate."""
+    """Take consecutive frames of each trajectory for validation."""
     key = data.group_key
     names = [
         file_and_frame(source(atoms))[0] if key is None else _info_value(atoms, key) for atoms in structures
@@ -182,7 +190,7 @@ def _block_split(structures: Sequence[Atoms], data: DataConfig) -> Split:
         if data.folds is None:
             first, last = len(places) - round(data.validation_fraction * len(places)), len(places)
         else:
-            # The frames that do not divide evenly go to the folds that are smallest so far.
+            # The frames left over by an even division go to the folds that are smallest so far.
             even, left = divmod(len(places), data.folds)
             lengths = np.full(data.folds, even)
             lengths[np.argsort(totals, kind="stable")[:left]] += 1
@@ -198,7 +206,7 @@ def _block_split(structures: Sequence[Atoms], data: DataConfig) -> Split:
 
 
 def _given_split(structures: Sequence[Atoms], path: Path) -> Split:
-    """The parts that a file names; structures that it does not name are in neither."""
+    """Return the parts that a file names; structures that it does not name are in neither."""
     training, validation = read_parts([source(atoms) for atoms in structures], path)
     for name, part in (("training", training), ("validation", validation)):
         if len(part) == 0:
@@ -211,7 +219,7 @@ def _given_split(structures: Sequence[Atoms], path: Path) -> Split:
 def _parts(
     validates: Bool[np.ndarray, " structures"], what: str
 ) -> tuple[Int[np.ndarray, " training"], Int[np.ndarray, " validation"]]:
-    """Places of both parts, if neither is empty; `what` was divided, for the message."""
+    """Return the places of both parts if neither is empty; `what` names the data in the message."""
     for name, empty in (("training", validates.all()), ("validation", not validates.any())):
         if empty:
             raise InputError(f"the {name} part is empty: {what}")
@@ -219,14 +227,14 @@ def _parts(
 
 
 def _number_names(names: Iterable[str]) -> Int[np.ndarray, " structures"]:
-    """Number of each name, in the alphabetical order of the different ones."""
+    """Return the number of each name in the alphabetical order of the distinct names."""
     names = list(names)
     number = {name: k for k, name in enumerate(sorted(set(names)))}
     return np.array([number[name] for name in names], dtype=np.int64)
 
 
 def _info_value(atoms: Atoms, key: str) -> str:
-    """The value of `atoms.info[key]`."""
+    """Return the value of `atoms.info[key]` as text."""
     if key not in atoms.info:
         there = ", ".join(sorted(map(str, atoms.info))) or "none"
         raise InputError(f"{source(atoms)}: no {key!r} in its info ({there}); change --data.group_key")
@@ -234,12 +242,15 @@ def _info_value(atoms: Atoms, key: str) -> str:
 
 
 def _reduced_formula(atoms: Atoms) -> str:
-    """Such as "CaO3Ti" for every cell of CaTiO3 (Hill's order)."""
+    """Return the reduced formula in Hill's order, such as "CaO3Ti" for every cell of CaTiO3."""
     return _formula_of(tuple(sorted(Counter(atoms.numbers.tolist()).items())))
 
 
 @functools.cache
 def _formula_of(counts: tuple[tuple[int, int], ...]) -> str:
-    """The reduced formula of so many atoms of each atomic number; too slow to make for every structure."""
+    """Return the reduced formula of the given counts of atoms of each atomic number.
+
+    It is cached, because making it anew for every structure is too slow.
+    """
     formula = Formula.from_dict({chemical_symbols[number]: count for number, count in counts})
     return f"{formula.reduce()[0]:hill}"

@@ -1,13 +1,14 @@
-"""Born effective charges of well-known crystals as published, to set beside a model's: "the textbook table".
+"""Published Born effective charges of well-known crystals ("the textbook table"), to compare a model with.
 
-Values are in e, of `Z[atom, field, displacement]`; the table itself is in `textbook_crystals`. A value is
-`confirmed` where its number was read in a text or data file that gives it under that source; `CITATIONS` says
-where. The others are from memory of the literature: to look at, not to assert.
+Values are components of `Z[atom, field, displacement]` in e; the table itself is in `textbook_crystals`. A
+value is `confirmed` if its number was read in a text or data file that gives it under that source;
+`CITATIONS` says where. The other values are from memory of the literature: use them for a look, not for an
+assertion.
 
-Sources differ among themselves, by functional, pseudopotential and cell: by a few per cent in most
+Sources differ among themselves because of functional, pseudopotential and cell: by a few per cent in most
 crystals, by more in ferroelectrics, whose charges along the polar axis follow the displacements. The
-structures are measured ones where the calculations relaxed theirs. Petretto's set is also one to train on:
-a model that was shown a crystal is not tested by it.
+structures here are measured ones, while the calculations relaxed theirs. Petretto's set may also be used for
+training; a model that was trained on a crystal is not tested by it.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,12 +27,12 @@ TRACE = "trace/3"
 
 @dataclass(frozen=True)
 class Citation:
-    """Source of values: what to cite, by which method, and where the numbers were read.
+    """A source of values: what to cite, the method, and where the numbers were read.
 
     Attributes:
         text: authors, journal, volume, page and year.
         method: functional, or "experiment".
-        read_in: where the confirmed values were seen; of the others, what there is to say of them.
+        read_in: where the confirmed values were seen, and remarks on the others.
     """
 
     text: str
@@ -44,9 +45,9 @@ class Reference:
     """A published value of one component of the tensor of one atom.
 
     Attributes:
-        site: label, as "Ti" or "O parallel to Ti–O".
+        site: label, such as "Ti" or "O parallel to Ti–O".
         atom: its index in the structure.
-        component: "trace/3", or field and displacement as in "xx" or "xy", Cartesian.
+        component: "trace/3", or the Cartesian directions of field and displacement, such as "xx" or "xy".
         value: charge, e.
         source: key of `CITATIONS`.
         confirmed: whether the number was read under that source, and not only remembered.
@@ -65,10 +66,10 @@ class TextbookCrystal:
     """A crystal and its published charges.
 
     Attributes:
-        name: as "rutile TiO2"; unique.
-        prototype: structure type, as "rock salt".
+        name: unique name, such as "rutile TiO2".
+        prototype: structure type, such as "rock salt".
         spacegroup: number of its space group.
-        build: makes the conventional cell, periodic and bare; every call makes a new one.
+        build: makes the conventional cell, periodic and without labels; every call makes a new one.
         structure: source of cell and coordinates.
         references: published charges, e.
     """
@@ -82,18 +83,18 @@ class TextbookCrystal:
 
 
 def textbook_crystals() -> tuple[TextbookCrystal, ...]:
-    """All crystals of the table, read anew."""
+    """Read all crystals of the table, anew at each call."""
     return tuple(_make_crystal(*entry) for entry in _parse_table(table.TABLE))
 
 
 def compare(
     crystal: TextbookCrystal, tensors: Float[np.ndarray, "atoms 3 3"]
 ) -> list[tuple[Reference, float]]:
-    """Pick a model's value for each published one.
+    """Pair each published value with the corresponding value of a model.
 
     Args:
         crystal: the crystal.
-        tensors: Born effective charges of `crystal.build()`, e, [atom, field, displacement].
+        tensors: the model's Born effective charges of `crystal.build()`, e, [atom, field, displacement].
 
     Returns:
         Each reference with the model's value, e, in the order of `crystal.references`.
@@ -105,7 +106,7 @@ def compare(
 
 
 def component(tensor: Float[np.ndarray, "3 3"], name: str) -> float:
-    """A component of a tensor: "trace/3", or field and displacement as in "xy".
+    """Return a component of a tensor: "trace/3", or field and displacement, such as "xy".
 
     Args:
         tensor: Born effective charge, e, [field, displacement].
@@ -121,11 +122,11 @@ def component(tensor: Float[np.ndarray, "3 3"], name: str) -> float:
 
 
 def _parse_table(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Crystals of the table: fields of the head, fields of each line of charges."""
+    """Yield each crystal of the table: the fields of its head, and those of each line of charges."""
     lines: list[tuple[int, str]] = []
     for line in text.strip().splitlines():
         depth = (len(line) - len(line.lstrip())) // 4
-        if depth == 2:  # goes on with the line above
+        if depth == 2:  # continues the line above
             lines[-1] = (lines[-1][0], f"{lines[-1][1]} {line.strip()}")
         else:
             lines.append((depth, line.strip()))
@@ -136,7 +137,7 @@ def _parse_table(text: str) -> Iterator[tuple[list[str], list[list[str]]]]:
 
 
 def _make_crystal(head: list[str], charges: list[list[str]]) -> TextbookCrystal:
-    """A crystal of its fields in the table."""
+    """Make a crystal from its fields in the table."""
     name, prototype, number, lattice, sites, structure = head
     references = [
         reference
@@ -146,6 +147,7 @@ def _make_crystal(head: list[str], charges: list[list[str]]) -> TextbookCrystal:
     ]
 
     def build() -> Atoms:
+        """Make the conventional cell."""
         symbols, *coordinates = zip(*(site.split() for site in sites.split(",")), strict=True)
         basis = [[float(Fraction(number)) for number in axis] for axis in coordinates]
         cell = _cell_parameters([float(length) for length in lattice.split()], int(number))
@@ -156,7 +158,7 @@ def _make_crystal(head: list[str], charges: list[list[str]]) -> TextbookCrystal:
 
 
 def _parse_references(source: str, site: str) -> Iterator[Reference]:
-    """The references that a field such as "Ti @1 xx 7.00 zz 5.67" of the table stands for."""
+    """Yield the references that a field of the table such as "Ti @1 xx 7.00 zz 5.67" holds."""
     label, numbers = site.split("@")
     atom, *values = numbers.split()
     for name, value in zip(values[::2], values[1::2], strict=True):
@@ -165,7 +167,10 @@ def _parse_references(source: str, site: str) -> Iterator[Reference]:
 
 
 def _cell_parameters(lattice: list[float], number: int) -> list[float]:
-    """Lengths and angles from the independent lattice parameters of a space group, Å and degrees."""
+    """Return lengths (Å) and angles (degrees) of the cell.
+
+    They follow from the independent lattice parameters and the number of the space group.
+    """
     a, b, c, beta = (lattice + [0.0] * 3)[:4]
     if len(lattice) == 1:
         return [a, a, a, 90.0, 90.0, 90.0]

@@ -1,16 +1,16 @@
 """The data of `textbook`: well-known crystals and their published Born effective charges, as a plain table.
 
-A crystal begins at the margin: name; prototype; space group number; lattice parameters in Å (cubic a;
-tetragonal, trigonal and hexagonal a c in hexagonal axes; monoclinic a b c beta in degrees); one atom of
-each orbit with its fractional coordinates, in the first setting of ase.spacegroup; source of the structure.
-Lines indented once hold charges: key of `CITATIONS`, with a question mark where the numbers come from
-memory and could not be confirmed; then label @ number of an atom, components, [field, displacement], and
-values in e. Lines indented twice go on with the line above. Cartesian axes: x along a, z along c
-(monoclinic: x along a, y along b).
+The entry of a crystal begins at the margin with these fields: name; prototype; space group number; lattice
+parameters in Å (cubic a; tetragonal, trigonal and hexagonal a c in hexagonal axes; monoclinic a b c, and beta
+in degrees); one atom of each orbit with its fractional coordinates, in the first setting of ase.spacegroup;
+source of the structure. Lines indented once hold charges: a key of `CITATIONS`, with a question mark if the
+numbers come from memory and could not be confirmed; then, for each atom, its label, @ and its number, and
+pairs of a component, [field, displacement], and its value in e. Lines indented twice continue the line above.
+Cartesian axes: x along a, z along c (monoclinic: x along a, y along b).
 
-Lattice parameters and coordinates were written from memory of the sources named; those of corundum were
-read in the Crystallography Open Database, entry 1000032. Where a crystal has a value of Petretto 2018, its
-lattice parameters and shortest distance are within 2 % of those relaxed there.
+Lattice parameters and coordinates were written from memory of the sources named; those of corundum were read
+in the Crystallography Open Database, entry 1000032. For crystals with a value of Petretto 2018, the lattice
+parameters and the shortest distance are within 2 % of those relaxed there.
 """
 
 TABLE = """

@@ -42,7 +42,7 @@ def check_sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig
     if value <= config.sum_rule:
         return []
     reason = (
-        f"the tensors of {atoms.get_chemical_formula()} miss the sum rule by "
+        f"the tensors of {atoms.get_chemical_formula()} violate the sum rule by "
         f"{value * len(atoms) ** 0.5:.3g} e, {value:.3g} e over the root of the number of atoms "
         f"(at most {config.sum_rule:g}); "
         "check convergence and k-points, or info['charge'] if the cell is charged"
@@ -70,8 +70,8 @@ def check_symmetry(index: int, atoms: Atoms, value: float | None, config: Hygien
     if value is None or value <= config.symmetry:
         return []
     reason = (
-        f"the tensors of {atoms.get_chemical_formula()} miss the symmetry of the crystal by {value:.1%} of "
-        f"their size (at most {config.symmetry:.1%}); check the axes, and the order of atoms and columns"
+        f"the tensors of {atoms.get_chemical_formula()} violate the symmetry of the crystal by {value:.1%} "
+        f"of their size (at most {config.symmetry:.1%}); check the axes, and the order of atoms and columns"
     )
     return [Finding(index, source(atoms), "symmetry", reason, refused=True, value=value)]
 

@@ -5,8 +5,8 @@ part can: it is the axial vector `a_c = eps_cab Z_ab / 2`, whose sign changes wh
 and whose direction follows from the neighbours. Pairwise forces and polarisations give symmetric tensors; the
 antisymmetric part comes from products of two different vectors or tensors of the surroundings. The expected
 axial vector below is a sum of nine such products. They are built from quantities that a transposition does
-not change: the positions, and the symmetric parts of the tensors. The largest term is `sum_j w(r_ij) r_ij x
-(S_j r_ij)`, where S_j is the traceless symmetric part of the neighbour's tensor.
+not change: the positions, and the symmetric parts of the tensors. The largest term is
+`sum_j w(r_ij) r_ij x (S_j r_ij)`, where S_j is the traceless symmetric part of the neighbour's tensor.
 
 The nine coefficients were fitted to 1,370 DFPT crystals whose index order is known (see `fit_coefficients`).
 For held-out compositions of that set, over structures whose root-mean-square axial vector is above 0.03 e,

@@ -179,9 +179,11 @@ class _BornOutput:
         self._structures: list[Atoms] = []
 
     def add(self, atoms: Atoms) -> None:
+        """Add a structure; see `AppendingOutput`."""
         self._structures.append(atoms)
 
     def commit(self) -> int:
+        """Write the structure to the disk; see `AppendingOutput`."""
         if len(self._structures) > 1:
             raise InputError(f"{self._path}: a BORN file holds one structure; give exactly one")
         if self._structures:
@@ -189,4 +191,5 @@ class _BornOutput:
         return len(self._structures)
 
     def close(self) -> None:
+        """Release the structure; see `AppendingOutput`."""
         self._structures = []

@@ -3,10 +3,11 @@
 Index order in both: three rows for each atom, **first index (the row) the field direction**, second the
 displacement direction, in e.
 
-- ph.x prints `zstareu(1, :, atom)` after `Ex` under "Effective charges (d Force / dE)", and `zstarue(:, atom,
-  1)`, whose first index is the displacement, after `Px` under "(d P / du)" (subroutines summarize_zeu and
-  summarize_zue of PHonon). This reader prefers charges as calculated to those "with asr applied", from which
-  the mean error has been subtracted, and derivatives of forces to derivatives of the polarisation.
+- ph.x prints `zstareu(1, :, atom)` after `Ex` under "Effective charges (d Force / dE)", and
+  `zstarue(:, atom, 1)`, whose first index is the displacement, after `Px` under "(d P / du)" (subroutines
+  summarize_zeu and summarize_zue of PHonon). This reader prefers charges as calculated to those "with asr
+  applied", from which the mean error has been subtracted, and derivatives of forces to derivatives of the
+  polarisation.
 - A dynamical-matrix file has `zstareu` row by row under "Effective Charges E-U: Z_{alpha}{s,beta}", where
   alpha is the field.
 

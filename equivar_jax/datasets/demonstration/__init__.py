@@ -1,4 +1,4 @@
-"""The embedded demonstration set: crystals labelled by a polarisable-ion model (not DFT)."""
+"""The embedded demonstration set: crystals labelled by a polarisable-ion model, not by DFT."""
 
 from equivar_jax.datasets.demonstration.dataset import demonstration_set
 

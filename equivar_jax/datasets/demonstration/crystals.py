@@ -1,9 +1,9 @@
-"""Random crystals of three families, in the manner of the published training sets.
+"""Random crystals of three families, similar to the published training sets.
 
 Ideal structures come from the literature cited below; composition, vacancies, strain and thermal
-displacements are random. Each structure carries `info["group"]`: structures of one group differ only by
+displacements are random. Each structure carries `info["group"]`. Structures of one group differ only by
 strain and displacements, so a split that keeps groups together tests on compositions and vacancy arrangements
-it has not been trained on.
+that were not trained on.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ GROUP = "group"
 
 # Standard deviation of each strain component.
 STRAIN = 0.01
-# No normal variate exceeds this many of its standard deviations.
+# No normal variate exceeds this many standard deviations.
 TRUNCATION = 2.5
 # Ranges of the root-mean-square thermal displacement along each axis, Å (about 100 K to 1000 K); smaller in
 # Li3PO4, whose P–O bonds are short and stiff.
@@ -32,10 +32,10 @@ OXYGEN_RADIUS = 1.35
 
 
 def perovskite(rng: np.random.Generator) -> Atoms:
-    """A substituted Pnma ABO3 perovskite: 20 atoms, A from Ca, Sr, Ba, Pb and B from Ti, Zr, Hf.
+    """Make a substituted Pnma ABO3 perovskite: 20 atoms, A from Ca, Sr, Ba, Pb and B from Ti, Zr, Hf.
 
-    Each sublattice is, with equal chance, of one element or of two mixed at random over its four sites. The
-    ideal cell is that of `ideal_perovskite` for the mean radii of the composition.
+    Each sublattice has, with equal chance, one element or two elements mixed at random over its four sites.
+    The ideal cell is that of `ideal_perovskite` for the mean radii of the composition.
 
     Args:
         rng: source of every random choice.
@@ -58,7 +58,7 @@ def perovskite(rng: np.random.Generator) -> Atoms:
 
 
 def li3po4(rng: np.random.Generator) -> Atoms:
-    """beta- or gamma-Li3PO4 in a 32-atom cell: perfect, with one or two Li vacancies, or with a Li2O vacancy.
+    """Make beta- or gamma-Li3PO4 of 32 atoms: perfect, with one or two Li vacancies, or with a Li2O vacancy.
 
     Args:
         rng: source of every random choice.
@@ -76,7 +76,7 @@ def li3po4(rng: np.random.Generator) -> Atoms:
 
 
 def zro2(rng: np.random.Generator) -> Atoms:
-    """Cubic, tetragonal or monoclinic ZrO2 in a 48-atom cell with none, one or two O vacancies.
+    """Make cubic, tetragonal or monoclinic ZrO2 in a 48-atom cell with no, one or two O vacancies.
 
     Args:
         rng: source of every random choice.
@@ -91,13 +91,13 @@ def zro2(rng: np.random.Generator) -> Atoms:
 
 
 def ideal_perovskite(a_radius: float = A_RADII["Ca"], b_radius: float = B_RADII["Ti"]) -> Atoms:
-    """The Pnma cell of a perovskite with the given ionic radii, occupied by Ca and Ti as placeholders.
+    """Make the Pnma cell of a perovskite with the given ionic radii, occupied by Ca and Ti as placeholders.
 
-    Octahedral tilts and A shifts are those of CaTiO3 (Sasaki et al., Acta Cryst. C 43, 1668 (1987)) times
-    `sqrt((t_0 - t) / (t_0 - t_CaTiO3))`, kept between 0.1 and 1.5, with the tolerance factor
-    `t = (r_A + r_O) / (sqrt(2) (r_B + r_O))` and t_0 that of the untilted SrTiO3. The cell is then scaled to
-    a mean B–O distance of `r_B + r_O`; where A is too large for its cage (t > 1) the cell gives way by a
-    third.
+    The octahedral tilts and the A shifts are those of CaTiO3 (Sasaki et al., Acta Cryst. C 43, 1668 (1987))
+    times `sqrt((t_0 - t) / (t_0 - t_CaTiO3))`, limited to 0.1 to 1.5. The tolerance factor is
+    `t = (r_A + r_O) / (sqrt(2) (r_B + r_O))`, and t_0 is that of the untilted SrTiO3. The cell is then scaled
+    to a mean B–O distance of `r_B + r_O`. If A is too large for its cage (t > 1), the cell is expanded by a
+    factor `t^(1/3)`.
 
     Args:
         a_radius: mean twelve-fold radius of the A ions, Å.
@@ -129,7 +129,7 @@ def ideal_perovskite(a_radius: float = A_RADII["Ca"], b_radius: float = B_RADII[
 
 
 def ideal_li3po4(phase: str) -> Atoms:
-    """The 32-atom cell of a Li3PO4 phase.
+    """Make the 32-atom cell of a Li3PO4 phase.
 
     beta (Pmn2_1, doubled along c): Keffer et al., Inorg. Chem. 6, 119 (1967); gamma (Pnma): Wang et al., J.
     Solid State Chem. 115, 313 (1995), given there as Pmnb.
@@ -167,7 +167,7 @@ def ideal_li3po4(phase: str) -> Atoms:
 
 
 def ideal_zro2(phase: str) -> Atoms:
-    """The 48-atom cell (2 x 2 x 1 of the 12-atom fluorite-like cell) of a ZrO2 phase.
+    """Make the 48-atom cell (2 x 2 x 1 of the 12-atom fluorite-like cell) of a ZrO2 phase.
 
     Cubic (Fm-3m, a = 5.108 Å) and tetragonal (P4_2/nmc, pseudo-cubic a = 5.141 Å, c = 5.270 Å, oxygen columns
     shifted by 0.057 c in alternate directions): Aldebert and Traverse, J. Am. Ceram. Soc. 68, 34 (1985) and
@@ -200,32 +200,35 @@ def ideal_zro2(phase: str) -> Atoms:
 
 @cache
 def _ideal_cell(compound: str, phase: str) -> Atoms:
-    """An ideal cell, built once (finding the orbits of a space group costs much); copy before changing it."""
+    """Return an ideal cell, which is built only once; copy it before changing it.
+
+    It takes long to find the orbits of a space group.
+    """
     return {"Li3PO4": ideal_li3po4, "ZrO2": ideal_zro2}[compound](phase)
 
 
 def _tolerance_factor(a_radius: float, bond: float) -> float:
-    """Goldschmidt's tolerance factor from the A radius and the B–O bond length, Å."""
+    """Return Goldschmidt's tolerance factor from the A radius and the B–O bond length, Å."""
     return (a_radius + OXYGEN_RADIUS) / (np.sqrt(2.0) * bond)
 
 
 def _site_elements(rng: np.random.Generator, elements: tuple[str, ...]) -> list[str]:
-    """Elements of the four sites of a sublattice: with equal chance one element, or two site by site."""
+    """Draw the elements of a sublattice's four sites: with equal chance one element, or two at random."""
     pair = rng.choice(len(elements), size=2, replace=False)
     mixed = rng.random() < 0.5
     return [elements[pair[int(draw)]] for draw in rng.integers(2, size=4) * int(mixed)]
 
 
 def _formula(symbols: list[str]) -> str:
-    """Counts of a list of symbols in alphabetical order, as in "Ca3Sr1"."""
+    """Return the counts of a list of symbols in alphabetical order, as in "Ca3Sr1"."""
     return "".join(f"{symbol}{count}" for symbol, count in sorted(Counter(symbols).items()))
 
 
 def make_vacancies(ideal: Atoms, wanted: Counter[str], rng: np.random.Generator) -> Atoms:
-    """Remove `wanted` atoms, drawn at random; the group names the kinds of site and their distances.
+    """Remove `wanted` atoms, drawn at random; name the kinds of their sites and their distances in the group.
 
-    The distances between the vacancies, rounded to 0.1 Å in the ideal crystal, tell arrangements apart that
-    no symmetry operation maps onto each other (nearly always), and call equivalent ones by one name.
+    The distances between the vacancies, rounded to 0.1 Å in the ideal crystal, (nearly always) distinguish
+    arrangements that no symmetry operation maps onto each other, and give equivalent ones the same name.
     """
     removed: list[int] = []
     for symbol, count in sorted(wanted.items()):
@@ -242,7 +245,7 @@ def make_vacancies(ideal: Atoms, wanted: Counter[str], rng: np.random.Generator)
 
 
 def _strip_spacegroup(atoms: Atoms) -> Atoms:
-    """The bare structure of a spacegroup crystal, its inequivalent sites numbered in the array "site"."""
+    """Return the bare structure of a spacegroup crystal; the array "site" numbers its inequivalent sites."""
     bare = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     bare.set_array("site", np.asarray(atoms.arrays["spacegroup_kinds"], dtype=np.int64))
     return bare
@@ -251,7 +254,7 @@ def _strip_spacegroup(atoms: Atoms) -> Atoms:
 def strain_and_displace(
     atoms: Atoms, rng: np.random.Generator, displacement: tuple[float, float] = OXIDE_DISPLACEMENT
 ) -> Atoms:
-    """A random homogeneous strain, then independent thermal displacements of one random amplitude."""
+    """Apply a random homogeneous strain, then random thermal displacements of one random amplitude."""
     strain = STRAIN * _draw_truncated_normal(rng, (3, 3))
     deformation = np.eye(3) + 0.5 * (strain + strain.T)
     atoms.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
@@ -264,7 +267,10 @@ def strain_and_displace(
 def _draw_truncated_normal(
     rng: np.random.Generator, shape: tuple[int, ...]
 ) -> Float[np.ndarray, "rows columns"]:
-    """Normal variates of unit width, redrawn until none exceeds the truncation: no two ions may collide."""
+    """Draw normal variates of unit width, and redraw those beyond the truncation.
+
+    The truncation keeps ions from colliding.
+    """
     draws = rng.normal(size=shape)
     while (outside := np.abs(draws) > TRUNCATION).any():
         draws[outside] = rng.normal(size=int(outside.sum()))

@@ -1,15 +1,15 @@
-"""The embedded demonstration set: crystals whose labels come from a polarisable-ion model, never from DFT.
+"""The embedded demonstration set: crystals whose labels come from a polarisable-ion model, not from DFT.
 
 It exists so that everything in this package can be tried, tested and timed without a download: three families
 of crystals (`crystals`) with Born effective charges that obey the physics (sum rule, O(3), dependence on the
-environment, sizes and signs) because they are the exact derivative of a cell dipole (`polarisable_ion`).
-Errors of a network on this set say how well it learns such a function; they say nothing of its accuracy on
-DFPT labels.
+environment, sizes and signs), because they are the exact derivative of a cell dipole (`polarisable_ion`).
+Errors of a network on this set show how well it learns such a function; they say nothing about its accuracy
+on DFPT labels.
 
-Mean and range, in e, over 300 structures of each family with seed 0 (trace(Z)/3, and for the oxygens of
-perovskites the components along and across B–O–B), beside published first-principles values for cubic
-crystals (Zhong, King-Smith and Vanderbilt, Phys. Rev. Lett. 72, 3618 (1994): Ca, Sr, Ba, PbTiO3 and
-Ba, PbZrO3; Zhao and Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
+The table lists the mean and the range, in e, over 300 structures of each family with seed 0 (of trace(Z)/3,
+and for the oxygens of perovskites of the components along and across B–O–B), and in the last column published
+first-principles values for cubic crystals (Zhong, King-Smith and Vanderbilt, Phys. Rev. Lett. 72, 3618
+(1994): Ca, Sr, Ba, PbTiO3 and Ba, PbZrO3; Zhao and Vanderbilt, Phys. Rev. B 65, 075105 (2002): ZrO2):
 
     perovskite  Ca                 2.81    2.66 to  3.12      2.58
                 Sr                 2.78    2.62 to  3.13      2.54
@@ -35,27 +35,28 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from tqdm import tqdm
 
 from equivar_jax.cache import cache_directory, code_version
 from equivar_jax.datasets.demonstration import crystals
 from equivar_jax.datasets.demonstration.polarisable_ion import born_effective_charges
 from equivar_jax.errors import InputError
 from equivar_jax.parallel import map_in_order
+from equivar_jax.progress import ProgressBar
 from equivar_jax.storage.structure_table import StructureTable, cached_table
 from equivar_jax.structures import SOURCE, with_born_effective_charges
 
-# The files that decide what is generated: a change in any of them makes every cached set stale.
+# The files that determine what is generated: a change in any of them makes every cached set stale.
 GENERATOR_SOURCES = ("datasets/demonstration", "storage/structure_table.py")
 
-# A kind's place in this table seeds its structures: append, never reorder.
+# A kind's place in this table enters the seeds of its structures: append new kinds, never reorder.
 KINDS: dict[str, Callable[[np.random.Generator], Atoms]] = {
     "perovskite": crystals.perovskite,
     "Li3PO4": crystals.li3po4,
     "ZrO2": crystals.zro2,
 }
 
-# Starting a worker costs about a second, a structure about ten milliseconds.
+# From this many structures on, worker processes are used. Starting a worker takes about a second, making a
+# structure about ten milliseconds.
 POOL_PAYS_FROM = 1000
 CHUNK = 50
 
@@ -72,12 +73,12 @@ def demonstration_set(
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> StructureTable:
-    """Labelled demonstration structures: perovskites first, then Li3PO4, then ZrO2.
+    """Make, or read from the cache, labelled structures: perovskites first, then Li3PO4, then ZrO2.
 
-    The k-th structure of a kind depends on `seed`, the kind and k only, so a larger set begins with a smaller
+    The k-th structure of a kind depends only on `seed`, the kind and k, so a larger set begins with a smaller
     one. The same call gives the same structures; labels agree to about 1e-12 e between machines. The result
-    is cached; the published training sets had 1224, 17991 and 10103 structures, which take a few
-    minutes once. Large sets are labelled by worker processes, which import the calling script: guard its
+    is cached. The published training sets had 1224, 17991 and 10103 structures; to make as many takes a few
+    minutes, once. Large sets are labelled by worker processes, which import the calling script: guard its
     entry with `if __name__ == "__main__":`.
 
     Args:
@@ -94,7 +95,7 @@ def demonstration_set(
         ("demonstration perovskite 17") and `info["group"]` (composition or vacancy arrangement).
 
     Raises:
-        InputError: a negative number of structures or a negative seed.
+        InputError: a number of structures or the seed is negative.
     """
     counts = dict(zip(KINDS, (perovskites, li3po4, zro2), strict=True))
     for name, value in {**counts, "seed": seed}.items():
@@ -122,20 +123,22 @@ def _make_labelled(tasks: list[Task], seed: int) -> list[Atoms]:
 def _generate(
     tasks: list[Task], seed: int, progress: bool, pool_from: int = POOL_PAYS_FROM
 ) -> Iterator[Atoms]:
-    """All structures in order, from worker processes where there are `pool_from` or more."""
+    """Yield all structures in order, from worker processes if there are `pool_from` or more."""
     chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
     work = functools.partial(_make_labelled, seed=seed)
-    with tqdm(total=len(tasks), desc="demonstration set", unit="structure", disable=not progress) as bar:
+    with ProgressBar(
+        total=len(tasks), desc="demonstration set", unit="structure", disable=not progress
+    ) as bar:
         for structures in map_in_order(work, chunks, processes=len(tasks) >= pool_from):
             yield from structures
             bar.update(len(structures))
 
 
 def _name(counts: dict[str, int], seed: int) -> str:
-    """Names a set by its arguments."""
+    """Return a name for a set, made of its arguments."""
     return "-".join(map(str, (*counts.values(), seed)))
 
 
 def _key(counts: dict[str, int], seed: int) -> str:
-    """Names a set by its arguments and by the source code that generates it."""
+    """Return the key of a set: its arguments and a digest of the source code that generates it."""
     return f"{sorted(counts.items())} {seed} {code_version(*GENERATOR_SOURCES)}"

@@ -1,7 +1,7 @@
 """Fields, dipole tensors and their gradients in a periodic crystal of damped point charges and dipoles.
 
-The interaction, its units and the preparation of a structure are in `ewald_setup`. Every sum has a near half
-over pairs of ions and a far half over plane waves; the far half is written as matrix products.
+The interaction, its units and the preparation of a structure are described in `ewald_setup`. Every sum has a
+near half over pairs of ions and a far half over plane waves; the far half is written as matrix products.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from equivar_jax.datasets.demonstration.ewald_setup import LatticeSums
 
 
 def field_of_charges(sums: LatticeSums, charges: Float[np.ndarray, " atoms"]) -> Float[np.ndarray, "atoms 3"]:
-    """The electric field of all charges at each ion, `E_i = -sum_j q_j grad G(r_i - r_j)`.
+    """Return the electric field of all charges at each ion, `E_i = -sum_j q_j grad G(r_i - r_j)`.
 
     Args:
         sums: the prepared structure.
@@ -31,7 +31,9 @@ def field_of_charges(sums: LatticeSums, charges: Float[np.ndarray, " atoms"]) ->
 
 
 def dipole_tensor(sums: LatticeSums) -> Float[np.ndarray, "components components"]:
-    """The matrix T with `E = T m`: the field at every ion of the dipoles of all others, `T_ij = grad grad G`.
+    """Return the matrix T with `E = T m`, the field at every ion of the dipoles m of all others.
+
+    Its blocks are `T_ij = grad grad G`.
 
     Args:
         sums: the prepared structure.
@@ -61,7 +63,7 @@ def adjoint_gradient(
     charges: Float[np.ndarray, " atoms"],
     dipoles: Float[np.ndarray, "atoms 3"],
 ) -> Float[np.ndarray, "atoms 3 3"]:
-    """Gradient of `S_a = sum_i response[i, a] . (E_i + (T m)_i)` with respect to the positions.
+    """Return the gradient of `S_a = sum_i response[i, a] . (E_i + (T m)_i)` by the positions.
 
     Args:
         sums: the prepared structure.
@@ -81,7 +83,10 @@ def _near_gradient(
     charges: Float[np.ndarray, " atoms"],
     dipoles: Float[np.ndarray, "atoms 3"],
 ) -> Float[np.ndarray, "atoms 3 3"]:
-    """Real-space half: the second and third derivatives of G contracted pair by pair."""
+    """Return the real-space half of `adjoint_gradient`.
+
+    The second and third derivatives of G are contracted pair by pair.
+    """
     first, second, vector = sums.first, sums.second, sums.vector
     b1, b2, b3 = (row[:, None, None] for row in sums.radial)
     along = vector[:, None, :]
@@ -108,10 +113,11 @@ def _far_gradient(
     charges: Float[np.ndarray, " atoms"],
     dipoles: Float[np.ndarray, "atoms 3"],
 ) -> Float[np.ndarray, "atoms 3 3"]:
-    """Reciprocal half, by structure factors.
+    """Return the reciprocal half of `adjoint_gradient`, computed with structure factors.
 
-    With `phi_i = exp(i k . r_i)`, `D = sum_j (k . m_j - i q_j) phi_j` and `L_a = sum_i (k . response_ia)
-    phi_i`, `S_a = -sum_k w Re(L_a D*)`, whose gradient is the sum over k of `w k_b` times
+    With `phi_i = exp(i k . r_i)`, `D = sum_j (k . m_j - i q_j) phi_j` and
+    `L_a = sum_i (k . response_ia) phi_i`, `S_a = -sum_k w Re(L_a D*)`. Its gradient is the sum over k of
+    `w k_b` times
     `(k . response_ia) Im(phi_i D*) - (k . m_i) Im(L_a phi_i*) - q_i Re(L_a phi_i*)`.
     """
     atoms, waves = sums.cosine.shape
@@ -126,7 +132,7 @@ def _far_gradient(
     square = (linear[:, :, None] * wavevector[:, None, :]).reshape(waves, 1, 9)
 
     def project(cosine_part: np.ndarray, sine_part: np.ndarray, moment: np.ndarray) -> np.ndarray:
-        """Sum over k of (cosine_part cos(k.r_i) + sine_part sin(k.r_i)) times each column of `moment`."""
+        """Sum over k: (cosine_part cos(k.r_i) + sine_part sin(k.r_i)) times each column of `moment`."""
         columns = cosine_part.shape[1] * moment.shape[2]
         return cosine @ (cosine_part[:, :, None] * moment).reshape(waves, columns) + sine @ (
             sine_part[:, :, None] * moment
@@ -147,6 +153,9 @@ def _scatter(
     index: Int[np.ndarray, " pairs"],
     values: Float[np.ndarray, "pairs columns"],
 ) -> None:
-    """Add `values` to the rows `index` of `target`, in place; a `bincount` a column beats `np.add.at`."""
+    """Add `values` to the rows `index` of `target`, in place.
+
+    One `bincount` for each column is faster than `np.add.at`.
+    """
     for column in range(target.shape[1]):
         target[:, column] += np.bincount(index, weights=values[:, column], minlength=len(target))

@@ -1,10 +1,10 @@
 """Periodic sums over point charges and point dipoles with Gaussian short-range damping (Ewald, tin-foil).
 
 Every ion carries its charge and dipole as a Gaussian of width s_i, so that two ions interact through
-`G(r) = erf(r / s_ij) / r` with `s_ij² = s_i² + s_j²`: the Coulomb law at long range, finite at contact, and
-the same damping for charges and dipoles. Lengths are in Å, charges in e, dipoles in e Å, fields in e/Å²
+`G(r) = erf(r / s_ij) / r` with `s_ij² = s_i² + s_j²`. This is the Coulomb law at long range, is finite at
+contact, and damps charges and dipoles equally. Lengths are in Å, charges in e, dipoles in e Å, fields in e/Å²
 (Gaussian units, so that polarisabilities are volumes). The k = 0 term is left out: the macroscopic field is
-zero ("tin-foil" boundary), which is the condition under which Born effective charges are defined.
+zero ("tin-foil" boundary), the condition under which Born effective charges are defined.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from scipy.special import erfc
 # Both halves of the sum are cut where their Gaussians have fallen to exp(-5.2²) = 2e-12, which leaves less
 # than 1e-10 of the effective charges after the polynomial prefactors of the third derivative (measured).
 CUTOFF_EXPONENT = 5.2
-# Real-space reach in units of the cube root of the cell volume: the fastest for the 20 to 48 atoms of the
-# demonstration cells, on a broad minimum.
+# Real-space reach in units of the cube root of the cell volume. It is the fastest for the 20 to 48 atoms of
+# the demonstration cells; the minimum is broad.
 REACH_PER_CELL_LENGTH = 1.05
 
 
@@ -35,8 +35,8 @@ class LatticeSums:
         weight: `(8 pi / V) exp(-k² / 4 eta²) / k²` of each wavevector.
         cosine: `cos(k . r_i)` of each ion and wavevector.
         sine: `sin(k . r_i)` of each ion and wavevector.
-        self_term: what an ion's own screening Gaussian adds to the reciprocal dipole tensor, to be taken
-        back.
+        self_term: contribution of an ion's own screening Gaussian to the reciprocal dipole tensor, to be
+            subtracted from it.
     """
 
     first: Int[np.ndarray, " pairs"]
@@ -63,14 +63,14 @@ def lattice_sums(
         cell: lattice vectors in rows, Å.
         damping_length: Gaussian width s_i of each ion, Å.
         reach: real-space cutoff, Å; it sets the splitting parameter `eta = 5.2 / reach`. The result does not
-            depend on it, the cost does. The default balances both halves.
+            depend on it, the cost does. The default balances the cost of both halves.
 
     Returns:
         The near pairs and plane waves of the structure.
     """
     volume = abs(float(np.linalg.det(cell)))
     cutoff = REACH_PER_CELL_LENGTH * volume ** (1 / 3) if reach is None else reach
-    # The damping is a real-space term: it must have died out at the cutoff as well.
+    # The damping is a real-space term, so it must have decayed at the cutoff as well.
     cutoff = max(cutoff, CUTOFF_EXPONENT * float(np.sqrt(2.0)) * float(damping_length.max()))
     eta = CUTOFF_EXPONENT / cutoff
     first, second, vector = near_pairs(positions, cell, cutoff)
@@ -96,7 +96,7 @@ def lattice_sums(
 def near_pairs(
     positions: Float[np.ndarray, "atoms 3"], cell: Float[np.ndarray, "3 3"], reach: float
 ) -> tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"], Float[np.ndarray, "pairs 3"]]:
-    """Every pair of ions (periodic images and self-images included) within `reach`, once.
+    """Find every pair of ions (periodic images and self-images included) within `reach`, once.
 
     Args:
         positions: Cartesian positions, Å.
@@ -119,7 +119,7 @@ def near_pairs(
 def _screened_derivatives(
     distance: Float[np.ndarray, " pairs"], inverse_width: float | Float[np.ndarray, " pairs"]
 ) -> Float[np.ndarray, "3 pairs"]:
-    """B1, B2, B3 of `B0 = erfc(x r) / r`, with x the inverse width.
+    """Return B1, B2, B3, the radial derivatives of `B0 = erfc(x r) / r`; x is the inverse width.
 
     `B_n = ((2n - 1) B_{n-1} + (2 x²)^n exp(-x² r²) / (x sqrt(pi))) / r²`.
     """
@@ -136,7 +136,7 @@ def _screened_derivatives(
 
 
 def _half_reciprocal_sphere(cell: Float[np.ndarray, "3 3"], radius: float) -> Float[np.ndarray, "waves 3"]:
-    """Wavevectors up to `radius` (1/Å), one of each pair k, -k, without k = 0."""
+    """Return the wavevectors up to `radius` (1/Å), one of each pair k, -k, without k = 0."""
     reciprocal = 2.0 * np.pi * np.linalg.inv(cell).T
     # |n_c| <= |k| |a_c| / 2 pi, since n_c = k . a_c / 2 pi.
     bound = np.floor(radius * np.linalg.norm(cell, axis=1) / (2.0 * np.pi)).astype(int)

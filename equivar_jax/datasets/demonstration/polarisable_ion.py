@@ -1,16 +1,15 @@
 """A polarisable-ion crystal: its cell dipole, and the exact derivative of that dipole by every displacement.
 
-The model makes demonstration labels. It is not density-functional theory and fits no crystal exactly.
+The model makes the demonstration labels. It is not density-functional theory and fits no crystal exactly.
 
 Ion i has a charge q_i, a polarisability alpha_i and a Gaussian width s_i (`ewald`). Its dipole m_i is induced
-by the field of all charges and all other dipoles, solved to self-consistency: `m_i = alpha_i (E_i + (T
-m)_i)`, so that `m = A^-1 E` with the symmetric matrix `A = 1/alpha - T`. Everything is at zero macroscopic
-field.
+by the field of all charges and all other dipoles, solved self-consistently: `m_i = alpha_i (E_i + (T m)_i)`,
+so that `m = A^-1 E` with the symmetric matrix `A = 1/alpha - T`. The macroscopic field is zero throughout.
 
 The derivative of the cell dipole `P = sum_i (q_i r_i + m_i)` uses the adjoint `lambda_a = A^-1 (1 x e_a)`,
-which is also the dipole of every ion in a uniform field along a: `dP_a/du = q + lambda_a . (dE/du + dT/du
-m)`. The local field that the B–O–B chains of perovskites feed back into themselves gives Ti, Zr and the
-oxygens between them their anomalous charges.
+which is also the dipole of every ion in a uniform field along a:
+`dP_a/du = q + lambda_a . (dE/du + dT/du m)`. The anomalous charges of Ti, Zr and the oxygens between them
+come from the local field that the B–O–B chains of perovskites feed back into themselves.
 """
 
 from collections.abc import Mapping
@@ -33,7 +32,7 @@ OXYGEN = 8
 
 @dataclass(frozen=True)
 class Ion:
-    """One element's parameters.
+    """The parameters of one element.
 
     Attributes:
         charge: static ionic charge, e.
@@ -46,9 +45,9 @@ class Ion:
     damping_length: float
 
 
-# Charges are 0.875 of the formal ones. Polarisabilities and widths are effective: fitted to first-principles
-# Born charges of cubic perovskites, ZrO2 and Li3PO4 and rounded, one set for each element in all of them. The
-# averages they give stand in the docstring of `demonstration`.
+# Charges are 0.875 of the formal ones. Polarisabilities and widths are effective: they were fitted to
+# first-principles Born charges of cubic perovskites, ZrO2 and Li3PO4 and rounded, with one set for each
+# element in all of them. The docstring of `dataset` lists the averages that they give.
 DEMONSTRATION_MODEL: Mapping[str, Ion] = MappingProxyType(
     {
         "O": Ion(-1.75, 1.30, 0.82),
@@ -77,11 +76,12 @@ class _Solution(NamedTuple):
 def ionic_charges(
     atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL
 ) -> Float[np.ndarray, " atoms"]:
-    """Static charges that sum to zero, also in cells with vacancies.
+    """Return static charges that sum to zero, also in cells with vacancies.
 
-    What a vacancy leaves behind is put where a real crystal would put it: missing positive charge (a cation
-    vacancy) as holes spread evenly over the oxygens, missing negative charge (an oxygen vacancy) as electrons
-    spread evenly over the cations. The charges depend on the composition only, not on the positions.
+    The charge that a vacancy leaves behind is placed where a real crystal would place it: missing positive
+    charge (a cation vacancy) as holes spread evenly over the oxygens, missing negative charge (an oxygen
+    vacancy) as electrons spread evenly over the cations. The charges depend only on the composition, not on
+    the positions.
 
     Args:
         atoms: the structure.
@@ -91,7 +91,7 @@ def ionic_charges(
         Charge of each atom, e.
 
     Raises:
-        InputError: an element without parameters, or a charged cell of cations alone or oxygens alone.
+        InputError: an element has no parameters, or a charged cell has only cations or only oxygens.
     """
     ions = _ions(atoms, model)
     charges = np.array([ion.charge for ion in ions], dtype=np.float64)
@@ -100,7 +100,7 @@ def ionic_charges(
     takers = anion if excess < 0.0 else ~anion
     if abs(excess) > 1e-12 and (anion.all() or not anion.any()):
         raise InputError(
-            f"{source(atoms)}: net charge {excess:+.2f} e without ions of both signs to compensate it; "
+            f"{source(atoms)}: net charge {excess:+.2f} e, but no ions of both signs to compensate it; "
             "give a compound of oxygen"
         )
     charges[takers] -= excess / takers.sum()
@@ -109,7 +109,7 @@ def ionic_charges(
 
 
 def cell_dipole(atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL) -> Float[np.ndarray, "3"]:
-    """The dipole of the cell, `P = sum_i q_i r_i + sum_i m_i`, e Å.
+    """Return the dipole of the cell, `P = sum_i q_i r_i + sum_i m_i`, e Å.
 
     Branch: r_i are the Cartesian positions as given, never wrapped, so P is a smooth function of them and may
     be differentiated by finite differences. Moving one ion by a lattice vector R changes P by its quantum
@@ -123,7 +123,7 @@ def cell_dipole(atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL) ->
         Cell dipole [direction], e Å.
 
     Raises:
-        InputError: as for `born_effective_charges`.
+        InputError: see `born_effective_charges`.
     """
     solution = _solve(atoms, model)
     return solution.charges @ atoms.positions + solution.dipoles.sum(axis=0)
@@ -132,7 +132,7 @@ def cell_dipole(atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL) ->
 def born_effective_charges(
     atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL
 ) -> Float[np.ndarray, "atoms 3 3"]:
-    """Born effective charges of the polarisable-ion model, `Z[i, a, b] = dP_a / du_{i,b}`.
+    """Return the Born effective charges of the polarisable-ion model, `Z[i, a, b] = dP_a / du_{i,b}`.
 
     Args:
         atoms: fully periodic structure.
@@ -143,8 +143,8 @@ def born_effective_charges(
         the atoms.
 
     Raises:
-        InputError: not periodic in all directions, an element without parameters, or ions so close that the
-            induced dipoles diverge.
+        InputError: the structure is not periodic in all directions, an element has no parameters, or ions are
+            so close that the induced dipoles diverge.
     """
     solution = _solve(atoms, model)
     tensors = ewald.adjoint_gradient(solution.sums, solution.response, solution.charges, solution.dipoles)
@@ -152,16 +152,17 @@ def born_effective_charges(
 
 
 def stability(atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL) -> float:
-    """Smallest eigenvalue of `1 - alpha^(1/2) T alpha^(1/2)`, dimensionless; at zero the dipoles diverge.
+    """Return the smallest eigenvalue of `1 - alpha^(1/2) T alpha^(1/2)`, the stability of the dipoles.
 
-    Scaling by the polarisabilities makes ions of different size comparable: an isolated ion has the value 1.
+    At zero the dipoles diverge. Scaling by the polarisabilities makes ions of different size comparable: an
+    isolated ion has the value 1.
 
     Args:
         atoms: fully periodic structure.
         model: parameters by element.
 
     Returns:
-        The smallest eigenvalue; positive where the model is stable.
+        The smallest eigenvalue, dimensionless; positive where the model is stable.
     """
     ions = _ions(atoms, model)
     root = np.repeat(np.sqrt([ion.polarisability for ion in ions]), 3)
@@ -170,7 +171,7 @@ def stability(atoms: Atoms, model: Mapping[str, Ion] = DEMONSTRATION_MODEL) -> f
 
 
 def _solve(atoms: Atoms, model: Mapping[str, Ion]) -> _Solution:
-    """Charges, self-consistent dipoles and the adjoint response of a structure."""
+    """Return the charges, self-consistent dipoles and adjoint response of a structure."""
     check_structure(atoms)
     if not atoms.pbc.all():
         raise InputError(f"{source(atoms)}: not periodic in all three directions; give a bulk crystal")
@@ -198,7 +199,7 @@ def _solve(atoms: Atoms, model: Mapping[str, Ion]) -> _Solution:
 
 
 def _ions(atoms: Atoms, model: Mapping[str, Ion]) -> list[Ion]:
-    """The parameters of each atom."""
+    """Return the parameters of each atom."""
     symbols = atoms.get_chemical_symbols()
     unknown = sorted(set(symbols) - set(model))
     if unknown:
@@ -210,6 +211,6 @@ def _ions(atoms: Atoms, model: Mapping[str, Ion]) -> list[Ion]:
 
 
 def _sums(atoms: Atoms, ions: list[Ion]) -> LatticeSums:
-    """The structure prepared for Ewald sums."""
+    """Prepare the structure for Ewald sums."""
     widths = np.array([ion.damping_length for ion in ions])
     return lattice_sums(atoms.positions, atoms.cell.array, widths)
