@@ -75,7 +75,7 @@ def test_numbers_that_are_not_finite_and_broken_structures_are_set_aside(tmp_pat
     ase.io.write(tmp_path / name, [calculated(tensors), flat, Atoms()])
     found = [str(error) for error in scan_structures(tmp_path / name)]
     assert "frame 0: Born effective charge of atom 3 is not finite" in found[0]
-    assert "frame 1: periodic along 3 directions but the cell vectors span no volume" in found[1]
+    assert "frame 1: periodic along 3 directions, but their cell vectors span no volume" in found[1]
     assert "frame 2: no atoms" in found[2]
 
 
