@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from equivar_jax.storage.store import ColumnWriter, open_columns, ragged
+from equivar_jax.storage.store import ColumnWriter, open_columns, piece_starts
 
 ROWS = {"sizes": np.arange(5, dtype=np.int32), "vectors": np.random.default_rng(0).normal(size=(7, 3))}
 
@@ -104,5 +104,5 @@ def test_mapped_columns_outlive_their_replacement(tmp_path):
 
 
 def test_ragged_gives_the_start_of_every_piece_and_the_end():
-    assert ragged(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
-    assert ragged(np.zeros(0, np.int32)).tolist() == [0]
+    assert piece_starts(np.array([2, 0, 3])).tolist() == [0, 2, 2, 5]
+    assert piece_starts(np.zeros(0, np.int32)).tolist() == [0]

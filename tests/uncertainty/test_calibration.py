@@ -14,11 +14,11 @@ from equivar_jax.uncertainty.calibration import (
     Residuals,
     calibrate,
     coverage,
-    covered,
+    errors_in_sigmas,
     fit,
-    in_sigmas,
-    pooled,
-    two_fold,
+    pool_spread,
+    summarise_coverage,
+    two_fold_ratios,
 )
 
 ATOMS, STRUCTURES = 4000, 200
@@ -70,7 +70,7 @@ def test_a_few_members_alone_say_too_little_and_the_floor_mends_it():
     sigma = 0.01
     spread = (sigma * rng.normal(size=(3, ATOMS, 3, 3))).std(axis=0, ddof=1)
     errors = sigma * rng.normal(size=spread.shape)
-    ratios = in_sigmas(errors.ravel(), spread.ravel())
+    ratios = errors_in_sigmas(errors.ravel(), spread.ravel())
     alone = coverage(ratios, 2 * np.quantile(ratios, WITHIN_ONE))
     assert alone < WITHIN_TWO - 0.04
     assert calibrate(residuals(errors, spread)).within_two == pytest.approx(WITHIN_TWO, abs=0.01)
@@ -114,28 +114,28 @@ def few(members, seed=4):
 
 def test_pooling_steadies_what_few_members_say():
     sigma, spread = few(3)
-    before, after = (np.std(np.log(x / sigma)) for x in (spread, pooled(spread, 0 * spread)))
+    before, after = (np.std(np.log(x / sigma)) for x in (spread, pool_spread(spread, 0 * spread)))
     assert after < 0.6 * before
-    np.testing.assert_allclose(np.mean((pooled(spread, 0 * spread) / sigma) ** 2), 1.0, atol=0.02)
+    np.testing.assert_allclose(np.mean((pool_spread(spread, 0 * spread) / sigma) ** 2), 1.0, atol=0.02)
 
 
 def test_pooling_leaves_what_is_zero_by_symmetry_and_is_continuous_there():
     spread = np.diag([0.1, 0.2, 0.3])[None]
-    found = pooled(spread, spread)
+    found = pool_spread(spread, spread)
     assert not found[0][~np.eye(3, dtype=bool)].any()
-    rounding = pooled(spread + 1e-7 * (spread == 0), spread)
+    rounding = pool_spread(spread + 1e-7 * (spread == 0), spread)
     assert rounding.max(where=spread == 0, initial=0) < BY_SYMMETRY
-    assert (pooled(np.zeros((2, 3, 3)), np.zeros((2, 3, 3))) == 0).all()
+    assert (pool_spread(np.zeros((2, 3, 3)), np.zeros((2, 3, 3))) == 0).all()
 
 
 def test_pooling_changes_nothing_where_all_components_have_one_spread():
     spread = np.full((2, 3, 3), 0.2)
-    np.testing.assert_allclose(pooled(spread, 0 * spread), 0.2)
+    np.testing.assert_allclose(pool_spread(spread, 0 * spread), 0.2)
 
 
 def test_large_charges_are_less_certain_than_small_ones_of_the_same_spread():
     spread = np.full((2, 3, 3), 0.03)
-    small, large = pooled(spread, np.stack([np.full((3, 3), 2.0), np.full((3, 3), -7.0)]))
+    small, large = pool_spread(spread, np.stack([np.full((3, 3), 2.0), np.full((3, 3), -7.0)]))
     np.testing.assert_allclose(small, 0.05)
     np.testing.assert_allclose(large, (0.03**2 + 0.14**2) ** 0.5)
 
@@ -145,7 +145,7 @@ def test_two_fold_shows_what_the_fit_hides():
     known = normal()
     odd = np.random.default_rng(0).permutation(STRUCTURES)[::2]
     known.errors[np.isin(known.structure, odd)] *= 10
-    assert coverage(two_fold(known), 1) == pytest.approx((erf_of(0.1) + 1.0) / 2, abs=0.03)
+    assert coverage(two_fold_ratios(known), 1) == pytest.approx((erf_of(0.1) + 1.0) / 2, abs=0.03)
 
 
 def erf_of(k):
@@ -155,7 +155,7 @@ def erf_of(k):
 def test_two_fold_needs_two_structures():
     errors = np.ones((3, 3, 3))
     one = Residuals(errors, errors, errors > 0, np.zeros(3, int))
-    assert two_fold(one) is None
+    assert two_fold_ratios(one) is None
     assert "-" in calibrate(one).table()
 
 
@@ -175,12 +175,12 @@ def test_fit_takes_the_sign_of_errors_as_nothing():
 
 def test_other_data_are_counted_with_the_calibration_as_it_is():
     calibration = calibrate(normal(2.0))
-    found = covered(normal(2.0, seed=5), calibration)
+    found = summarise_coverage(normal(2.0, seed=5), calibration)
     assert found.within_one == pytest.approx(WITHIN_ONE, abs=0.01)
-    assert covered(normal(4.0, seed=5), calibration).within_one < 0.45
+    assert summarise_coverage(normal(4.0, seed=5), calibration).within_one < 0.45
     assert "68." in str(found)
-    assert covered(known := normal(), calibration) is not None
-    assert covered(known._replace(counted=np.zeros_like(known.counted)), calibration) is None
+    assert summarise_coverage(known := normal(), calibration) is not None
+    assert summarise_coverage(known._replace(counted=np.zeros_like(known.counted)), calibration) is None
 
 
 def test_the_table_has_the_numbers():

@@ -22,7 +22,7 @@ from equivar_jax.uncertainty.domain import (
     RareElementWarning,
     UncertainWarning,
     domain_of,
-    gathered,
+    gather_warnings,
 )
 from equivar_jax.weights.checkpoint import Metadata
 from equivar_jax.weights.stacking import stack_weights
@@ -76,7 +76,7 @@ def test_it_survives_json_and_old_checkpoints_have_none():
 
 
 def test_rare_elements_are_named_with_their_counts():
-    (remark,) = DOMAIN.remarks(titanate(), graph(titanate()))
+    (remark,) = DOMAIN.structure_warnings(titanate(), graph(titanate()))
     assert isinstance(remark, RareElementWarning)
     assert str(remark).endswith("fewer than 5 structures of the training data: Ca (3)")
 
@@ -92,7 +92,7 @@ def test_rare_elements_are_named_with_their_counts():
 )
 def test_atoms_that_are_too_close(symbols, distance, known):
     atoms = pair(symbols, distance)
-    remarks = DOMAIN.remarks(atoms, graph(atoms))
+    remarks = DOMAIN.structure_warnings(atoms, graph(atoms))
     assert bool(remarks) == (known is not None)
     if known is not None:
         assert isinstance(remarks[0], CloseAtomsWarning)
@@ -101,23 +101,23 @@ def test_atoms_that_are_too_close(symbols, distance, known):
 
 
 def test_an_atom_without_neighbours_is_not_close_to_anything():
-    assert DOMAIN.remarks(Atoms("O"), graph(Atoms("O"))) == []
+    assert DOMAIN.structure_warnings(Atoms("O"), graph(Atoms("O"))) == []
 
 
 def test_uncertainties_beyond_those_of_validation():
     sigma = np.full((5, 3, 3), 0.05)
-    assert DOMAIN.doubts(titanate(), sigma) == []
+    assert DOMAIN.uncertainty_warnings(titanate(), sigma) == []
     sigma[2] = 0.3
-    (doubt,) = DOMAIN.doubts(titanate(), sigma)
+    (doubt,) = DOMAIN.uncertainty_warnings(titanate(), sigma)
     assert isinstance(doubt, UncertainWarning)
     assert "1 of 5 atoms are less certain" in str(doubt)
-    assert "up to 0.3 e, there 0.1 e" in str(doubt)
-    assert dataclasses.replace(DOMAIN, largest_sigma=None).doubts(titanate(), sigma) == []
+    assert "up to 0.3 e, against 0.1 e there" in str(doubt)
+    assert dataclasses.replace(DOMAIN, largest_sigma=None).uncertainty_warnings(titanate(), sigma) == []
 
 
 def test_one_warning_of_a_kind_with_its_count():
     remarks = [RareElementWarning("a: x"), CloseAtomsWarning("b: y"), *[RareElementWarning("c: z")] * 3]
-    found = gathered(remarks, 9)
+    found = gather_warnings(remarks, 9)
     assert [str(one) for one in found] == ["a: x; and the like in 3 more of 9 structures", "b: y"]
     assert [type(one) for one in found] == [RareElementWarning, CloseAtomsWarning]
 

@@ -13,7 +13,7 @@ import equivar_jax
 from equivar_jax import load
 from equivar_jax.datasets.textbook import compare, component, textbook_crystals
 from equivar_jax.uncertainty.domain import DomainWarning
-from equivar_jax.weights import shipped
+from equivar_jax.weights import shipped_checkpoint
 
 CRYSTALS = {crystal.name: crystal for crystal in textbook_crystals()}
 NOMINAL = {"Ti": 4.0, "O parallel": -2.0}
@@ -62,7 +62,7 @@ def test_anomalous_charges_are_within_two_sigma(model, name, site):
 
 
 def test_the_card_says_how_much_too_small_they_are(model):
-    card = (shipped().parent / "README.md").read_text().replace("\n", " ")
+    card = (shipped_checkpoint().parent / "README.md").read_text().replace("\n", " ")
     found = [value(model, name, site) for name in ANOMALOUS for site in NOMINAL]
     short = math.ceil(100 * max(1 - charge / published for charge, _, published in found))
     sigmas = max(abs(charge - published) / sigma for charge, sigma, published in found)
@@ -91,16 +91,16 @@ def test_one_member_is_near_the_committee(model):
 
 
 def test_the_card_has_the_numbers_of_the_checkpoint(model):
-    card = (shipped().parent / "README.md").read_text()
+    card = (shipped_checkpoint().parent / "README.md").read_text()
     assert f"MAE {model.metadata.validation_mae:.4f} e" in card
     assert f"{model.metadata.statistics['structures']:,}" in card.replace("\n", " ")
     for symbol, count in model.metadata.domain.structures.items():
         assert f"| {symbol} | {count} |" in card
-    stated = json.loads((shipped() / "calibration.json").read_text())
+    stated = json.loads((shipped_checkpoint() / "calibration.json").read_text())
     assert stated["mae"] == model.metadata.validation_mae
 
 
 def test_the_checkpoint_says_nothing_of_where_it_was_made(model):
     """Data are named relative to EQUIVAR_DATA; no text in the folder has an absolute path."""
     assert model.metadata.config.data.path.startswith("$EQUIVAR_DATA/")
-    assert_no_absolute_path(shipped())
+    assert_no_absolute_path(shipped_checkpoint())
