@@ -18,7 +18,7 @@ class InputError(ValueError):
 
 @contextmanager
 def plain_messages() -> Iterator[None]:
-    """Speak as a command does: an `InputError` becomes one line on standard error and exit status 2.
+    """Print as a command does: an `InputError` becomes one line on standard error and exit status 2.
 
     Warnings are one line each, `warning: ...`, without the path and source line that Python adds.
     """
@@ -45,6 +45,6 @@ def input_error_unless_writable(path: Path, option: str) -> Iterator[None]:
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> str:
-    """Format a warning as one line; on a terminal over the bar, which is drawn again below."""
+    """Format a warning as one line; on a terminal it overwrites the progress bar, which follows below."""
     over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
     return f"{over_the_bar}warning: {' '.join(str(message).split())}\n"
