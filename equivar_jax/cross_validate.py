@@ -1,11 +1,12 @@
 """Cross-validate: `python -m equivar_jax.cross_validate --config bm2.py --folds 5 [any setting of training]`.
 
-The data are divided into folds, and one network after the other is trained, each without one fold, on which
-its best weights are validated. Every structure is validated once, by a network that was not trained on it;
-whatever a network takes from the data, such as the mean neighbour count, comes from its own training part.
-(Its best epoch is chosen on the fold that it is validated on, as in any run of training.)
+The data are divided into folds. One network after the other is trained, each without one of the folds, and
+its best weights are validated on that fold. So every structure is validated once, by a network that was not
+trained on it. Whatever a network takes from the data, such as the mean neighbour count, comes from its own
+training part. (Its best epoch is chosen on the fold that it is validated on, as in any training run.)
 
-Ctrl-C and SIGTERM save first; `--resume FOLDER` keeps finished folds and goes on with an unfinished one.
+Ctrl-C and SIGTERM save the run before it ends; `--resume FOLDER` keeps finished folds and continues an
+unfinished one.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
-from equivar_jax.config.command_line import OptionParser, data_words, override, settings_named
+from equivar_jax.config.command_line import OptionParser, expand_data_option, named_settings, override
 from equivar_jax.config.files import load_config
 from equivar_jax.config.old_settings import read_config
 from equivar_jax.config.schema import Config, check_config
@@ -26,12 +27,12 @@ from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
-from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_report
+from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_evaluation_report
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import drop_records_after, new_run_directory, write_json
-from equivar_jax.training.starting_point import with_network_of_start
+from equivar_jax.training.starting_point import use_network_of_start
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 DEFAULT_FOLDS = 5
@@ -53,17 +54,17 @@ Tensors are Born effective charges in e, index order [atom, electric field, disp
 
 
 def cross_validate(config: Config, folder: Path) -> CrossValidation | signal.Signals:
-    """Train and validate the folds that are left.
+    """Train and validate the folds that are not finished yet.
 
     Args:
-        config: The settings, with `data.folds`; `data.fold` is set for each fold.
-        folder: Where the runs go, and where those already there are found.
+        config: The settings, with `data.folds`; `data.fold` is set here for each fold.
+        folder: Folder for the runs of all folds; finished and unfinished ones in it are used.
 
     Returns:
         The errors of all folds, or the signal that interrupted the training (everything is saved).
 
     Raises:
-        InputError: unusable data or settings, or a loss that is no longer finite.
+        InputError: data or settings cannot be used, or the loss is no longer finite.
     """
     folds = config.data.folds
     if folds is None:
@@ -74,7 +75,7 @@ def cross_validate(config: Config, folder: Path) -> CrossValidation | signal.Sig
             interrupted = _validate_fold(config, folder, fold)
             if interrupted is not None:
                 return interrupted
-    reports = [read_report(fold_folder(folder, fold) / "validation.json") for fold in range(folds)]
+    reports = [read_evaluation_report(fold_folder(folder, fold) / "validation.json") for fold in range(folds)]
     unseen = []
     for fold, found in enumerate(reports):
         _, metadata = read_checkpoint(fold_folder(folder, fold))
@@ -84,28 +85,28 @@ def cross_validate(config: Config, folder: Path) -> CrossValidation | signal.Sig
 
 
 def fold_folder(folder: Path, fold: int) -> Path:
-    """Where the run of a fold is."""
+    """Return the folder of the run of a fold."""
     return folder / f"fold-{fold}"
 
 
 def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | None:
-    """Train without one fold, from where it was left, and validate on it.
+    """Train without one fold, resuming a run that was begun, and validate on that fold.
 
     Returns:
-        The signal that interrupted it, or None if it came to the end.
+        The signal that interrupted the training, or None if it came to the end.
     """
     run_folder = fold_folder(folder, fold)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=fold))
     resume = any(path.name.isdecimal() for path in last_checkpoint(run_folder).glob("*"))
     if resume and read_checkpoint(run_folder, "last")[1].epoch >= config.train.epochs:
-        # It was stopped between its last epoch and its validation.
+        # The run was stopped between its last epoch and its validation.
         structures = load_dataset(config).validation.structures
         result = evaluate_model(load(run_folder), structures, allow_unseen=True)
         write_json(run_folder / "validation.json", result.to_dict())
         return None
     run = start_run(config, run_folder, resume=resume)
     if not resume:
-        drop_records_after(run_folder, 0)  # of a process that was killed before it had saved anything
+        drop_records_after(run_folder, 0)  # left by a process that was killed before it had saved anything
     _describe(config, folder)
     announce_run(run)
     interrupted = run_training(run)
@@ -115,7 +116,7 @@ def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | 
 
 
 def _describe(config: Config, folder: Path) -> None:
-    """Write README and config of the whole."""
+    """Write the README and the config of the whole cross-validation."""
     shared = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=0))
     with input_error_unless_writable(folder, "--run-dir"):
         (folder / "README.md").write_text(_README.format(folder=folder, last=(config.data.folds or 1) - 1))
@@ -123,7 +124,7 @@ def _describe(config: Config, folder: Path) -> None:
 
 
 def _stored_config(folder: Path) -> Config:
-    """The config of a cross-validation that was begun."""
+    """Read the config of a cross-validation that was begun in a folder."""
     path = folder / "config.json"
     try:
         config = read_config(json.loads(path.read_text(encoding="utf-8")), str(path))
@@ -141,17 +142,19 @@ def _stored_config(folder: Path) -> Config:
 
 
 def _check_folds(config: Config) -> None:
-    """Refuse settings that a cross-validation cannot have."""
+    """Refuse settings that contradict a cross-validation."""
     check_config(config)
     for name in ("validation_path", "split_path"):
         if getattr(config.data, name) is not None:
-            raise InputError(f"--data.{name} says what to validate on, and so do the folds; leave it out")
+            raise InputError(
+                f"--data.{name} chooses what to validate on, but the folds do that here; leave it out"
+            )
     if config.data.fold != 0:
-        raise InputError(f"--data.fold {config.data.fold} is set for each fold in turn; leave it out")
+        raise InputError(f"--data.fold {config.data.fold}: every fold is trained in turn here; leave it out")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line, train all folds, print the table, write JSON and picture."""
+    """Read the command line, train all folds, print a table, and write JSON and a picture."""
     parser = OptionParser(prog="python -m equivar_jax.cross_validate", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--folds", type=int)
@@ -165,11 +168,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with plain_messages():
         options, settings = parser.parse_known_args(arguments)
         enable_compilation_cache()
-        settings = data_words(options.data, settings)
+        settings = expand_data_option(options.data, settings)
         if options.resume is not None:
             if settings or options.config or options.run_dir or options.folds is not None:
                 raise InputError(
-                    "--resume goes on in its own folder, with its own settings; leave out the others"
+                    "--resume FOLDER continues in FOLDER, with its settings; leave out all other options"
                 )
             folder = Path(options.resume)
             config = _stored_config(folder)
@@ -177,14 +180,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = load_config(options.config or "bm2.py")
             others = ("config", "folds", "run-dir", "resume", "data")
             config = override(config, settings, parser.prog, description, others)
-            config = with_network_of_start(config, settings_named(settings))
+            config = use_network_of_start(config, named_settings(settings))
             folds = config.data.folds or DEFAULT_FOLDS if options.folds is None else options.folds
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
             _check_folds(config)
             folder = new_run_directory(f"{Path(options.config or 'bm2').stem}-folds", options.run_dir)
         try:
             result = cross_validate(config, folder)
-        except KeyboardInterrupt:  # between two trainings; during one it is saved first
+        except KeyboardInterrupt:  # between two trainings; during one, training saves the run and returns
             result = signal.SIGINT
         if isinstance(result, signal.Signals):
             print(
@@ -197,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _write(result: CrossValidation, folder: Path) -> None:
-    """Table, JSON and picture."""
+    """Print the table; write JSON and picture."""
     print(f"\n{result.table()}")
     with input_error_unless_writable(folder, "--run-dir"):
         write_json(folder / "cross_validation.json", result.to_dict())

@@ -1,27 +1,27 @@
 """Train: `python -m equivar_jax.train --config bm2.py [--data my.extxyz] [--train.epochs 20] ...`.
 
-Structures become padded batches, batches go through the compiled step, and the weights with the lowest
-validation MAE are kept. Ctrl-C and SIGTERM save first; `--resume RUN` goes on to the same numbers.
-Fine-tuning starts from weights that exist, with their network: `--config finetune.py`, or any other with
-`--train.start_from RUN`.
+Structures are collated into padded batches, every batch goes through one compiled step, and the weights
+with the lowest validation MAE are kept. Ctrl-C and SIGTERM save the run before it ends; `--resume RUN`
+continues it and gives the same numbers as an uninterrupted run. Fine-tuning starts from existing weights
+and takes over their network: use `--config finetune.py`, or any other config with `--train.start_from RUN`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from equivar_jax.config.command_line import OptionParser, data_words, override, settings_named
+from equivar_jax.config.command_line import OptionParser, expand_data_option, named_settings, override
 from equivar_jax.config.files import load_config
 from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import new_run_directory
-from equivar_jax.training.starting_point import with_network_of_start
+from equivar_jax.training.starting_point import use_network_of_start
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and train."""
+    """Read the command line, train, and report on the run."""
     parser = OptionParser(prog="python -m equivar_jax.train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--run-dir")
@@ -37,13 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.resume is None:
             config = load_config(options.config or "bm2.py")
         elif options.config or options.run_dir:
-            raise InputError("--resume goes on in its own folder, with its own config; leave out the other")
+            raise InputError(
+                "--resume RUN continues in RUN with the config of RUN; leave out --config and --run-dir"
+            )
         else:
             config = read_checkpoint(last_checkpoint(Path(options.resume)), "last")[1].config
-        settings = data_words(options.data, settings)
+        settings = expand_data_option(options.data, settings)
         config = override(config, settings, parser.prog, description, ("config", "resume", "run-dir", "data"))
         if options.resume is None:
-            config = with_network_of_start(config, settings_named(settings))
+            config = use_network_of_start(config, named_settings(settings))
             folder = new_run_directory(Path(options.config or "bm2").stem, options.run_dir)
         else:
             folder = Path(options.resume)

@@ -13,8 +13,8 @@ import optax
 from ase import Atoms
 from jaxtyping import Array, Float, Int
 
-from benchmarks.common.shapes import alone
-from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors, first_weights, unit_for
+from benchmarks.common.shapes import collate_alone
+from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors, draw_first_weights, find_unit
 from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch, Sample
 from equivar_jax.training.losses import ErrorSums, absolute_errors
@@ -24,65 +24,77 @@ from equivar_jax.training.steps import (
     initial_state,
     learning_rate_schedule,
     make_optimizer,
-    updated,
 )
 
 
 class Teacher(NamedTuple):
-    """Networks of one shape, the leaves of their weights stacked."""
+    """A committee: networks of one shape, with the leaves of their weights stacked."""
 
     model: Polarisation
     params: dict
 
     def tensors(self, structures: Sequence[Atoms]) -> Float[np.ndarray, "frames members atoms 3 3"]:
-        """What every member says of frames of one size, in e."""
-        frames = stacked(structures, self.model.config.cutoff)[1]
+        """Predict the tensors of frames of one size with every member, in e."""
+        frames = stack_frames(structures, self.model.config.cutoff)[1]
         by_all = jax.vmap(derivative_tensors, in_axes=(None, 0, None))
         of_frame = jax.jit(lambda params, frames, k: by_all(self.model, params, frame_of(frames, k).graph))
         found = [np.asarray(of_frame(self.params, frames, k)) for k in range(len(structures))]
         return np.array(found)[:, :, : len(structures[0])].astype(np.float64)
 
 
-def stacked(structures: Sequence[Atoms], cutoff: float) -> tuple[list[Sample], Batch]:
-    """Frames of one size as samples, and as one array a leaf on the device: [frames, ...]."""
-    samples, batches = alone(structures, cutoff)
+def stack_frames(structures: Sequence[Atoms], cutoff: float) -> tuple[list[Sample], Batch]:
+    """Return frames of one size as samples, and as a batch on the device with leaves [frames, ...]."""
+    samples, batches = collate_alone(structures, cutoff)
     return samples, jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *batches))
 
 
 def frame_of(frames: Batch, k: Int[Array, ""] | int) -> Batch:
-    """One of the stacked frames."""
+    """Return one of the stacked frames."""
     return jax.tree.map(lambda leaf: leaf[k], frames)
 
 
-def begin(
+def start_members(
     config: ModelConfig, samples: Sequence[Sample], typical: Batch, seeds: Sequence[int]
 ) -> tuple[Polarisation, dict]:
-    """The networks before training: one unit for all, since it is part of the network.
+    """Draw the weights of the members before training.
+
+    All members have the same unit of dipoles, the mean of theirs, since it is part of the network.
 
     Args:
-        config: Of the network.
+        config: The settings of the network.
         samples: The training part.
-        typical: One of its frames, which measures variances.
-        seeds: Of the members.
+        typical: One of its frames, on which variances are measured.
+        seeds: The seeds of the members.
 
     Returns:
-        The network, and the members' weights with an axis in front.
+        The network, and the weights with the members as first axis.
     """
     typical = jax.tree.map(np.asarray, typical)
-    draw = jax.vmap(lambda seed: first_weights(Polarisation(config), seed, typical, samples))
+    draw = jax.vmap(lambda seed: draw_first_weights(Polarisation(config), seed, typical, samples))
     params = draw(jnp.asarray(seeds))
-    units = jax.jit(jax.vmap(lambda member: unit_for(Polarisation(config), member, typical)))(params)
+    units = jax.jit(jax.vmap(lambda member: find_unit(Polarisation(config), member, typical)))(params)
     return Polarisation(config, unit=float(units.mean())), params
 
 
-def train(
+def train_members(
     model: Polarisation, params: dict, frames: Batch, config: TrainConfig, seeds: Sequence[int], folder: Path
 ) -> Teacher:
-    """Members side by side, each with the frames in an order of its own; a record an epoch."""
+    """Train the members side by side, each with the frames in an order of its own.
+
+    Every epoch appends a record to the run directory.
+
+    Args:
+        model: The network.
+        params: The weights of all members.
+        frames: The training frames, stacked.
+        config: The settings of training.
+        seeds: The seeds of the orders, one for each member.
+        folder: The run directory.
+    """
     count = len(frames.node_mask)
     optimizer = make_optimizer(config, learning_rate_schedule(config, count))
     state = jax.vmap(lambda member: initial_state(member, config, optimizer))(params)
-    epoch = jax.jit(lambda state, frames, order: _epoch(model, config, optimizer, state, frames, order))
+    epoch = jax.jit(lambda state, frames, order: _run_epoch(model, config, optimizer, state, frames, order))
     generators = [np.random.default_rng(seed) for seed in seeds]
     for number in range(1, config.epochs + 1):
         order = np.stack([generator.permutation(count) for generator in generators], axis=1)
@@ -99,7 +111,7 @@ def train(
     return Teacher(model, state.evaluated)
 
 
-def _epoch(
+def _run_epoch(
     model: Polarisation,
     config: TrainConfig,
     optimizer: optax.GradientTransformation,
@@ -107,7 +119,7 @@ def _epoch(
     frames: Batch,
     order: Int[Array, "steps members"],
 ) -> TrainState:
-    """A step a frame, all members at once."""
+    """Run one epoch, a step for each frame, all members at once."""
 
     def step(state: TrainState, k: Int[Array, ""]) -> TrainState:
         batch = frame_of(frames, k)
@@ -117,26 +129,26 @@ def _epoch(
             return errors.ratio(), errors
 
         gradient, errors = jax.grad(loss, has_aux=True)(state.params)
-        return updated(state, gradient, errors, optimizer, config)
+        return update_state(state, gradient, errors, optimizer, config)
 
     return jax.lax.scan(lambda state, row: (jax.vmap(step)(state, row), None), state, order)[0]
 
 
-def write(teacher: Teacher, path: Path) -> None:
-    """Unit and weights, each under its path in the tree."""
+def write_teacher(teacher: Teacher, path: Path) -> None:
+    """Write unit and weights to a `.npz` file, each array under its path in the tree."""
     arrays: dict[str, Any] = {"unit": teacher.model.unit}
     for place, leaf in jax.tree.leaves_with_path(teacher.params):
         arrays[jax.tree_util.keystr(place)] = np.asarray(leaf)
     np.savez(path, **arrays)
 
 
-def read(path: Path, config: ModelConfig, typical: Batch) -> Teacher:
-    """What `write` wrote.
+def read_teacher(path: Path, config: ModelConfig, typical: Batch) -> Teacher:
+    """Read what `write_teacher` wrote.
 
     Args:
         path: The file.
-        config: Of the network.
-        typical: Any frame, for the shapes.
+        config: The settings of the network.
+        typical: Any frame, from which the shapes of the weights follow.
     """
     with np.load(path) as arrays:
         model = Polarisation(config, unit=float(arrays["unit"]))

@@ -1,4 +1,4 @@
-"""The command line: `--train.epochs 20` replaces one setting; what cannot be read is explained in a line."""
+"""Read settings from the command line, such as `--train.epochs 20`; errors are one line each."""
 
 import argparse
 import contextlib
@@ -14,10 +14,10 @@ from equivar_jax.errors import InputError
 
 
 class OptionParser(argparse.ArgumentParser):
-    """The options of a program; what cannot be read is an `InputError`, one line without the usage."""
+    """Parser of the options of a program; an error is an `InputError` of one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Complain.
+        """Raise the complaint of the parser.
 
         Raises:
             InputError: always.
@@ -32,7 +32,7 @@ def override(
     description: str = "",
     others: Sequence[str] = (),
 ) -> Config:
-    """Replace settings by command-line words such as `--train.epochs 20`.
+    """Replace the settings that command-line words such as `--train.epochs 20` name.
 
     Args:
         config: What to change.
@@ -65,27 +65,27 @@ def override(
     return changed
 
 
-def data_words(path: str | None, settings: Sequence[str]) -> list[str]:
-    """The words of settings, `--data PATH` among them as what it is short for.
+def expand_data_option(path: str | None, settings: Sequence[str]) -> list[str]:
+    """Expand the shorthand `--data PATH` to `--data.path=PATH` and return all words that are settings.
 
     Raises:
         InputError: both forms are given.
     """
     if path is None:
         return list(settings)
-    if "data.path" in settings_named(settings):
+    if "data.path" in named_settings(settings):
         raise InputError(f"--data {path} is short for --data.path; give one of them")
     return [*settings, f"--data.path={path}"]
 
 
-def settings_named(arguments: Sequence[str]) -> set[str]:
-    """The settings that words of the command line are about, such as "model.channels"."""
+def named_settings(arguments: Sequence[str]) -> set[str]:
+    """Return the names of the settings among words of the command line, such as "model.channels"."""
     names = {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
     return names & setting_types(Config).keys()
 
 
 def _explain(arguments: Sequence[str], complaint: str, others: Sequence[str]) -> str:
-    """One line for what the command-line parser objected to."""
+    """Explain in one line what the command-line parser objected to."""
     settings = setting_types(Config)
     for word in arguments:
         name = word.partition("=")[0].removeprefix("--")
@@ -102,7 +102,7 @@ def _explain(arguments: Sequence[str], complaint: str, others: Sequence[str]) ->
 
 
 def _rejects(hint: Any, text: str) -> bool:
-    """Whether the parser refuses `text` for a setting of type `hint`."""
+    """Try whether the parser refuses `text` for a setting of type `hint`."""
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
             tyro.cli(hint, args=[text], config=(tyro.conf.FlagConversionOff, tyro.conf.Positional))

@@ -11,7 +11,7 @@ from equivar_jax.errors import InputError
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Name -> path of the config files that come with the package (in a wheel, or beside the sources)."""
+    """Find the config files that come with the package, by name: inside a wheel, or beside the sources."""
     package = Path(__file__).parents[1]
     for folder in (package / "configs", package.parent / "configs"):
         if folder.is_dir():
@@ -20,7 +20,7 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load_config(name: str) -> Config:
-    """Run the config file of that path or shipped name and return its `get_config()`.
+    """Run a config file, named by its path or as a shipped one, and return what its `get_config()` gives.
 
     Raises:
         InputError: no such file or shipped name, or the file fails or gives no `Config`.
@@ -49,7 +49,7 @@ def load_config(name: str) -> Config:
 
 
 def _fault(path: Path, error: Exception) -> str:
-    """What went wrong in a config file, and in which line."""
+    """Say what went wrong in a config file, and in which line."""
     text = " ".join(str(error).split())
     if unknown := re.search(r"unexpected keyword argument '(\w+)'", text):
         names = [name.rpartition(".")[2] for name in setting_types(Config)]

@@ -7,7 +7,7 @@ from equivar_jax.config.settings import from_dict
 from equivar_jax.errors import InputError
 
 RETIRED: dict[str, Any] = {"loss": "l1", "huber_delta": None, "sum_rule_in_loss": False}
-"""Of training: what they were where they changed nothing (None: whatever they were).
+"""Settings of training that are gone, with the value at which they changed nothing (None: any value).
 
 A Huber loss made no difference beyond that of seeds. The sum rule in the loss made errors 3 % larger on many
 compositions and 1 % smaller on a trajectory (the ablations in `benchmarks/results/accuracy`).
@@ -15,7 +15,7 @@ compositions and 1 % smaller on a trajectory (the ablations in `benchmarks/resul
 
 
 def read_config(values: dict[str, Any], where: str) -> Config:
-    """Rebuild a config from `to_dict`, of this version or of an earlier one.
+    """Rebuild a config from its JSON, written by this version or an earlier one.
 
     Args:
         values: As in JSON.

@@ -60,7 +60,7 @@ class HygieneConfig:
     transposition: Positive = 0.5
     """Disagreement of the antisymmetric part, 0 to 1, from which a structure is a clear case."""
     rare_element: Natural = 5
-    """Elements in fewer structures than this are pointed at."""
+    """Elements that occur in fewer structures than this are reported."""
     refuse_rare: bool = False
     """Set structures with rare elements aside."""
 
@@ -82,10 +82,13 @@ class DataConfig:
     split_path: str | None = None
     """A `split.json` of an earlier run, or a file of that form, to divide in the same way again."""
     validation_fraction: Fraction = 0.2
+    """Share of the structures that is validated on."""
     folds: Annotated[int, AtLeast(2)] | None = None
     """Divide into this many parts for cross-validation, and validate on part number `fold`."""
     fold: Natural = 0
+    """Number of the part to validate on, from 0."""
     split_seed: Natural = 0
+    """Seed of the division."""
     group_key: str | None = None
     """Key of `atoms.info` whose equal values stay on one side of the split (with "block": a trajectory)."""
     hygiene: HygieneConfig = field(default_factory=HygieneConfig)
@@ -105,11 +108,13 @@ class ModelConfig:
     species: Annotated[int, AtLeast(2)] = 100
     """Rows of the embedding table, indexed by atomic number (row 0 is padding)."""
     embedding: Count = 32
+    """Length of the vector that stands for an element."""
     channels: Count = 64
     """Multiplicity f of the hidden irreps f x (0e + 1o + 1e + 2e)."""
     interactions: Count = 6
+    """Layers of message passing."""
     mean_neighbours: Positive | None = None
-    """Mean neighbour count of the training part, by whose root messages are divided; None: measure it."""
+    """Mean neighbour count, by whose root messages are divided; None: that of the training part."""
     kernel: Kernel = "auto"
     """Implementation of the neighbour sum; all give the same numbers (see `equivar_jax.kernels`)."""
     edge_hidden: Natural = 0
@@ -133,24 +138,29 @@ class TrainConfig:
     """Optimisation: L1 on the nine components, AdamW, from fresh weights or from those of `start_from`."""
 
     epochs: Count = 500
+    """Passes over the training part."""
     batch_size: Count = 8
     """Structures in a batch of average size."""
     learning_rate: Positive = 0.005
+    """Highest rate, after the warm-up."""
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    """How the rate falls after the warm-up."""
     final_learning_rate: Positive = 5e-5
     """Where the cosine or exponential schedule ends."""
     warmup_epochs: NonNegative = 1.0
+    """Epochs in which the rate rises linearly to its highest value."""
     weight_decay: NonNegative = 0.01
+    """Decay of AdamW."""
     gradient_clip: Positive | None = 10.0
     """Largest global norm of the gradient; None leaves it as it is."""
     ema_decay: Fraction | None = None
     """Decay per step of an exponential moving average of the weights, which is then validated and kept."""
     seed: Natural = 0
-    """Of the initial weights and of the order of batches."""
+    """Seed of the initial weights and of the order of batches."""
     checkpoint_minutes: NonNegative = 0.5
     """How often best and last states go to disk; they always do when the run ends or is interrupted."""
     dielectric_weight: Positive = 0.3
-    """Of the relative error of the dielectric tensor in the loss, in e (with `model.dielectric`)."""
+    """Weight of the relative error of the dielectric tensor in the loss, in e (with `model.dielectric`)."""
     start_from: str | None = None
     """Fine-tuning: run or checkpoint folder with the weights to start from, and with them the network;
     "shipped" are those inside the package."""
@@ -171,7 +181,7 @@ class Config:
 
 
 def check_config(config: Config) -> None:
-    """Refuse values of the wrong type, and those that no run can have.
+    """Refuse settings of the wrong type, and values outside the bounds of their fields.
 
     Raises:
         InputError: names the setting, its value and what is allowed.

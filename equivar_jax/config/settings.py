@@ -60,7 +60,7 @@ Fraction = Annotated[float, Between(0, 1)]
 
 
 def setting_types(kind: type, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> type of every setting below a dataclass."""
+    """Map the dotted name of every setting below a dataclass to its type."""
     found: dict[str, Any] = {}
     for key, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
@@ -87,7 +87,7 @@ def setting_bounds(kind: type, prefix: str = "") -> dict[str, Bound]:
 
 
 def type_name(hint: Any) -> str:
-    """A setting's type in words: "an integer or None"."""
+    """Describe the type of a setting in words: "an integer or None"."""
     if typing.get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, typing.get_args(hint)))
     if typing.get_origin(hint) in _UNIONS:
@@ -96,7 +96,7 @@ def type_name(hint: Any) -> str:
 
 
 def is_of_type(value: Any, hint: Any) -> bool:
-    """Whether a setting has its type; an integer is a number, too, but True is neither."""
+    """Check whether a setting has its type; an integer is a number, too, but True is neither."""
     if typing.get_origin(hint) is Literal:
         return value in typing.get_args(hint)
     if typing.get_origin(hint) in _UNIONS:
@@ -107,12 +107,12 @@ def is_of_type(value: Any, hint: Any) -> bool:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as nested dictionaries, ready for JSON."""
+    """Turn a dataclass into nested dictionaries, ready for JSON."""
     return dataclasses.asdict(config)
 
 
 def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
-    """Rebuild a frozen dataclass from `to_dict`.
+    """Rebuild a frozen dataclass from what `to_dict` made of it.
 
     Raises:
         InputError: a key that `kind` does not have (names the nearest), as of another program.
@@ -129,6 +129,6 @@ def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T
 
 
 def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
-    """`; did you mean ...?` for the choice nearest to `word`, or nothing when none is near."""
+    """Suggest the choice nearest to `word`, as `; did you mean ...?`; nothing when none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.4)
     return f"; did you mean '{prefix}{near[0]}'?" if near else ""

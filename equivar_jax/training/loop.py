@@ -1,4 +1,4 @@
-"""A training run: set up or restored, then epoch after epoch until it is done or interrupted."""
+"""Training runs: begin one or take it up again, then train epoch after epoch until it is done or interrupted."""
 
 import dataclasses
 import math
@@ -24,11 +24,11 @@ from equivar_jax.training.losses import DielectricErrors, DielectricSummary, Err
 from equivar_jax.training.plan import Plan, plan_run
 from equivar_jax.training.run_directory import append_record, describe_run, drop_records_after
 from equivar_jax.training.starting_point import (
-    first_progress,
-    first_weights,
-    last_state,
+    describe_new_run,
+    make_first_weights,
     read_starting_point,
-    with_network_of,
+    restore_last_state,
+    use_stored_network,
 )
 from equivar_jax.training.steps import TrainState, initial_state, weight_shapes
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata, read_checkpoint
@@ -52,7 +52,7 @@ class Run:
 def start_run(config: Config, folder: Path, resume: bool = False, loss: Loss = l1_loss) -> Run:
     """Begin a run, or take up the one in `folder` where it stopped.
 
-    With `train.start_from` the network becomes that of the weights (see `starting_point.with_network_of`).
+    With `train.start_from` the network becomes that of the weights (see `starting_point.use_stored_network`).
 
     Args:
         config: Every setting; of a resumed run those it goes on with.
@@ -74,13 +74,13 @@ def _begin(config: Config, folder: Path, loss: Loss) -> Run:
     """Plan a new run, with fresh weights or those that `train.start_from` names."""
     start = read_starting_point(config.train)
     if start is not None:
-        config = with_network_of(config, start.network, start.location)
+        config = use_stored_network(config, start.network, start.location)
     plan = plan_run(config, folder, loss)
     with announce_if_slow("making the first weights"):
-        params = first_weights(plan.config, plan.dataset, plan.typical, start)
+        params = make_first_weights(plan.config, plan.dataset, plan.typical, start)
     state = initial_state(params, plan.config.train, plan.optimizer)
     remarks = () if start is None else start.remarks(plan.dataset, plan.config)
-    return Run(plan, state, first_progress(plan.config, plan.dataset, start), remarks=remarks)
+    return Run(plan, state, describe_new_run(plan.config, plan.dataset, start), remarks=remarks)
 
 
 def _resume(config: Config, folder: Path, loss: Loss) -> Run:
@@ -89,21 +89,21 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
     if progress.epoch >= config.train.epochs:
         raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
     if config.train.start_from is not None:
-        config = with_network_of(config, progress.config.model, str(folder))
+        config = use_stored_network(config, progress.config.model, str(folder))
     plan = plan_run(config, folder, loss)
     shapes = weight_shapes(plan.config.model, plan.typical)
     empty = initial_state(optax.tree.zeros_like(shapes), plan.config.train, plan.optimizer)
-    state = last_state(empty, saved, progress, plan.config, plan.dataset, folder)
+    state = restore_last_state(empty, saved, progress, plan.config, plan.dataset, folder)
     return Run(plan, state, dataclasses.replace(progress, config=plan.config))
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """Where a run keeps its last state; a single checkpoint cannot be gone on with."""
+    """Return the folder in which a run keeps its last state, from which alone it can be resumed."""
     return folder / "checkpoints" / "last"
 
 
 def run_training(run: Run) -> signal.Signals | None:
-    """Run the epochs that are left.
+    """Train for the epochs that are left.
 
     Returns:
         The signal that interrupted it (everything is saved), or None if it came to the end.
@@ -149,7 +149,7 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
     left = run.plan.epoch(epoch)[first:]
     started, atoms = time.perf_counter(), 0
     for count, batch in enumerate(prefetch(run.plan.collate, left), start=1):
-        with _announced_compilation(run):
+        with _announce_compilation(run):
             run.state = run.plan.steps.train(run.state, batch)
         atoms += int(batch.node_mask.sum())
         bar.update()
@@ -188,15 +188,15 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
     }
 
 
-def _announced_compilation(run: Run) -> AbstractContextManager[None]:
-    """Say what takes so long, as long as there are batch shapes that have not been compiled."""
+def _announce_compilation(run: Run) -> AbstractContextManager[None]:
+    """Say that a step is being compiled, while there are batch shapes that have not been."""
     if run.plan.steps.compiles["train"] >= len(run.plan.budgets):
         return nullcontext()
     return announce_if_slow("compiling the training step, once for each batch shape")
 
 
 def _require_finite(run: Run, what: str, value: float) -> None:
-    """Stop a run that has diverged."""
+    """Stop a run whose loss or error is no longer finite, and say which weights are saved."""
     if math.isfinite(value):
         return
     kept = "there are no good weights to keep"
@@ -208,13 +208,13 @@ def _require_finite(run: Run, what: str, value: float) -> None:
 
 
 def kept_validation_mae(run: Run) -> float | None:
-    """Validation MAE in e of the weights that the best checkpoint holds or will hold."""
+    """Return the validation MAE in e of the weights that the best checkpoint holds or will hold."""
     progress = run.progress
     return progress.best_validation_mae if run.plan.config.train.keep == "best" else progress.validation_mae
 
 
 def validate(run: Run) -> float:
-    """Mean absolute error over the validation part after the sum rule, in e."""
+    """Compute the mean absolute error in e over the validation part, after the sum rule."""
     sums = ErrorSums.zero()
     for batch in run.plan.validation_batches:
         sums = run.plan.steps.validate(run.state.evaluated, sums, batch)
@@ -222,15 +222,15 @@ def validate(run: Run) -> float:
 
 
 def validate_dielectric(run: Run) -> DielectricSummary:
-    """Errors of the electronic dielectric tensor over the validation part."""
+    """Compute the errors of the electronic dielectric tensor over the validation part."""
     sums = DielectricErrors.zero()
     for batch in run.plan.validation_batches:
         sums = run.plan.steps.validate_dielectric(run.state.evaluated, sums, batch)
-    return sums.summary()
+    return sums.summarise()
 
 
 def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
-    """Write the state, and the weights to keep if they are new; never weights that are not finite."""
+    """Save the last state, and the weights to keep if they are new; never weights that are not finite."""
     finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(run.state.params))
     if finite and run.kept is None and run.progress.best_validation_mae is None:
         run.kept = run.state.evaluated, run.progress  # interrupted before the first validation

@@ -1,4 +1,4 @@
-"""What training makes small, as sums and counts over real atoms and labelled structures, never as means."""
+"""Losses and errors: sums and counts over real atoms and labelled structures, never means over padding."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from equivar_jax.graphs.batch import Batch
 
 
 class Output(NamedTuple):
-    """What a network gives for a batch, before the sum rule."""
+    """Output of a network for a batch, before the sum rule."""
 
     tensors: Float[Array, "nodes 3 3"]
     """Born effective charges in e, [atom, field, displacement]; anything where there is no atom."""
@@ -35,27 +35,27 @@ class ErrorSums:
 
     @classmethod
     def zero(cls) -> "ErrorSums":
-        """Nothing summed yet."""
+        """Return sums over nothing."""
         return cls(jnp.zeros(()), jnp.zeros(()))
 
     def __add__(self, other: "ErrorSums") -> "ErrorSums":
         return ErrorSums(self.absolute + other.absolute, self.count + other.count)
 
     def ratio(self) -> Float[Array, "*members"]:
-        """Mean absolute error in e, left on the device: the loss."""
+        """Return the mean absolute error in e, left on the device: the loss."""
         return self.absolute / self.count
 
     def mean(self) -> float:
-        """The same of one network; waits for the device."""
+        """Return the mean absolute error in e of a single network; waits for the device."""
         return float(self.absolute) / float(self.count)
 
 
 Loss = Callable[[Output, Batch, TrainConfig], tuple[Float[Array, ""], ErrorSums]]
-"""From output, batch and settings to what is made small, and the errors that the run reports."""
+"""Function from output, batch and settings to the number to make small and the errors that the run reports."""
 
 
 def absolute_errors(predicted: Float[Array, "nodes 3 3"], batch: Batch) -> ErrorSums:
-    """Sum of |predicted - label| over the nine components of real atoms, and their count."""
+    """Sum |predicted - label| over the nine components of real atoms, and count these."""
     errors = jnp.where(batch.node_mask[:, None, None], jnp.abs(predicted - batch.tensors), 0.0)
     return ErrorSums(errors.sum(), 9.0 * batch.node_mask.sum())
 
@@ -103,7 +103,7 @@ class DielectricSummary:
     mape_isotropic: float
 
     def __str__(self) -> str:
-        """One line for a table."""
+        """Describe the errors in one line."""
         return (
             f"Electronic dielectric tensor, {self.structures} structures: diagonal MAE "
             f"{self.mae_diagonal:.3f}, RMSE {self.rmse_diagonal:.3f}; trace/3 MAE {self.mae_isotropic:.3f}, "
@@ -122,11 +122,11 @@ class DielectricErrors:
     square_isotropic: Float[Array, ""]
     relative_isotropic: Float[Array, ""]
     relative: Float[Array, ""]
-    """Of `sum_ab |d_ab| / trace(reference)`: what training makes small."""
+    """Sum of `sum_ab |d_ab| / trace(reference)`, which training makes small."""
 
     @classmethod
     def zero(cls) -> "DielectricErrors":
-        """Nothing summed yet."""
+        """Return sums over nothing."""
         return cls(*(jnp.zeros(()) for _ in range(7)))
 
     def __add__(self, other: "DielectricErrors") -> "DielectricErrors":
@@ -138,8 +138,8 @@ class DielectricErrors:
         """Mean of `relative`; zero where no structure has a label."""
         return self.relative / jnp.maximum(self.structures, 1.0)
 
-    def summary(self) -> DielectricSummary:
-        """The means; waits for the device. NaN where no structure has a label."""
+    def summarise(self) -> DielectricSummary:
+        """Return the means, NaN where no structure has a label; waits for the device."""
         count = float(self.structures)
 
         def mean(total: Float[Array, ""]) -> float:
@@ -160,7 +160,7 @@ def dielectric_errors(
     reference: Float[Array | np.ndarray, "graphs 3 3"],
     labelled: Bool[Array | np.ndarray, " graphs"],
 ) -> DielectricErrors:
-    """Sums of the errors of graphs that have a label.
+    """Sum the errors of electronic dielectric tensors over graphs that have a label.
 
     Args:
         predicted: Electronic dielectric tensors.

@@ -1,4 +1,4 @@
-"""What does not change during a training run: settings, data, batch shapes, compiled steps."""
+"""The fixed part of a training run: settings, data, batch shapes, compiled steps."""
 
 import dataclasses
 import functools

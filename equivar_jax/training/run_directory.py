@@ -89,7 +89,7 @@ def append_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The lines of `metrics.jsonl`."""
+    """Read the lines of `metrics.jsonl`."""
     path = folder / "metrics.jsonl"
     text = path.read_text() if path.exists() else ""
     # A process that was killed while writing leaves a line without its end.
@@ -97,7 +97,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def drop_records_after(folder: Path, epoch: int) -> None:
-    """Forget epochs that a resumed run will run again."""
+    """Drop the lines of epochs that a resumed run will run again."""
     kept = [record for record in read_records(folder) if record["epoch"] <= epoch]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in kept))
 

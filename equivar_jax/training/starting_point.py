@@ -1,4 +1,4 @@
-"""Where a run starts: with weights drawn anew, those of another run (fine-tuning), or its own last state."""
+"""Starting points of a run: fresh weights, those of another run (fine-tuning), or its own last state."""
 
 import dataclasses
 from collections.abc import Collection
@@ -18,12 +18,12 @@ from equivar_jax.graphs.batch import Batch
 from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar
 from equivar_jax.network.periodic_table import period_and_group
-from equivar_jax.training.steps import TrainState, drawn_weights, weight_shapes
+from equivar_jax.training.steps import TrainState, draw_weights, weight_shapes
 from equivar_jax.weights.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.weights.stacking import member_of
 
 OWN_SETTINGS = ("kernel", "dielectric")
-"""Of the network: those that a fine-tuning chooses itself, whatever weights it starts from."""
+"""Settings of the network that a fine-tuning chooses itself, whatever weights it starts from."""
 _ROWS_OF_RELATIVES = ("embedding", "self_factors")
 _ROWS_OF_LABELS = ("element_shift", "element_scale")
 
@@ -32,21 +32,21 @@ class StartingPoint(NamedTuple):
     """Weights of another run."""
 
     location: str
-    """As `train.start_from` names it."""
+    """Place of the weights, as `train.start_from` names it."""
     params: dict
     metadata: Metadata
 
     @property
     def network(self) -> ModelConfig:
-        """What the weights are weights of."""
+        """Settings of the network that the weights belong to."""
         return self.metadata.config.model
 
     def new_elements(self, dataset: Dataset) -> tuple[int, ...]:
-        """Atomic numbers of the training part that the weights were not trained on, rising."""
+        """List the atomic numbers of the training part that the weights were not trained on, rising."""
         return tuple(sorted({*dataset.elements} - {*self.metadata.elements}))
 
     def remarks(self, dataset: Dataset, config: Config) -> tuple[str, ...]:
-        """What the user should know of these weights and those data."""
+        """Tell what the user should know of these weights and the data."""
         structures = self.metadata.statistics.get("structures", 0)
         trained = f"{structures:,} structures, {len(self.metadata.elements)} elements"
         found = [f"starts from the weights in {self.location} ({trained})"]
@@ -66,7 +66,7 @@ class StartingPoint(NamedTuple):
 
 
 def read_starting_point(train: TrainConfig) -> StartingPoint | None:
-    """The weights that `train.start_from` names, or None; of a committee the member `seed % members`.
+    """Read the weights that `train.start_from` names, if any; of a committee the member `seed % members`.
 
     Raises:
         InputError: no readable checkpoint there.
@@ -83,10 +83,10 @@ def read_starting_point(train: TrainConfig) -> StartingPoint | None:
     return StartingPoint(train.start_from, jax.tree.map(jnp.asarray, params), metadata)
 
 
-def with_network_of(
+def use_stored_network(
     config: Config, network: ModelConfig, location: str, named: Collection[str] = ()
 ) -> Config:
-    """The config with the network of weights that exist; `OWN_SETTINGS` remain.
+    """Replace `config.model` by the network that stored weights belong to; `OWN_SETTINGS` remain.
 
     Args:
         config: Of the new run.
@@ -110,14 +110,14 @@ def with_network_of(
     return dataclasses.replace(config, model=dataclasses.replace(network, **own))
 
 
-def with_network_of_start(config: Config, named: Collection[str] = ()) -> Config:
-    """The config as it is, or `with_network_of` the weights that `train.start_from` names."""
+def use_network_of_start(config: Config, named: Collection[str] = ()) -> Config:
+    """Apply `use_stored_network` with the weights that `train.start_from` names, if it names any."""
     start = read_starting_point(config.train)
-    return config if start is None else with_network_of(config, start.network, start.location, named)
+    return config if start is None else use_stored_network(config, start.network, start.location, named)
 
 
-def first_weights(config: Config, dataset: Dataset, typical: Batch, start: StartingPoint | None) -> dict:
-    """Weights before the first step.
+def make_first_weights(config: Config, dataset: Dataset, typical: Batch, start: StartingPoint | None) -> dict:
+    """Make the weights before the first step.
 
     Args:
         config: With the network of `start`.
@@ -129,23 +129,21 @@ def first_weights(config: Config, dataset: Dataset, typical: Batch, start: Start
         InputError: the stored weights are not those of the network of their config.
     """
     if start is None:
-        params = drawn_weights(config.model, config.train.seed, typical)
+        params = draw_weights(config.model, config.train.seed, typical)
         params = scale_to_unit_variance(Equivar(config.model), params, typical.graph)
         return start_from_labels(params, dataset.training) if config.model.element_shift else params
     params = start.params
     if config.model.dielectric != start.network.dielectric:
-        other = (
-            params if start.network.dielectric else drawn_weights(config.model, config.train.seed, typical)
-        )
+        other = params if start.network.dielectric else draw_weights(config.model, config.train.seed, typical)
         second = {name: leaf for name, leaf in other["params"].items() if name.startswith("dielectric_")}
         rest = {name: leaf for name, leaf in params["params"].items() if name not in second}
         params = {"params": rest | (second if config.model.dielectric else {})}
     check_parameters(params, weight_shapes(config.model, typical), start.location)
-    return _with_rows_of(start.new_elements(dataset), params, start.metadata.elements, dataset)
+    return _add_rows(start.new_elements(dataset), params, start.metadata.elements, dataset)
 
 
-def _with_rows_of(new: tuple[int, ...], params: dict, known: tuple[int, ...], dataset: Dataset) -> dict:
-    """Weights whose tables have rows for new elements.
+def _add_rows(new: tuple[int, ...], params: dict, known: tuple[int, ...], dataset: Dataset) -> dict:
+    """Give the tables of the weights rows for new elements.
 
     Those inside the network become the mean of the known elements of their group, or of all where there are
     none (weight decay has shrunk what was drawn for them); those of the readout come from the labels.
@@ -154,7 +152,7 @@ def _with_rows_of(new: tuple[int, ...], params: dict, known: tuple[int, ...], da
         return params
     shifted = "element_shift" in params["params"]
     labelled = start_from_labels(params, dataset.training)["params"] if shifted else {}
-    relatives = [_relatives(number, known) for number in new]
+    relatives = [_find_relatives(number, known) for number in new]
 
     def with_rows(path: jax.tree_util.KeyPath, table: jax.Array) -> jax.Array:
         name = path[-1].key
@@ -167,19 +165,19 @@ def _with_rows_of(new: tuple[int, ...], params: dict, known: tuple[int, ...], da
     return jax.tree.map_with_path(with_rows, params)
 
 
-def _relatives(number: int, known: tuple[int, ...]) -> np.ndarray:
-    """The known elements of the group of an element, or all of them."""
+def _find_relatives(number: int, known: tuple[int, ...]) -> np.ndarray:
+    """Find the known elements of the group of an element; where there are none, all known elements."""
     group = period_and_group(number)[1]
     return np.array([other for other in known if period_and_group(other)[1] == group] or known)
 
 
-def first_progress(config: Config, dataset: Dataset, start: StartingPoint | None) -> Metadata:
-    """What the checkpoints of a new run say; their elements are all that the weights were ever trained on."""
+def describe_new_run(config: Config, dataset: Dataset, start: StartingPoint | None) -> Metadata:
+    """Describe a new run for its checkpoints; the elements are all that the weights were ever trained on."""
     before = () if start is None else start.metadata.elements
     return Metadata(config, tuple(sorted({*dataset.elements, *before})), dataset.statistics)
 
 
-def last_state(
+def restore_last_state(
     empty: TrainState,
     saved: dict[str, Any],
     progress: Metadata,
@@ -187,7 +185,7 @@ def last_state(
     dataset: Dataset,
     folder: Path,
 ) -> TrainState:
-    """The state that a run has saved.
+    """Restore the state that a run has saved.
 
     Args:
         empty: State of the same form.

@@ -1,4 +1,4 @@
-"""What is compiled: one optimisation step, one validation step. Losses are sums and counts, never means."""
+"""The compiled functions of training: one optimisation step, one validation step."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class TrainState:
 
     @property
     def evaluated(self) -> dict:
-        """The weights to validate and keep."""
+        """Weights to validate and keep: the moving average, if there is one."""
         return self.params if self.ema is None else self.ema
 
 
@@ -50,12 +50,12 @@ class Steps(NamedTuple):
     train: Callable[[TrainState, Batch], TrainState]
     validate: Callable[[dict, ErrorSums, Batch], ErrorSums]
     validate_dielectric: Callable[[dict, DielectricErrors, Batch], DielectricErrors]
-    """For a network with that readout only."""
+    """Of a network with a readout for the dielectric tensor only."""
     compiles: Counter
 
 
 def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax.Schedule:
-    """Linear warm-up, then cosine, exponential or no decay down to `final_learning_rate`."""
+    """Make the schedule: a linear warm-up, then cosine, exponential or no decay to `final_learning_rate`."""
     total = config.epochs * batches_per_epoch
     warmup = min(round(config.warmup_epochs * batches_per_epoch), total // 2)
     start, end = config.learning_rate, config.final_learning_rate
@@ -72,7 +72,7 @@ def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax
 
 
 def is_frozen(path: jax.tree_util.KeyPath, freeze: Freeze) -> bool:
-    """Whether a weight stays as it is, by its place in the tree of parameters."""
+    """Tell whether a weight stays as it is, by its place in the tree of parameters."""
     names = [str(getattr(key, "key", key)) for key in path if getattr(key, "key", None) != "params"]
     if freeze == "interactions":
         return not names[0].startswith(_READOUT)
@@ -80,13 +80,13 @@ def is_frozen(path: jax.tree_util.KeyPath, freeze: Freeze) -> bool:
 
 
 def count_trained(params: dict, freeze: Freeze) -> int:
-    """Number of weights that are not frozen."""
+    """Count the weights that are not frozen."""
     leaves = jax.tree.leaves_with_path(params)
     return sum(leaf.size for path, leaf in leaves if not is_frozen(path, freeze))
 
 
 def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """AdamW, after clipping of the global gradient norm if asked for; nothing for what is frozen."""
+    """Make AdamW, with clipping of the global gradient norm if asked for; frozen weights get no update."""
     clip = (
         optax.identity() if config.gradient_clip is None else optax.clip_by_global_norm(config.gradient_clip)
     )
@@ -101,31 +101,31 @@ def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.Gradi
     )
 
 
-def drawn_weights(model: ModelConfig, seed: int, batch: Batch) -> dict:
-    """Weights as the network draws them."""
+def draw_weights(model: ModelConfig, seed: int, batch: Batch) -> dict:
+    """Draw the weights of a network at random."""
     params = jax.jit(Equivar(model).init)(jax.random.key(seed), batch.graph)
     return {"params": params["params"]}
 
 
 def weight_shapes(model: ModelConfig, batch: Batch) -> dict:
-    """Their shapes and types only."""
+    """Return the shapes and types of the weights of a network, without computing any."""
     return {"params": jax.eval_shape(Equivar(model).init, jax.random.key(0), batch.graph)["params"]}
 
 
 def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step."""
+    """Make the state before the first step."""
     ema = None if train.ema_decay is None else jax.tree.map(jnp.copy, params)
     return TrainState(params, ema, optimizer.init(params), ErrorSums.zero())
 
 
-def updated(
+def update_state(
     state: TrainState,
     gradient: dict,
     errors: ErrorSums,
     optimizer: optax.GradientTransformation,
     train: TrainConfig,
 ) -> TrainState:
-    """The state after one step of the optimiser, and of the average of the weights."""
+    """Take one step of the optimiser, and of the average of the weights."""
     updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = state.ema
@@ -171,7 +171,7 @@ def make_steps(
             return loss(apply(params, batch), batch, train)
 
         gradient, errors = jax.grad(loss_fn, has_aux=True)(state.params)
-        return updated(state, gradient, errors, optimizer, train)
+        return update_state(state, gradient, errors, optimizer, train)
 
     def validate_step(params: dict, sums: ErrorSums, batch: Batch) -> ErrorSums:
         compiles["validate"] += 1

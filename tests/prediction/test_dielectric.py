@@ -218,7 +218,7 @@ def test_errors_are_means_over_labelled_structures():
     difference[0, 0, 1] = difference[0, 1, 0] = 0.6
     mask = np.array([True, False, True])
     sums = dielectric_errors(reference + difference, reference, mask)
-    found = sums.summary()
+    found = sums.summarise()
     assert found.structures == 2
     assert found.mae_diagonal == pytest.approx((0.1 + 1.0) / 2, rel=1e-5)
     assert found.rmse_diagonal == pytest.approx(np.sqrt((0.03 + 1.0) / 2), rel=1e-5)
@@ -228,8 +228,8 @@ def test_errors_are_means_over_labelled_structures():
     assert float(sums.loss) == pytest.approx((1.5 / 9 + 3 / 30) / 2, rel=1e-5)
     parts = [dielectric_errors(reference + difference, reference, mask & (np.arange(3) == k)) for k in (0, 2)]
     both = DielectricErrors.zero() + parts[0] + parts[1]
-    assert dataclasses.astuple(both.summary()) == pytest.approx(dataclasses.astuple(found), rel=1e-5)
-    assert np.isnan(DielectricErrors.zero().summary().mae_isotropic)
+    assert dataclasses.astuple(both.summarise()) == pytest.approx(dataclasses.astuple(found), rel=1e-5)
+    assert np.isnan(DielectricErrors.zero().summarise().mae_isotropic)
 
 
 def test_a_structure_without_label_adds_nothing_to_loss_or_gradient(float64):

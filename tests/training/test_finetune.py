@@ -21,7 +21,7 @@ from equivar_jax.structures import born_effective_charges
 from equivar_jax.training import loop
 from equivar_jax.training.losses import ErrorSums
 from equivar_jax.training.run_directory import read_records
-from equivar_jax.training.starting_point import read_starting_point, with_network_of
+from equivar_jax.training.starting_point import read_starting_point, use_stored_network
 from equivar_jax.training.steps import weight_shapes
 from equivar_jax.weights import checkpoint
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata, read_checkpoint
@@ -135,10 +135,10 @@ def test_a_setting_that_contradicts_the_weights_is_refused(
 
 def test_what_agrees_with_the_weights_may_be_said():
     config = Config(model=ModelConfig(channels=4, gates=True, kernel="reference"))
-    assert with_network_of(config, NETWORK, "there", {"model.channels"}) == Config(model=NETWORK)
-    assert with_network_of(Config(model=NETWORK), NETWORK, "there").model == NETWORK
+    assert use_stored_network(config, NETWORK, "there", {"model.channels"}) == Config(model=NETWORK)
+    assert use_stored_network(Config(model=NETWORK), NETWORK, "there").model == NETWORK
     with pytest.raises(InputError, match=r"--model\.cutoff is 3\.0, but .* in there has 3\.5"):
-        with_network_of(config, NETWORK, "there", {"model.cutoff"})
+        use_stored_network(config, NETWORK, "there", {"model.cutoff"})
 
 
 @pytest.mark.parametrize("place", ["nowhere", "."])

@@ -16,7 +16,7 @@ from equivar_jax.network.model import Equivar, born_effective_charges
 from equivar_jax.training.losses import ErrorSums, absolute_errors
 from equivar_jax.training.steps import (
     count_trained,
-    drawn_weights,
+    draw_weights,
     initial_state,
     learning_rate_schedule,
     make_optimizer,
@@ -34,7 +34,7 @@ def batch_of(structures, nodes=24, edges=300, seed=0):
 
 
 def fresh_state(config, optimizer, batch, model=MODEL):
-    params = scale_to_unit_variance(Equivar(model), drawn_weights(model, config.seed, batch), batch.graph)
+    params = scale_to_unit_variance(Equivar(model), draw_weights(model, config.seed, batch), batch.graph)
     return initial_state(params, config, optimizer)
 
 
