@@ -24,6 +24,7 @@ from equivar_jax.training.steps import (
     initial_state,
     learning_rate_schedule,
     make_optimizer,
+    update_state,
 )
 
 

@@ -1,4 +1,4 @@
-"""Training runs: begin one or take it up again, then train epoch after epoch until it is done or interrupted."""
+"""Training runs: begin one or take it up again, and train until it is done or interrupted."""
 
 import dataclasses
 import math

@@ -51,7 +51,7 @@ class ErrorSums:
 
 
 Loss = Callable[[Output, Batch, TrainConfig], tuple[Float[Array, ""], ErrorSums]]
-"""Function from output, batch and settings to the number to make small and the errors that the run reports."""
+"""Function from output, batch and settings to the number to make small and the errors to report."""
 
 
 def absolute_errors(predicted: Float[Array, "nodes 3 3"], batch: Batch) -> ErrorSums:
