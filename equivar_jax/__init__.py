@@ -1,10 +1,12 @@
 """Born effective charges from a crystal structure: the Equivar network in JAX.
 
-from equivar_jax import predict
-Z = predict(atoms)   # float64 (N, 3, 3): [atom, field, displacement], in e
+The weights that come with the package predict at once; other weights are loaded from the folder of a run:
 
-from equivar_jax import load
-Z = load("runs/my-run").predict(atoms)   # with weights of your own
+    from equivar_jax import predict
+    Z = predict(atoms)  # float64 (N, 3, 3) in e: [atom, field direction, displacement direction]
+
+    from equivar_jax import load
+    Z = load("runs/my-run").predict(atoms)  # with weights of your own
 """
 
 from importlib import import_module
@@ -20,7 +22,7 @@ __path__ = [*__path__, f"{__path__[0]}/old_places"]  # see `forwarded`
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy, so that `import equivar_jax.config` does not wait for JAX.
+    # These imports are lazy, so that `import equivar_jax.config` does not wait for JAX.
     if name in __all__:
         module = import_module("equivar_jax.predict")
         return module if name == "predict" else getattr(module, name)

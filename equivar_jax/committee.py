@@ -1,8 +1,8 @@
-"""Join networks into a committee that knows how sure it is: `python -m equivar_jax.committee RUN RUN ...`.
+"""Join networks into a committee with uncertainties: `python -m equivar_jax.committee RUN RUN ... -o FOLDER`.
 
 The members are runs of one config on one division of the data with different `--train.seed`. Their mean is
-predicted, their spread is calibrated on data they have not seen, and what they were trained on is kept for
-warnings; `FOLDER` is then a checkpoint like any other.
+the prediction, and their spread is calibrated on data that they have not seen. What they were trained on is
+kept for warnings. `FOLDER` can be used like any other checkpoint.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ase import Atoms
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.schema import DataConfig, FirstIndex
 from equivar_jax.datasets.load import Dataset, load_dataset, load_structures
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.prediction.committee import (
     calibrate_committee,
     check_split,
@@ -28,7 +28,7 @@ from equivar_jax.uncertainty.domain import domain_of
 
 
 def _parser() -> OptionParser:
-    """The options of the program."""
+    """Make the parser of the options."""
     parser = OptionParser(prog="python -m equivar_jax.committee", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of the members, two to four")
     parser.add_argument(
@@ -45,12 +45,12 @@ def _parser() -> OptionParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Join, calibrate, write, and print how good it is."""
-    with exit_on_input_error():
+    """Read the command line, join and calibrate the committee, write it, and print how good it is."""
+    with plain_messages():
         options = _parser().parse_args(arguments)
         folder = Path(options.output)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: not an empty folder; choose another -o")
+            raise InputError(f"{folder}: exists and is not an empty folder; choose another -o")
         enable_compilation_cache()
         members = [load(run) for run in options.runs]
         committee = join_members(members, options.runs)

@@ -1,18 +1,20 @@
-"""Data before they are learned from: `python -m equivar_jax.data check FILE ...`."""
+"""Check data before training: `python -m equivar_jax.data check FILE ...`."""
 
 import sys
 from collections.abc import Sequence
 
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.hygiene import command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """`python -m equivar_jax.data check FILE ...`: what training would set aside, and why."""
+    """Run the command `check`, which says what training would set aside, and why."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with exit_on_input_error():
+    with plain_messages():
         if given[:1] != ["check"]:
-            raise InputError("usage: python -m equivar_jax.data check FILE ... (--help for the options)")
+            raise InputError(
+                "the only command is check: python -m equivar_jax.data check FILE ... (--help explains)"
+            )
     command.main(given[1:])
 
 

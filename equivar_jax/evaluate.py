@@ -1,4 +1,4 @@
-"""How good a model is: `python -m equivar_jax.evaluate --checkpoint RUN --data FILE`."""
+"""Evaluate a model on labelled structures: `python -m equivar_jax.evaluate --checkpoint RUN --data FILE`."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import get_args
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.schema import DataConfig, FirstIndex
 from equivar_jax.datasets.load import load_dataset, load_structures
-from equivar_jax.errors import InputError, exit_on_input_error, input_error_unless_writable
+from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.runtime import enable_compilation_cache
@@ -16,7 +16,7 @@ from equivar_jax.weights import NAME
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; write JSON and the parity plot."""
+    """Read the command line, evaluate, print a table, and write `evaluation.json` and the parity plot."""
     parser = OptionParser(prog="python -m equivar_jax.evaluate", description=__doc__)
     parser.add_argument(
         "--checkpoint", help="run directory of the trained model; default: the weights of the package"
@@ -32,12 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"
     )
-    with exit_on_input_error():
+    with plain_messages():
         options = parser.parse_args(arguments)
         enable_compilation_cache()
         is_shipped = options.checkpoint in (None, NAME)
         if is_shipped and not options.data:
-            raise InputError("the weights of the package bring no data; give --data FILE with labels")
+            raise InputError("the weights of the package come without data; give --data FILE with labels")
         predictor = load(options.checkpoint)
         if options.data:
             structures = load_structures(

@@ -1,4 +1,4 @@
-"""Born effective charges of structures: `predict(atoms)`, and `python -m equivar_jax.predict`."""
+"""Predict Born effective charges of structures: `predict(atoms)`, and `python -m equivar_jax.predict`."""
 
 import sys
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import exit_on_input_error
+from equivar_jax.errors import plain_messages
 from equivar_jax.io import check_output
 from equivar_jax.prediction.loading import load, predict
 from equivar_jax.prediction.members import apply
@@ -16,7 +16,7 @@ from equivar_jax.prediction.predictor import (
     Predictor,
     UnseenElementWarning,
 )
-from equivar_jax.prediction.sweep.inputs import input_files
+from equivar_jax.prediction.sweep.inputs import find_input_files
 from equivar_jax.prediction.sweep.run import sweep
 from equivar_jax.runtime import enable_compilation_cache
 
@@ -33,10 +33,11 @@ __all__ = [
 
 
 class _CallableModule(ModuleType):
-    """This module and the function of the same name are one object.
+    """Class of this module, by which the module can be called like the function `predict`.
 
-    Python makes a module an attribute of its package whenever it is imported, so `from equivar_jax import
-    predict` would be the function or the module, as the order of imports had it.
+    Python makes a module an attribute of its package when the module is imported. So `from equivar_jax import
+    predict` would give the function or the module, depending on the order of imports; this way both are one
+    object.
     """
 
     __call__ = staticmethod(predict)
@@ -46,12 +47,12 @@ sys.modules[__name__].__class__ = _CallableModule
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read structures, predict and write, few or very many."""
-    with exit_on_input_error():
+    """Read the command line, then read, predict and write any number of structures."""
+    with plain_messages():
         options = _parser().parse_args(arguments)
         enable_compilation_cache()
         check_output(options.output, uncertainty=options.uncertainty)
-        files = input_files(options.inputs, Path(options.output))
+        files = find_input_files(options.inputs, Path(options.output))
         interrupted = sweep(
             load(options.checkpoint),
             files,
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> OptionParser:
-    """The options of the program."""
+    """Make the parser of the options."""
     parser = OptionParser(prog="python -m equivar_jax.predict", description=__doc__)
     parser.add_argument(
         "inputs",
@@ -81,13 +82,13 @@ def _parser() -> OptionParser:
     parser.add_argument(
         "--uncertainty",
         action="store_true",
-        help="write the standard deviation of each component, too (.csv and .extxyz)",
+        help="also write the standard deviation of each component (.csv and .extxyz)",
     )
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"
     )
     parser.add_argument(
-        "--restart", action="store_true", help="begin anew where an interrupted run would go on"
+        "--restart", action="store_true", help="begin anew instead of resuming an interrupted run"
     )
     return parser
 

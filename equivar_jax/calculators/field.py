@@ -46,7 +46,7 @@ class FieldCalculator(Calculator):
     piezoelectric part does not follow from Z.
 
     A field that depends on time is evaluated in the middle of each time step, t + dt/2, and held for the
-    whole step, which keeps the error of velocity Verlet at second order in dt. The time is that of a dynamics:
+    whole step, which keeps the error of velocity Verlet at second order in dt. A dynamics gives the time:
 
         atoms.calc = FieldCalculator(EMT(), charges, lambda t: [0, 0, 0.01 * np.sin(0.05 * t)])
         dynamics = VelocityVerlet(atoms, 1.0 * units.fs)

@@ -225,11 +225,11 @@ def test_an_interruption_between_two_trainings_is_no_traceback(tmp_path, monkeyp
         (("--folds", 1), "--data.folds 1 is too small; give 2 or more"),
         (("--folds", "many"), "argument --folds: invalid int value: 'many'"),
         (("--folds", 13), "--data.folds 13, but 12 structures in 12 groups"),
-        (("--data.fold", 1), "--data.fold 1 is set for each fold in turn; leave it out"),
-        (("--data.split_path", "split.json"), "--data.split_path says what to validate on"),
-        (("--data.validation_path", "a.extxyz"), "--data.validation_path says what to validate on"),
+        (("--data.fold", 1), "--data.fold 1: every fold is trained in turn here; leave it out"),
+        (("--data.split_path", "split.json"), "--data.split_path chooses what to validate on"),
+        (("--data.validation_path", "a.extxyz"), "--data.validation_path chooses what to validate on"),
         (("--fold", 2), "unknown setting --fold; did you mean '--folds'?"),
-        (("--resume", "run"), "leave out the others"),
+        (("--resume", "run"), "leave out all other options"),
     ],
 )
 def test_settings_that_no_cross_validation_can_have_are_refused(complaint, tmp_path, words, found):

@@ -223,4 +223,4 @@ def test_one_checkpoint_folder_serves_as_well_as_a_run(trained, model):
 def test_what_the_model_was_trained_on_is_at_hand(trained, model):
     assert model.metadata == read_checkpoint(trained.folder)[1]
     assert json.loads((trained.folder / "config.json").read_text())["model"]["channels"] == 16
-    assert model.model.config == model.metadata.config.model
+    assert model.network.config == model.metadata.config.model

@@ -353,8 +353,8 @@ def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_p
         (("--train.epochs", 9, "--data.split_seed", 5), "other data or another split"),
         (("--train.epochs", 9, "--model.channels", 5), "the checkpoint is of another architecture"),
         (("--train.epochs", 9, "--train.ema_decay", "None"), "a run begins and ends with --train.ema_decay"),
-        (("--train.epochs", 9, "--config", "test.py"), "leave out the other"),
-        (("--train.epochs", 9, "--run-dir", "elsewhere"), "leave out the other"),
+        (("--train.epochs", 9, "--config", "test.py"), "leave out --config and --run-dir"),
+        (("--train.epochs", 9, "--run-dir", "elsewhere"), "leave out --config and --run-dir"),
     ],
 )
 def test_a_run_cannot_go_on_as_another(trained, complaint, words, found):
