@@ -82,7 +82,7 @@ def _summarise_dielectric(predictor: Predictor, structures: Sequence[Atoms]) -> 
         return None
     predicted = dielectric_tensors(predictor, [structures[k] for k in chosen])
     reference = np.array([labels[k] for k in chosen])
-    return dielectric_errors(predicted, reference, np.ones(len(chosen), bool)).summary()
+    return dielectric_errors(predicted, reference, np.ones(len(chosen), bool)).summarise()
 
 
 def _usable_epsilon(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
