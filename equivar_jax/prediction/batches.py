@@ -15,7 +15,7 @@ from equivar_jax.prediction.layerwise import NODES_AT_ONCE
 BATCH_NODES = 1024
 """Structures share a batch of up to about this many atoms; a larger structure has a batch of its own."""
 WINDOW_ATOMS = 16 * BATCH_NODES
-"""Atoms, about, of the structures whose graphs are built together."""
+"""Graphs are built together for structures of about this many atoms in all."""
 LARGE = 2 * NODES_AT_ONCE
 """A structure of more atoms than this is in no batch; it is predicted layer by layer, with bounded memory."""
 _WORTH_A_SHAPE = 4  # full batches that justify one more shape, and so one more compilation

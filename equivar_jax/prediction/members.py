@@ -90,7 +90,12 @@ def moments_layer_by_layer(
 
 
 def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray, "_atoms 3 3"]]) -> Residuals:
-    """Compare predictions of a committee with labels, [atom, field, displacement] in e, one a structure."""
+    """Compare the predictions of a committee for some structures with their labels.
+
+    Args:
+        found: Predictions, with spread.
+        labels: Born effective charges of the same structures, [atom, field, displacement] in e.
+    """
     tensors = np.concatenate([prediction.tensors for prediction in found])
     spread = np.concatenate([prediction.spread for prediction in found if prediction.spread is not None])
     return Residuals(
