@@ -1,1 +1,4 @@
-"""Measurements. Speeds are given as ratios within one run, because machines differ and are rarely quiet."""
+"""Measurements of speed and accuracy.
+
+Speeds are given as ratios within one run, because machines differ and are rarely quiet.
+"""

@@ -1,1 +1,1 @@
-"""Accuracy by the protocols of the paper: `python -m benchmarks.accuracy PROTOCOL`."""
+"""Accuracy by the protocols of the paper, the result files and their report."""

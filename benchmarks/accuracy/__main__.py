@@ -11,11 +11,11 @@
     learning_curve   error against the number of training structures, with as many steps for each
     seeds            the same with three seeds
     run              any configs on any data
-    drift            charge drift before the sum rule, of all runs above
-    report           tables and pictures of `results/accuracy`, from the JSON files there
+    drift            collects the charge drift before the sum rule of all runs above
+    report           makes tables and pictures of `results/accuracy` from the JSON files there
 
-Any setting of training can be added, such as `--train.ema_decay 0.999`. A protocol that was interrupted goes
-on with the same command; finished rows are skipped.
+Any setting of training can be added, such as `--train.ema_decay 0.999`. After an interruption the same
+command continues the protocol; finished rows are skipped.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.accuracy import report as accuracy_report
-from benchmarks.accuracy.data import demonstration_counts, labelled_file, with_data
+from benchmarks.accuracy.data import demonstration_counts, read_labelled_file, with_data
 from benchmarks.accuracy.engine import run_rows
 from benchmarks.accuracy.protocols import PROTOCOLS, Protocol, Request
 from benchmarks.accuracy.rows import DEMONSTRATION
@@ -35,7 +35,7 @@ from benchmarks.common.timing import RESULTS
 from equivar_jax.config.command_line import OptionParser, override
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.runtime import enable_compilation_cache
 
 PROGRAM = "python -m benchmarks.accuracy"
@@ -44,7 +44,7 @@ FOLDER = RESULTS / "accuracy"
 
 
 def read_options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and the words that are settings of training."""
+    """Parse the command line into options and the remaining words, which are settings of training."""
     parser = OptionParser(
         prog=PROGRAM,
         description=__doc__,
@@ -73,8 +73,8 @@ def read_options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, l
     return parser.parse_known_args(arguments)
 
 
-def base_config(name: str, protocol: Protocol, options: argparse.Namespace, settings: list[str]) -> Config:
-    """A config with the data, epochs and settings that were asked for."""
+def make_config(name: str, protocol: Protocol, options: argparse.Namespace, settings: list[str]) -> Config:
+    """Load a config and give it the data, epochs and settings that the command line asks for."""
     given = None if options.protocol == "learning_curve" else options.structures
     counts = protocol.counts if options.data else demonstration_counts(given, protocol.counts)
     config = with_data(load_config(name), options.data, options.key, counts)
@@ -82,16 +82,16 @@ def base_config(name: str, protocol: Protocol, options: argparse.Namespace, sett
     return override(config, settings, PROGRAM)
 
 
-def run(options: argparse.Namespace, settings: list[str], command: str) -> signal.Signals | None:
-    """Run a protocol; gives the signal that interrupted it, if one did."""
+def run_protocol(options: argparse.Namespace, settings: list[str], command: str) -> signal.Signals | None:
+    """Run a protocol and return the signal that interrupted it, or None."""
     protocol = PROTOCOLS[options.protocol]
     stem = f"-{Path(options.data).name.partition('.')[0]}" if options.data else ""
     output = options.output or FOLDER / f"{options.protocol}{stem}.json"
     if output.suffix != ".json":
-        raise InputError(f"--output {output} is not a .json file; name one")
+        raise InputError(f"--output {output} does not end in .json; name a .json file")
     names = options.config or protocol.configs
     request = Request(
-        {_shown(name): base_config(name, protocol, options, settings) for name in names},
+        {_label_config(name): make_config(name, protocol, options, settings) for name in names},
         options.seeds or protocol.seeds,
         options.structures,
         options.kind_key,
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace, settings: list[str], command: str) -> signa
         for row in protocol.rows(request)
         if not options.only or any(word in row.label for word in options.only)
     ]
-    tests = {Path(options.test).name: labelled_file(options.test, options.key)} if options.test else {}
+    tests = {Path(options.test).name: read_labelled_file(options.test, options.key)} if options.test else {}
     labels = Path(options.data).name if options.data else DEMONSTRATION
     return run_rows(
         rows,
@@ -116,16 +116,16 @@ def run(options: argparse.Namespace, settings: list[str], command: str) -> signa
     )
 
 
-def _shown(config: str) -> str:
-    """The name of a config in labels."""
+def _label_config(config: str) -> str:
+    """Return the name of a config as it stands in labels, such as "BM2"."""
     stem = Path(config).stem
     return stem.upper() if stem.startswith("bm") else stem
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a protocol, or make the report."""
+    """Run a protocol, or make the report or the table of drifts."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with exit_on_input_error():
+    with plain_messages():
         options, settings = read_options(words)
         enable_compilation_cache()
         command = f"{PROGRAM} {shlex.join(words)}"
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.protocol == "report":
             return accuracy_report.write_report(folder)
         try:
-            interrupted = run(options, settings, command)
+            interrupted = run_protocol(options, settings, command)
         except KeyboardInterrupt:  # between two trainings; during one it is saved first
             interrupted = signal.SIGINT
         if interrupted is not None:

@@ -1,4 +1,4 @@
-"""What the protocols of `benchmarks.accuracy` train and test on: counts, parts, kinds, and larger cells.
+"""The structures that the protocols of `benchmarks.accuracy` train and test on.
 
 A part of a data set is chosen by a split file (`--data.split_path`), named by a digest of its content.
 """
@@ -27,21 +27,28 @@ from equivar_jax.storage.structure_table import StructureTable, cached_table
 from equivar_jax.structures import SOURCE, source, with_born_effective_charges
 
 FRESH_SEED = 1
-"""Of demonstration structures that no training (of seed 0) has seen, to train on or to validate on."""
+"""Seed of demonstration structures to test on. Training uses seed 0, so it has seen none of them."""
 
 SUPERCELLS = {(2, 1, 1): 40, (2, 2, 1): 20, (2, 2, 2): 10, (3, 3, 2): 4}
-"""Repetitions of the 32-atom cells of Li3PO4, and how many crystals of each are tested on."""
+"""Repetitions of the 32-atom cells of Li3PO4, and the number of test crystals of each."""
 
 
 class Division(NamedTuple):
-    """The two parts of a run, without what hygiene sets aside."""
+    """The two parts of a data set, without the structures that hygiene sets aside."""
 
     training: StructureTable
     validation: StructureTable
 
 
 def with_data(config: Config, path: str | None, key: str | None, counts: Sequence[int]) -> Config:
-    """The config on a file, or on so many perovskites, Li3PO4 and ZrO2 of the demonstration set."""
+    """Return the config with other data: those of a file, or of the demonstration set.
+
+    Args:
+        config: The settings.
+        path: A file, folder or pattern; None: the demonstration set.
+        key: Column of the tensors in the file.
+        counts: Perovskites, Li3PO4 and ZrO2 of the demonstration set; not read with a path.
+    """
     data = dataclasses.replace(config.data, path=path, key=key)
     if path is None:
         data = dataclasses.replace(data, demonstration=DemonstrationConfig(*counts))
@@ -49,42 +56,49 @@ def with_data(config: Config, path: str | None, key: str | None, counts: Sequenc
 
 
 def demonstration_counts(given: Sequence[int] | None, default: Sequence[int]) -> list[int]:
-    """Structures of each kind: three numbers as given, or one for every kind that the protocol uses.
+    """Return the numbers of perovskites, Li3PO4 and ZrO2 of the demonstration set.
+
+    Args:
+        given: Three numbers, or one for every kind that the protocol uses; None: the default.
+        default: The numbers of the protocol; kinds that it does not use have 0.
 
     Raises:
-        InputError: neither one nor three numbers.
+        InputError: Neither one nor three numbers are given.
     """
     if given is None:
         return list(default)
     if len(given) == 1:
         return [given[0] if usual else 0 for usual in default]
     if len(given) != 3:
-        raise InputError(f"--structures got {len(given)} numbers; give one, or three of the kinds")
+        raise InputError(
+            f"--structures got {len(given)} numbers; give one for all kinds, "
+            "or three: perovskites, Li3PO4 and ZrO2"
+        )
     return list(given)
 
 
-def division(config: Config) -> Division:
-    """Training and validation structures of a config.
+def load_division(config: Config) -> Division:
+    """Load the training and validation structures of a config.
 
     Raises:
-        InputError: unusable data.
+        InputError: The data cannot be used.
     """
     dataset = load_dataset(config)
     return Division(dataset.training.structures, dataset.validation.structures)
 
 
-def names(structures: Sequence[Atoms]) -> list[str]:
-    """Their sources, by which split files name them."""
+def list_sources(structures: Sequence[Atoms]) -> list[str]:
+    """Return the sources of structures, by which split files name them."""
     return [source(atoms) for atoms in structures]
 
 
-def divided(config: Config, parts: Sequence[Sequence[str]], folder: Path) -> Config:
-    """The config with its parts given by a split file that is written here.
+def with_split_file(config: Config, parts: Sequence[Sequence[str]], folder: Path) -> Config:
+    """Write a split file and return the config that divides its data by it.
 
     Args:
         config: The settings.
         parts: Sources of the structures to train on, and of those to validate on.
-        folder: Where the split file goes.
+        folder: The folder of the split file.
     """
     training, validation = map(list, parts)
     text = json.dumps({"training": training, "validation": validation}, indent=1) + "\n"
@@ -94,64 +108,75 @@ def divided(config: Config, parts: Sequence[Sequence[str]], folder: Path) -> Con
     return dataclasses.replace(config, data=dataclasses.replace(config.data, split_path=str(path)))
 
 
-def limited(config: Config, count: int, folder: Path) -> Config:
-    """The config with `count` random structures of its data, divided in the proportion of the whole."""
-    whole = division(config)
+def limit_data(config: Config, count: int, folder: Path) -> Config:
+    """Return the config with `count` random structures of its data, divided in the same proportion.
+
+    Raises:
+        InputError: The data have fewer structures, or one part would be empty.
+    """
+    whole = load_division(config)
     total = len(whole.training) + len(whole.validation)
     validating = max(1, round(count * len(whole.validation) / total))
     if not validating < count <= total:
         raise InputError(f"--structures {count}, but the data have {total}; give 2 to {total}")
     rng = np.random.default_rng(0)
     chosen = [
-        names(part.subset(np.sort(rng.permutation(len(part))[:size])))
+        list_sources(part.subset(np.sort(rng.permutation(len(part))[:size])))
         for part, size in zip(whole, (count - validating, validating), strict=True)
     ]
-    return divided(config, chosen, folder)
+    return with_split_file(config, chosen, folder)
 
 
-def by_kind(structures: StructureTable, key: str | None, demonstration: bool) -> dict[str, StructureTable]:
-    """Structures of each kind: `atoms.info[key]`, or the compound of a demonstration structure.
+def group_by_kind(
+    structures: StructureTable, key: str | None, demonstration: bool
+) -> dict[str, StructureTable]:
+    """Group structures by kind: by `atoms.info[key]`, or by the compound of a demonstration structure.
 
     Raises:
-        InputError: data of a file without a key, or a structure that does not have it.
+        InputError: The data are of a file and no key is given, or a structure does not have the key.
     """
     if key is None and not demonstration:
-        raise InputError("a file's structures have kinds of their own; name their key in info by --kind-key")
+        raise InputError("structures of a file are grouped by a key of their info; name it by --kind-key")
     places: dict[str, list[int]] = {}
     for place, atoms in enumerate(structures):
         if (key or crystals.GROUP) not in atoms.info:
-            raise InputError(f"{source(atoms)}: no {key!r} in its info; change --kind-key")
+            raise InputError(f"{source(atoms)}: its info has no key {key!r}; name another by --kind-key")
         kind = str(atoms.info[key]) if key else str(atoms.info[crystals.GROUP]).split()[0]
         places.setdefault(kind, []).append(place)
     return {kind: structures.subset(found) for kind, found in places.items()}
 
 
-def fresh(counts: Sequence[int]) -> StructureTable:
-    """Demonstration structures of another seed than those of training."""
+def make_fresh(counts: Sequence[int]) -> StructureTable:
+    """Make demonstration structures with another seed than that of training."""
     return demonstration_set(*counts, seed=FRESH_SEED, progress=False)
 
 
-def labelled_file(path: str, key: str | None) -> StructureTable:
-    """The labelled structures of a file, as they are."""
+def read_labelled_file(path: str, key: str | None) -> StructureTable:
+    """Read the labelled structures of a file; hygiene is not applied."""
     return load_structures(DataConfig(key=key), path)
 
 
-def li3po4_supercells(repeats: tuple[int, int, int], count: int) -> StructureTable:
-    """Li3PO4 crystals of several 32-atom cells with vacancies, labelled by the polarisable-ion model.
+def make_supercells(repeats: tuple[int, int, int], count: int) -> StructureTable:
+    """Make Li3PO4 crystals of several 32-atom cells with vacancies, labelled by the polarisable-ion model.
 
-    The number of vacancies is drawn for each cell as in the small cells of the demonstration set (none, one
-    or two Li, Li2O), so that their mean concentration is about the same; every crystal has one at least. They
-    lie at random in the whole. Strain and displacements are of the same distribution.
+    The number of vacancies is drawn for each 32-atom cell as in the demonstration set (none, one or two Li,
+    Li2O), so that the mean concentration is about the same, and every crystal has at least one. The vacancies
+    are placed at random in the whole crystal. Strain and displacements have the distribution of the
+    demonstration set. The result is kept in the cache.
+
+    Args:
+        repeats: Repetitions of the 32-atom cell.
+        count: Number of crystals.
     """
     key = f"{repeats} {count} {code_version(*GENERATOR_SOURCES)} {Path(__file__).read_text()}"
     return cached_table(
         cache_directory() / f"accuracy-li3po4-{'x'.join(map(str, repeats))}",
         hashlib.sha256(key.encode()).hexdigest(),
-        lambda: _supercells(repeats, count),
+        lambda: _generate_supercells(repeats, count),
     )
 
 
-def _supercells(repeats: tuple[int, int, int], count: int) -> Iterator[Atoms]:
+def _generate_supercells(repeats: tuple[int, int, int], count: int) -> Iterator[Atoms]:
     rng = np.random.default_rng([FRESH_SEED, *repeats])
     ideal = {phase: crystals.ideal_li3po4(phase).repeat(repeats) for phase in ("beta", "gamma")}
     for number in range(count):

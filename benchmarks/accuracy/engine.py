@@ -1,11 +1,11 @@
-"""Trains a list of named configs, evaluates each, and keeps one row of each in a JSON file.
+"""Train a list of named configs, evaluate each, and keep one row of each in a JSON file.
 
     rows = [Row("BM2, seed 0", config, tests={"held out": structures})]
     run_rows(rows, Path("results/mine.json"), Path("runs"))
 
 The file is written after every finished row. A second call skips finished rows and resumes an interrupted
-training. A row is known by its label; its run directory is named by label and settings, so that another
-config never resumes the run of this one.
+training. Rows are identified by their label. Run directories are named by label and settings, so that a run
+is never resumed with another config.
 """
 
 import json
@@ -30,7 +30,7 @@ from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import plot_cross_validation
 from equivar_jax.reports.plots import plot_history
 from equivar_jax.reports.run_text import announce_run
-from equivar_jax.training.loop import last_checkpoint, start_run, train
+from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import drop_records_after, read_records, write_json
 from equivar_jax.weights.checkpoint import read_checkpoint
 
@@ -46,27 +46,27 @@ def run_rows(
     tests: Tests | None = None,
     replace: bool = False,
 ) -> signal.Signals | None:
-    """Train and evaluate what is not finished yet.
+    """Train and evaluate the rows that are not finished yet.
 
     Args:
-        rows: What to run, in this order.
-        output: The JSON file. Rows of it that are not asked for stay as they are.
-        runs: Run directories go to `runs / output.stem`.
-        protocol: Kept in the file: which table the report makes of it.
-        data: What the labels are, in words, for the report.
-        command: Kept with each row; None: that of this process.
-        tests: Of every row, beside its own.
-        replace: Run rows again that are there with other settings; otherwise they are refused.
+        rows: The rows to run, in this order.
+        output: The JSON file. Its other rows stay as they are.
+        runs: The folder of runs; run directories go to `runs / output.stem`.
+        protocol: Name kept in the file, by which the report chooses a table.
+        data: The kind of labels in words, kept in the file for the report.
+        command: Command kept with each row; None: that of this process.
+        tests: Labelled structures by name to test every row on, beside its own.
+        replace: Whether to run a row again that the file has with other settings; otherwise it is refused.
 
     Returns:
         The signal that interrupted a training (everything is saved), or None if all rows are finished.
 
     Raises:
-        InputError: unusable data or settings, or a row that is there with other settings.
+        InputError: Data or settings cannot be used, or the file has a row with other settings.
     """
     command = command or shlex.join(["python", *sys.argv])
     names = {row.label: run_name(row, output) for row in rows}
-    _refuse(rows, names, output, tests or {}, replace)
+    _refuse_conflicts(rows, names, output, tests or {}, replace)
     for number, row in enumerate(rows, start=1):
         tested = {**(tests or {}), **row.tests}
         name, known = names[row.label], find_row(output, row.label)
@@ -77,11 +77,11 @@ def run_rows(
             print(f"{title}: finished", flush=True)
             continue
         print(f"\n{title}, in {runs / name}", flush=True)
-        found = (_cross_validate if row.cross_validated else _train)(row, runs / name)
+        found = (_cross_validate_row if row.cross_validated else _train_row)(row, runs / name)
         if isinstance(found, signal.Signals):
             return found
         if "failed" not in found:
-            found["tests"] = _evaluate(runs / name, tested, digests)
+            found["tests"] = _evaluate_tests(runs / name, tested, digests)
         head = {"label": row.label, "run": name, "facts": dict(row.facts), "seed": row.config.train.seed}
         head |= {"command": command, "epochs": row.config.train.epochs, "config": to_dict(row.config)}
         row_found = {**head, **found, "machine": describe_machine()}
@@ -89,32 +89,41 @@ def run_rows(
     return None
 
 
-def _refuse(rows: Sequence[Row], names: Mapping[str, str], output: Path, tests: Tests, replace: bool) -> None:
-    """Complain before anything is trained."""
+def _refuse_conflicts(
+    rows: Sequence[Row], names: Mapping[str, str], output: Path, tests: Tests, replace: bool
+) -> None:
+    """Raise before anything is trained if rows conflict with each other or with those in the file."""
     if len(names) < len(rows):
-        raise InputError(f"{output}: two rows have one label; give other labels to {[r.label for r in rows]}")
+        labels = [row.label for row in rows]
+        raise InputError(f"{output}: two rows have the same label; give each its own: {labels}")
     for row in rows:
         if row.cross_validated and {**tests, **row.tests}:
-            raise InputError(f"{row.label!r} is validated by its folds; leave out the structures to test on")
+            raise InputError(
+                f"{row.label!r} is validated by its folds and cannot be tested on more; leave out --test"
+            )
         known = find_row(output, row.label)
         if known is not None and known["run"] != names[row.label] and not replace:
             raise InputError(
-                f"{output}: {row.label!r} is there with other settings ({known['run']}); "
-                "write to another --output, or --replace it"
+                f"{output} has a row {row.label!r} with other settings (run {known['run']}); "
+                "write to another --output, or run it again with --replace"
             )
 
 
-def _train(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
-    """Train from where it was left, and evaluate the best weights on the validation part."""
+def _train_row(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
+    """Train a row, from where it was left, and evaluate the best weights on the validation part.
+
+    Returns:
+        What belongs in the row, or the signal that interrupted the training.
+    """
     config, failed = row.config, None
     resume = any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
     if not resume or read_checkpoint(folder, "last")[1].epoch < config.train.epochs:
         run = start_run(config, folder, resume=resume)
         if not resume:
-            drop_records_after(folder, 0)  # of a process that was killed before it had saved anything
+            drop_records_after(folder, 0)  # left by a process that was killed before it saved anything
         announce_run(run)
         try:
-            interrupted = train(run)
+            interrupted = run_training(run)
         except InputError as error:  # the loss is no longer finite: that is a result, too
             failed, interrupted = str(error), None
             print(failed, flush=True)
@@ -122,7 +131,7 @@ def _train(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
             return interrupted
     records = read_records(folder)
     if failed is not None:
-        return {**_cost(records), "failed": failed}
+        return {**_sum_cost(records), "failed": failed}
     predictor, dataset = load(folder), load_dataset(config)
     validation = dataset.validation.structures
     report = evaluate_model(predictor, validation, allow_unseen=True, parity_plot=folder / "parity.png")
@@ -130,7 +139,7 @@ def _train(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
     plot_history(records, folder / "history.png")
     print(report.table(), flush=True)
     return {
-        **_cost(records),
+        **_sum_cost(records),
         "config": to_dict(predictor.metadata.config),
         "best_epoch": predictor.metadata.epoch,
         "parameters": count_parameters(predictor.params),
@@ -140,8 +149,12 @@ def _train(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
     }
 
 
-def _cross_validate(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
-    """All folds; their pooled errors stand in the place of those of the validation part."""
+def _cross_validate_row(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
+    """Train and validate all folds of a row; the pooled errors take the place of the validation errors.
+
+    Returns:
+        What belongs in the row, or the signal that interrupted the training.
+    """
     result = cross_validate(row.config, folder)
     if isinstance(result, signal.Signals):
         return result
@@ -154,16 +167,16 @@ def _cross_validate(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
     validated = sum(len(split["validation"]) for split in splits)
     trained = round(statistics.mean(len(split["training"]) for split in splits))
     return {
-        **_cost([record for fold in folds for record in read_records(fold)]),
+        **_sum_cost([record for fold in folds for record in read_records(fold)]),
         "parameters": count_parameters(predictor.params),
         "structures": {"training": trained, "validation": validated},
-        "validation": result.pooled().to_dict(),
+        "validation": result.pool().to_dict(),
         "cross_validation": result.to_dict(),
     }
 
 
-def _evaluate(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[str, Any]:
-    """The best weights of a run on each test set."""
+def _evaluate_tests(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[str, Any]:
+    """Evaluate the best weights of a run on each test set and write full reports to its folder."""
     found = {}
     for name, structures in tests.items():
         picture = folder / f"parity-{slug(name)}.png"
@@ -180,8 +193,8 @@ def _evaluate(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[st
     return found
 
 
-def _cost(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Seconds of all epochs without validation, and the median an atom."""
+def _sum_cost(records: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Sum the seconds of all epochs, without validation, and take the median of ms an atom and epoch."""
     rates = [record["ms_per_atom"] for record in records]
     return {
         "training_seconds": sum(record["seconds"] for record in records),

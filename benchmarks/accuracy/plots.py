@@ -1,4 +1,4 @@
-"""Pictures of `results/accuracy`, in the style of the package."""
+"""The pictures of `results/accuracy`, drawn in the style of the package."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,18 +10,18 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.accuracy.tables import PUBLISHED, Rows, error, finished, variants
+from benchmarks.accuracy.tables import PUBLISHED, Rows, group_by_variant, mean_error, select_finished
 from equivar_jax.figures import COLOURS, STYLE, save_figure
-from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_report
+from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_evaluation_report
 
 _MAE = "MAE (e)"
 
 
 def plot_learning_curve(rows: Rows, path: Path) -> None:
-    """MAE on the validation part against the number of training structures."""
-    good = [row for row in finished(rows) if "training" in row["facts"]]
+    """Plot the MAE on the validation part against the number of training structures."""
+    good = [row for row in select_finished(rows) if "training" in row["facts"]]
     sizes = sorted({row["facts"]["training"] for row in good})
-    means = [error([row for row in good if row["facts"]["training"] == size]) for size in sizes]
+    means = [mean_error([row for row in good if row["facts"]["training"] == size]) for size in sizes]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.2, 3.2), layout="constrained")
         axes = figure.add_subplot()
@@ -32,13 +32,16 @@ def plot_learning_curve(rows: Rows, path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel="Training structures", ylabel=_MAE)
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.minorticks_off()
-        _plain_ticks(axes)
+        _set_plain_ticks(axes)
         save_figure(figure, path)
 
 
 def plot_hyperparameters(rows: Rows, path: Path) -> None:
-    """A panel a setting: MAE on the validation part against its value, the base among them."""
-    good = finished(rows)
+    """Plot the MAE on the validation part against the values of each setting, in a panel for each.
+
+    The base config is a point of every panel.
+    """
+    good = select_finished(rows)
     base = [row for row in good if row["facts"]["setting"] == "base"]
     settings = list(dict.fromkeys(row["facts"]["setting"] for row in good if row not in base))
     if not base or not settings:
@@ -58,18 +61,21 @@ def plot_hyperparameters(rows: Rows, path: Path) -> None:
             axes.set_xlim(-0.5, len(values) - 0.5)
             axes.set(yscale="log", xlabel=setting.replace("_", " "))
         panels[0].set_ylabel(_MAE)
-        _plain_ticks(panels[0])
+        _set_plain_ticks(panels[0])
         save_figure(figure, path)
 
 
 def plot_by_test(rows: Rows, path: Path) -> None:
-    """A group of bars a kind (its validation part), a bar a model; with published ones of the same kinds."""
-    good = [row for row in finished(rows) if "trained_on" in row["facts"]]
+    """Plot the MAE on the validation part of each kind: a group of bars for a kind, a bar for a model.
+
+    Published errors are added where they are of the same kinds.
+    """
+    good = [row for row in select_finished(rows) if "trained_on" in row["facts"]]
     suffix = ", validation"
     tests = list(dict.fromkeys(test for row in good for test in row["tests"] if test.endswith(suffix)))
     kinds = [test.removesuffix(suffix) for test in tests]
     bars: dict[str, list[float]] = {}
-    for found in variants(good).values():
+    for found in group_by_variant(good).values():
         facts = found[0]["facts"]
         specialised = facts["trained_on"] != "all"
         name = f"{facts['model']}, {'specialised' if specialised else 'all kinds'}"
@@ -99,11 +105,13 @@ def plot_by_test(rows: Rows, path: Path) -> None:
 
 
 def plot_transfer(rows: Rows, path: Path) -> None:
-    """MAE and drift of each test set against its atoms a cell; the validation part is filled."""
+    """Plot MAE and drift of each test set against its atoms a cell; validation parts have filled markers."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.0), layout="constrained")
         errors, drifts = figure.subplots(1, 2)
-        for colour, (name, found) in zip(COLOURS, variants(finished(rows)).items(), strict=False):
+        for colour, (name, found) in zip(
+            COLOURS, group_by_variant(select_finished(rows)).items(), strict=False
+        ):
             for row in found:
                 for test in [row["validation"], *row["tests"].values()]:
                     size = test["overall"]["atoms"] / test["drift"]["structures"]
@@ -132,20 +140,20 @@ def plot_transfer(rows: Rows, path: Path) -> None:
 
 
 def plot_folds(rows: Rows, path: Path) -> None:
-    """Errors of each element over the folds of the first row."""
+    """Plot the errors of each element over the folds of the first row."""
     content: Mapping[str, Any] = rows[0]["cross_validation"]
     with TemporaryDirectory() as folder:
         file = Path(folder) / "validation.json"
         reports = []
         for fold in content["folds"]:
             file.write_text(json.dumps(fold))
-            reports.append(read_report(file))
+            reports.append(read_evaluation_report(file))
     unseen: Sequence[Sequence[str]] = content["unseen"]
     plot_cross_validation(CrossValidation(tuple(reports), tuple(map(tuple, unseen))), path)
 
 
-def _plain_ticks(axes: Any) -> None:
-    """Numbers such as 0.02 on a logarithmic y axis."""
+def _set_plain_ticks(axes: Any) -> None:
+    """Label a logarithmic y axis with numbers such as 0.02."""
     axes.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
     axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())

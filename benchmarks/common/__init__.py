@@ -1,1 +1,1 @@
-"""What all benchmarks share: clocks, the machine in words, shapes, pictures, tables."""
+"""What all benchmarks share: clocks, a description of the machine, structures, pictures, tables."""

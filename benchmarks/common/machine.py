@@ -1,4 +1,4 @@
-"""What every result file says of the machine it comes from."""
+"""The description of the machine that stands in every result file."""
 
 import platform
 import subprocess
@@ -14,30 +14,30 @@ LIBRARIES = ("equivar_jax", "jax", "flax", "e3nn-jax", "numpy", "ase", "matscipy
 
 
 def describe_machine() -> dict[str, Any]:
-    """Device, versions and commit."""
+    """Return the device, processor, versions of libraries and commit of the sources."""
     return {
         "device": jax.devices()[0].device_kind,
         "backend": jax.default_backend(),
-        "processor": processor(),
+        "processor": processor_name(),
         "cores": available_cores(),
         "versions": {
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in LIBRARIES},
         },
-        "commit": commit(),
+        "commit": source_commit(),
     }
 
 
-def processor() -> str:
-    """The processor's name where the system tells it, else its architecture."""
+def processor_name() -> str:
+    """Return the name of the processor, or its architecture where the system does not tell the name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
-def commit() -> str | None:
-    """Of the sources, with a plus sign where they were changed since; None outside a repository."""
+def source_commit() -> str | None:
+    """Return the commit of the sources, with a plus sign if they have changes; None outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     return finished.stdout.strip() or None

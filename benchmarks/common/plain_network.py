@@ -1,6 +1,7 @@
 """The network written plainly with e3nn-jax's own products and linear layers, edge by edge.
 
-It shares nothing with the package but the weights and the list of paths, and works on any jraph graph.
+Benchmarks and tests compare the package with it. It shares nothing with the package but the weights and the
+list of paths, and works on any jraph graph.
 """
 
 import e3nn_jax as e3nn
@@ -20,7 +21,7 @@ EDGE = ["0e", "1o", "2e"]
 
 
 def equivar(params, species, vectors, mask, senders, receivers, config):
-    """Tensors [node, field, displacement] in e before the sum rule."""
+    """Compute tensors [node, field, displacement] in e before the sum rule."""
     params, f = params["params"], config.channels
     distances = jnp.linalg.norm(vectors, axis=-1)
     centres = np.linspace(0, config.cutoff, config.radial_functions)
@@ -81,7 +82,7 @@ def equivar(params, species, vectors, mask, senders, receivers, config):
 
 
 def linear(parts, weight, irrep):
-    """e3nn.flax.Linear on channels-as-multiplicity, with the given weight [channels in, channels out]."""
+    """Apply `e3nn.flax.Linear`, channels as multiplicities, with a weight [channels in, channels out]."""
     joined = e3nn.concatenate([part.axis_to_mul() for part in parts]).simplify()
     layer = e3nn.flax.Linear(f"{weight.shape[1]}x{irrep}")
     (name,) = jax.eval_shape(layer.init, jax.random.key(0), joined)["params"]

@@ -1,4 +1,4 @@
-"""Pictures of benchmark results, in the style of the package."""
+"""Pictures of the speed benchmarks, drawn in the style of the package."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from equivar_jax.figures import COLOURS, STYLE, save_figure
 
 
 def plot_peers(results: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Milliseconds an atom of every contestant, on a logarithmic scale."""
+    """Plot milliseconds an atom of every contestant on a logarithmic scale."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.0, 1.2 + 1.3 * len(results)), layout="constrained")
         axes = figure.subplots(len(results), 2, sharex="col", squeeze=False)
@@ -42,7 +42,10 @@ def plot_peers(results: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def plot_scaling(results: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Milliseconds an atom against atoms, inference and training, with linear fits and published times."""
+    """Plot milliseconds an atom against the number of atoms, with linear fits and published times.
+
+    Inference and training have a panel each.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.0, 3.8), layout="constrained")
         panels = dict(zip(("inference", "training"), figure.subplots(1, 2), strict=True))

@@ -3,12 +3,12 @@
 from typing import Any
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table."""
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def where(result: dict[str, Any]) -> str:
-    """The machine and commit of a result."""
+def describe_where(result: dict[str, Any]) -> str:
+    """Return the machine and the commit of a result in words."""
     return f"{result['processor']}, {result['cores']} cores, {result['device']}, commit {result['commit']}"

@@ -1,4 +1,4 @@
-"""Clocks of the benchmarks: calls taken in turn, medians and spread, results as JSON."""
+"""Clocks of the benchmarks: they time calls in turn, give medians and quartiles, and write JSON."""
 
 import json
 import statistics
@@ -10,24 +10,25 @@ from typing import Any
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def first_call(call: Callable[[], Any]) -> float:
-    """Seconds of a call that compiles."""
+def time_first_call(call: Callable[[], Any]) -> float:
+    """Return the seconds of one call, which may compile."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
 
 
-def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
-    """Seconds of each call, taken in turn so that all share whatever else the machine does.
+def time_in_turn(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, float]]:
+    """Time several calls in turn, so that all of them suffer alike from whatever else the machine does.
 
-    Each turn calls twice and times the second call: the first brings its data back into the caches.
+    In its turn each is called twice and the second call is timed; the first brings its data back into the
+    caches of the processor.
 
     Args:
-        calls: Each returns when its work is done; the first round is not counted.
-        repeats: Rounds.
+        calls: Calls by name; each must return only when its work is done.
+        repeats: Number of rounds that are counted, after a first one that is not.
 
     Returns:
-        Median and quartiles by name.
+        Median and quartiles in seconds by name.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + 1):
@@ -37,16 +38,17 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[st
             call()
             if turn:
                 times[name].append(time.perf_counter() - started)
-    return {name: _summary(values) for name, values in times.items()}
+    return {name: _summarise(values) for name, values in times.items()}
 
 
-def _summary(values: list[float]) -> dict[str, float]:
+def _summarise(values: list[float]) -> dict[str, float]:
+    """Return the median and the quartiles."""
     quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
     return {"median": statistics.median(values), "lower": quartiles[0], "upper": quartiles[2]}
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write JSON and say so."""
+    """Write a result as JSON and print where."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"written: {path}")

@@ -1,1 +1,1 @@
-"""Accuracy on real DFPT data, and the weights of the package."""
+"""Accuracy on real DFPT data, and the training of the weights of the package."""

@@ -16,7 +16,7 @@ from benchmarks.accuracy.result_file import find_row
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.parts import TEST_FRAMES
 from benchmarks.real_data.ship import clear_commit_markers
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 
 TAUGHT = Path(__file__).parents[1] / "taught"
 
@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS / "accuracy" / "real_taught.json")
     parser.add_argument("--target", type=Path, default=TAUGHT)
     options = parser.parse_args(arguments)
-    with exit_on_input_error():
+    with plain_messages():
         for name in options.sets:
             row = find_row(options.results, f"{name}, BM3 taught, seed 0")
             if row is None:
                 raise InputError(
-                    f"{options.results}: no row of {name} with seed 0; "
+                    f"{options.results} has no row of {name} with seed 0; "
                     f"python -m benchmarks.real_data taught --only {name} --seeds 0 makes it"
                 )
             keep_network(options.runs / row["run"], options.target / name)

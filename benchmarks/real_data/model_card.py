@@ -1,4 +1,4 @@
-"""The model card of the shipped weights: what the committees and their data say, with published values."""
+"""The model card of the shipped weights, made from the committees, their data and published values."""
 
 import math
 import textwrap
@@ -37,11 +37,11 @@ SYSTEMS = (
 
 TITANATES = ("cubic BaTiO3", "cubic SrTiO3", "cubic PbTiO3")
 LARGE = 5.0
-"""In e. Larger charges are those of Ti, and of O along Ti–O."""
+"""Bound in e: in titanates, only the charges of Ti and of O along Ti–O are larger."""
 
 
 def chemistry(atoms: Atoms) -> str:
-    """Oxides, then by the anions that are there."""
+    """Return the kind of compound: an oxide, or what its anions say."""
     symbols = set(atoms.get_chemical_symbols())
     if "O" in symbols:
         return "oxides" if symbols.isdisjoint({"H"}) else "oxides with hydrogen"
@@ -49,23 +49,23 @@ def chemistry(atoms: Atoms) -> str:
 
 
 def crystal_system(atoms: Atoms) -> str:
-    """By the number of the space group."""
+    """Return the crystal system by the number of the space group."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     found = spglib.get_symmetry_dataset(cell, symprec=1e-2)
     number = 1 if found is None else found.number
     return next(name for last, name in SYSTEMS if number <= last)
 
 
-def errors_by(
+def make_error_lines(
     kinds: Sequence[str], predicted: Sequence[np.ndarray], labels: Sequence[np.ndarray], structures
 ):
-    """Lines of a table: structures, atoms and MAE of each kind."""
+    """Return lines of a table: the number of structures and atoms of each kind, and their errors."""
     lines = []
     for kind in sorted(set(kinds)):
         metrics, chosen = Metrics(), [k for k, other in enumerate(kinds) if other == kind]
         for k in chosen:
             metrics.update(structures[k].numbers, predicted[k], labels[k])
-        overall = metrics.report().overall
+        overall = metrics.to_report().overall
         lines.append(
             f"| {kind} | {len(chosen)} | {overall.atoms} | {overall.mae:.3f} | {overall.mae_diagonal:.3f} | "
             f"{overall.mae_off_diagonal:.3f} |"
@@ -85,12 +85,12 @@ def write_card(
 
     Args:
         first: The committee of the first training, calibrated.
-        structures: Labelled, held out of the first training.
-        alone: MAE of its members on these, in e.
+        structures: Labelled structures that were held out of the first training.
+        alone: MAE of each of its members on these, in e.
         final: The committee of the second training.
-        counts: Structures that hygiene set aside, "refused", and those held out that the first committee
-            cannot predict, "not_counted".
-        path: Of the card.
+        counts: "refused", the number of structures that hygiene set aside, and "not_counted", the number of
+            held-out structures that the first committee cannot predict.
+        path: The file to write.
     """
     predicted = first.predictor.predict(structures)
     labels = [labels_of(atoms) for atoms in structures]
@@ -117,29 +117,30 @@ def write_card(
             alone=", ".join(f"{mae:.4f}" for mae in alone),
             epochs=final.metadata.config.train.epochs,
             calibration=textwrap.indent(final.calibration.table(), "    "),
-            chemistry=_joined(
+            chemistry=_join_lines(
                 heading.format("anions"),
-                errors_by([chemistry(a) for a in structures], predicted, labels, structures),
+                make_error_lines([chemistry(a) for a in structures], predicted, labels, structures),
             ),
-            systems=_joined(
+            systems=_join_lines(
                 heading.format("crystal system"),
-                errors_by([crystal_system(a) for a in structures], predicted, labels, structures),
+                make_error_lines([crystal_system(a) for a in structures], predicted, labels, structures),
             ),
-            elements=_joined(
+            elements=_join_lines(
                 "| element | training structures | training atoms | held-out atoms | MAE (e) |\n"
                 "|---|---|---|---|---|",
                 elements,
             ),
             largest=f"{domain.largest_sigma or 0:.2f}",
-            **anomalous(final),
+            **describe_anomalous(final),
         )
     )
 
 
-def anomalous(predictor: Predictor) -> dict[str, float]:
-    """Charges in e that the text names with their sigma, and how far the largest of cubic titanates are off.
+def describe_anomalous(predictor: Predictor) -> dict[str, float]:
+    """Return what the card says of anomalous charges.
 
-    Each against the first value of the textbook table: in per cent, and in sigma.
+    These are some charges in e with their sigma, and how far the largest charges of cubic titanates are off
+    the first value of the textbook table, in per cent ("short") and in sigma ("sigmas").
     """
     crystals = {crystal.name: crystal for crystal in textbook_crystals()}
     with warnings.catch_warnings():
@@ -169,7 +170,8 @@ def anomalous(predictor: Predictor) -> dict[str, float]:
     }
 
 
-def _joined(heading: str, lines: Iterable[str]) -> str:
+def _join_lines(heading: str, lines: Iterable[str]) -> str:
+    """Return a table as one text."""
     return "\n".join([heading, *lines])
 
 

@@ -1,4 +1,4 @@
-"""The parts of the real DFPT data: what is trained on, and what is tested on and never tuned on.
+"""The parts of the real DFPT data: one to train on, and one to test on that was never tuned on.
 
     python -m benchmarks.real_data.parts runs/parts
 
@@ -19,26 +19,26 @@ from equivar_jax.datasets.splits import split
 from equivar_jax.io import write_structures
 
 TEST_FRAMES = {"BaTiO3-300K": 12, "SiO2-300K": 32}
-"""Trajectories in time order: their last frames are the test."""
+"""Trajectories in time order, and how many of their last frames are the test part."""
 TEST_FRACTION = {"phonon-dfpt": 0.1, "mp-dielectric": 0.1}
-"""Sets of many compositions, after hygiene: this share of the compositions is the test."""
+"""Sets of many compositions, and which share of the compositions, after hygiene, is the test part."""
 FILES = {name: f"{name}.extxyz.gz" for name in (*TEST_FRAMES, *TEST_FRACTION)}
 
 
 def data_folder() -> Path:
-    """The folder of the real data.
+    """Return the folder of the real data, which EQUIVAR_DATA names.
 
     Raises:
-        SystemExit: EQUIVAR_DATA does not name one.
+        SystemExit: EQUIVAR_DATA does not name a folder.
     """
     folder = os.environ.get("EQUIVAR_DATA", "")
     if not folder or not Path(folder).is_dir():
-        raise SystemExit("EQUIVAR_DATA does not name a folder; set it to that of the DFPT data")
+        raise SystemExit("EQUIVAR_DATA does not name a folder; set it to the folder of the DFPT data")
     return Path(folder)
 
 
-def parts(name: str, folder: Path) -> tuple[list[Atoms], list[Atoms], int]:
-    """Training and test part of a set, and how many structures hygiene refused before."""
+def divide_set(name: str, folder: Path) -> tuple[list[Atoms], list[Atoms], int]:
+    """Return training and test part of a set, and how many structures hygiene refused before."""
     data = DataConfig(
         path=str(folder / FILES[name]), split="composition", validation_fraction=TEST_FRACTION.get(name, 0.5)
     )
@@ -53,11 +53,11 @@ def parts(name: str, folder: Path) -> tuple[list[Atoms], list[Atoms], int]:
 
 
 def write_parts(target: Path, folder: Path, names: Iterable[str] = FILES) -> dict[str, dict[str, int]]:
-    """Write the parts of sets, of all unless named; returns their sizes."""
+    """Write the parts of the named sets to files and return their sizes."""
     target.mkdir(parents=True, exist_ok=True)
     sizes = {}
     for name in names:
-        training, test, refused = parts(name, folder)
+        training, test, refused = divide_set(name, folder)
         for part, structures in (("train", training), ("test", test)):
             write_structures(target / f"{name}-{part}.extxyz", structures)
         sizes[name] = {"train": len(training), "test": len(test), "set aside": refused}
@@ -65,7 +65,7 @@ def write_parts(target: Path, folder: Path, names: Iterable[str] = FILES) -> dic
 
 
 def main() -> None:
-    """Write the parts and print their sizes."""
+    """Write the parts of all sets and print their sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", type=Path)
     for name, counts in write_parts(parser.parse_args().target, data_folder()).items():

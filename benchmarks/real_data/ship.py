@@ -1,13 +1,18 @@
-"""Train the weights that come with the package, and write their model card; one command does it again.
+"""Train the weights that come with the package and write their model card, all with one command.
 
     python -m benchmarks.real_data.ship --members 4
 
-Data are phonon-dfpt and mp-dielectric of the folder that EQUIVAR_DATA names, less what hygiene sets aside.
-The members, which differ in their seed, are trained twice with the same settings: without a tenth of the
-compositions, which choose the epoch, calibrate the uncertainty and give the errors on the card; and on
-everything, for the package, since more compositions make a better network. Of these the last epoch is kept,
-and the calibration is carried over. Interrupted, the same command goes on; it takes finished runs as they
-are, so other data need another `--runs`.
+The data are phonon-dfpt and mp-dielectric of the folder that EQUIVAR_DATA names, without the structures that
+hygiene sets aside. The members of the committee differ in their seed and are trained twice with the same
+settings:
+
+1. without a tenth of the compositions, which choose the epoch, calibrate the uncertainty and give the errors
+   on the card;
+2. on everything, for the package, since more compositions make a better network. Of these the last epoch is
+   kept, and the calibration of the first committee is carried over.
+
+After an interruption the same command continues. It takes finished runs as they are, so other data need
+another `--runs`.
 """
 
 import argparse
@@ -35,21 +40,24 @@ from equivar_jax.weights.checkpoint import read_checkpoint
 
 CONFIG = "bm3.py"
 PATTERN = "*-d[fi]*.extxyz.gz"
-"""Matches phonon-dfpt and mp-dielectric."""
+"""Pattern of the files of phonon-dfpt and mp-dielectric."""
 EPOCHS = 100
 WEIGHTS = Path(__file__).parents[2] / "equivar_jax" / "weights"
 
 
 def train_member(folder: Path, seed: int, words: Sequence[str]) -> Path:
-    """Train one network, or go on with it, or leave it if it is done; returns the folder.
+    """Train one network, or continue its training, or do nothing if it is finished.
 
     Args:
-        folder: Of the run.
-        seed: Of initial weights and order.
-        words: What else the command of training is told: the data.
+        folder: The run directory.
+        seed: The seed of initial weights and of the order of batches.
+        words: Further words of the training command, which name the data.
+
+    Returns:
+        The run directory.
     """
     if not any(last_checkpoint(folder).glob("[0-9]*")):
-        if (folder / "config.json").is_file():  # of a process that was killed before it had saved anything
+        if (folder / "config.json").is_file():  # left by a process that was killed before it saved anything
             shutil.rmtree(folder)
         settings = ("--train.epochs", str(EPOCHS), "--train.seed", str(seed))
         train.main(["--config", CONFIG, "--run-dir", str(folder), *words, *settings])
@@ -58,18 +66,23 @@ def train_member(folder: Path, seed: int, words: Sequence[str]) -> Path:
     return folder
 
 
-def divided() -> list[str]:
-    """The data of the first training: a tenth of the compositions is held out, and chooses the epoch."""
+def words_of_first_training() -> list[str]:
+    """Return the words that name the data of the first training.
+
+    A tenth of the compositions is held out and chooses the epoch.
+    """
     pattern = str(data_folder() / PATTERN)
     return ["--data", pattern, "--data.split", "composition", "--data.validation_fraction", "0.1"]
 
 
-def undivided(dataset: Dataset, target: Path) -> list[str]:
-    """The data of the second: both parts of the first, in which nothing is left to choose the epoch by.
+def write_data_of_second_training(dataset: Dataset, target: Path) -> list[str]:
+    """Write the data of the second training, both parts of the first, and return the words that name them.
+
+    Nothing is left to choose the epoch by.
 
     Args:
-        dataset: Of the first training; hygiene has seen it.
-        target: Folder for the files.
+        dataset: The data of the first training, after hygiene.
+        target: The folder for the files.
     """
     target.mkdir(parents=True, exist_ok=True)
     files = {"everything": [*dataset.training.structures, *dataset.validation.structures]}
@@ -77,33 +90,33 @@ def undivided(dataset: Dataset, target: Path) -> list[str]:
     for name, structures in files.items():
         write_structures(target / f"{name}.extxyz", structures)
     words = ["--data", str(target / "everything.extxyz")]
-    words += ["--data.validation_path", str(target / "held-out.extxyz")]  # a part of it: training errors
+    words += ["--data.validation_path", str(target / "held-out.extxyz")]  # trained on, too
     return [*words, "--data.hygiene.enabled", "False", "--train.keep", "last"]
 
 
-def joined(runs: Sequence[Path]) -> tuple[Predictor, Dataset]:
-    """The committee of runs on the same data, and these data."""
+def join_runs(runs: Sequence[Path]) -> tuple[Predictor, Dataset]:
+    """Join runs on the same data into a committee and return it with these data."""
     members, names = [load(run) for run in runs], [str(run) for run in runs]
     configs = [member.metadata.config for member in members]
     committee.check_split(names[0], names[1:], configs)
     return committee.join_members(members, names), load_dataset(configs[0])
 
 
-def tested(predictor: Predictor, dataset: Dataset) -> tuple[committee.Committee, list[Atoms]]:
-    """The committee of the first training, calibrated on what is held out, and that.
+def calibrate_on_held_out(predictor: Predictor, dataset: Dataset) -> tuple[committee.Committee, list[Atoms]]:
+    """Calibrate the committee of the first training on the held-out structures and return both.
 
-    Without elements that only the held-out part has, which can neither be calibrated nor counted.
+    Structures with elements that only the held-out part has are left out: nothing can be calibrated on them.
     """
     held_out = committee.keep_known_elements(dataset.validation.structures, predictor.metadata.elements)
     return committee.calibrate_committee(predictor, held_out, domain_of(dataset.training)), held_out
 
 
-def final(runs: Sequence[Path], first: committee.Committee) -> committee.Committee:
-    """The committee of the second training, as uncertain and in error as the first one.
+def make_final_committee(runs: Sequence[Path], first: committee.Committee) -> committee.Committee:
+    """Return the committee of the second training with calibration and errors of the first.
 
-    What it says of itself names no place where the data lay.
+    Its metadata do not name the folder of the data.
     """
-    predictor, dataset = joined(runs)
+    predictor, dataset = join_runs(runs)
     known, metadata = first.predictor.metadata, predictor.metadata
     assert known.domain is not None
     data = replace(metadata.config.data, path=f"$EQUIVAR_DATA/{PATTERN}", validation_path=None)
@@ -147,12 +160,14 @@ def main() -> None:
     with plain_messages():
         enable_compilation_cache()
         seeds = range(options.members)
-        runs = [train_member(options.runs / f"seed-{seed}", seed, divided()) for seed in seeds]
-        predictor, dataset = joined(runs)
-        first, held_out = tested(predictor, dataset)
-        words = undivided(dataset, options.runs / "data")
+        runs = [
+            train_member(options.runs / f"seed-{seed}", seed, words_of_first_training()) for seed in seeds
+        ]
+        predictor, dataset = join_runs(runs)
+        first, held_out = calibrate_on_held_out(predictor, dataset)
+        words = write_data_of_second_training(dataset, options.runs / "data")
         last = [train_member(options.runs / f"refit-{seed}", seed, words) for seed in seeds]
-        result = final(last, first)
+        result = make_final_committee(last, first)
         write_weights(result, WEIGHTS / "committee")
         alone = [evaluate_model(load(run), held_out).overall.mae for run in runs]
         counts = {

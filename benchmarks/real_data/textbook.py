@@ -1,6 +1,6 @@
-"""The textbook table: charges of the shipped weights beside published ones (`results/textbook.md`).
+"""The textbook table: charges of the shipped weights beside published ones.
 
-python -m benchmarks.real_data.textbook
+`python -m benchmarks.real_data.textbook` writes it to `results/textbook.md`.
 """
 
 import argparse
@@ -18,17 +18,17 @@ from equivar_jax.datasets.textbook import (
     component,
     textbook_crystals,
 )
-from equivar_jax.errors import exit_on_input_error
+from equivar_jax.errors import plain_messages
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.uncertainty.domain import DomainWarning
 
 TRAINING = ("Petretto 2018", "Materials Project")
-"""Sources of the training data: no test of what was learned from them."""
+"""Sources of the training data, so that agreement with them is no test."""
 
 
-def rows_of(crystal: TextbookCrystal, predictor: Predictor) -> list[str]:
-    """Lines of the table for one crystal."""
+def make_lines(crystal: TextbookCrystal, predictor: Predictor) -> list[str]:
+    """Return the lines of the table for one crystal."""
     atoms = crystal.build()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DomainWarning)
@@ -43,8 +43,8 @@ def rows_of(crystal: TextbookCrystal, predictor: Predictor) -> list[str]:
     return lines
 
 
-def differences(predictor: Predictor) -> dict[str, np.ndarray]:
-    """Model less published value and sigma, a row each, by source, of the confirmed values."""
+def collect_differences(predictor: Predictor) -> dict[str, np.ndarray]:
+    """Collect the confirmed values by source: rows of the model's value less the published one, and sigma."""
     found: dict[str, list[tuple[float, float]]] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DomainWarning)
@@ -57,10 +57,11 @@ def differences(predictor: Predictor) -> dict[str, np.ndarray]:
     return {source: np.array(rows) for source, rows in found.items()}
 
 
-def covered(by_source: dict[str, np.ndarray]) -> str:
-    """How many values of other sources than the training data are as near as the uncertainty says.
+def describe_coverage(by_source: dict[str, np.ndarray]) -> str:
+    """Say in words how many published values are within one and two sigma of the model's.
 
-    Some are of crystals that were trained on, with another calculation's values.
+    Only sources other than those of the training data count. Some of their values are for crystals that were
+    trained on with the values of another calculation.
     """
     difference, sigma = np.concatenate([rows for name, rows in by_source.items() if name not in TRAINING]).T
     one, two = (float(np.mean(np.abs(difference) <= k * sigma)) for k in (1, 2))
@@ -70,12 +71,12 @@ def covered(by_source: dict[str, np.ndarray]) -> str:
     )
 
 
-def table(predictor: Predictor) -> str:
-    """The whole document."""
+def make_document(predictor: Predictor) -> str:
+    """Return the whole document in Markdown."""
     crystals = textbook_crystals()
     known = set(predictor.metadata.elements)
     usable = [crystal for crystal in crystals if set(crystal.build().numbers.tolist()) <= known]
-    by_source = differences(predictor)
+    by_source = collect_differences(predictor)
     sources = [
         f"| {source} | {len(rows)} | {np.mean(np.abs(rows[:, 0])):.3f} | {citation.text}; {citation.method} |"
         for source, citation in CITATIONS.items()
@@ -94,26 +95,26 @@ def table(predictor: Predictor) -> str:
         "|---|---|---|---|",
         *sources,
         "",
-        covered(by_source),
+        describe_coverage(by_source),
         "",
         "| crystal | site | component | model | sigma | published | source |",
         "|---|---|---|---|---|---|---|",
     ]
-    body = [line for crystal in usable for line in rows_of(crystal, predictor)]
+    body = [line for crystal in usable for line in make_lines(crystal, predictor)]
     left_out = [crystal.name for crystal in crystals if crystal not in usable]
     tail = ["", f"Left out, with elements the model has not seen: {', '.join(left_out) or 'none'}.", ""]
     return "\n".join([*head, *body, *tail])
 
 
 def main() -> None:
-    """Write the table."""
+    """Write the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", default=None)
     parser.add_argument("--output", type=Path, default=RESULTS / "textbook.md")
     options = parser.parse_args()
-    with exit_on_input_error():
+    with plain_messages():
         enable_compilation_cache()
-        options.output.write_text(table(load(options.checkpoint)))
+        options.output.write_text(make_document(load(options.checkpoint)))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Speed against peers, the machine, and the size of the problem."""
+"""Speed beside other programs, beside the machine's own rates, and against the size of the problem."""

@@ -1,7 +1,8 @@
-"""How long data take: the full demonstration set is made, its graphs built and opened again.
+"""Time and memory of the data: `python -m benchmarks.speed.data`.
 
-Each stage runs in a process of its own, which reports its time and its peak memory. Our graphs (every
-periodic image, matscipy) are timed against `ase.neighborlist.neighbor_list` on the same structures.
+The full demonstration set is made, its graphs are built and opened again from the cache. Each stage runs in a
+process of its own, which reports its time and its peak memory. Our graphs (every periodic image, matscipy)
+are timed against `ase.neighborlist.neighbor_list` on the same structures.
 """
 
 import argparse
@@ -30,28 +31,28 @@ from equivar_jax.graphs.graph import build_graph
 from equivar_jax.graphs.packing import epoch_batches, plan_budgets
 
 PUBLISHED_SET = DemonstrationConfig(perovskites=1224, li3po4=17991, zro2=10103)
-"""As many structures of each family as the published training set has."""
+"""The demonstration set with as many structures of each family as the published training set has."""
 
 
 def make(config: Config) -> dict[str, Any]:
-    """Generate and label the set."""
+    """Generate and label the structures."""
     demonstration = config.data.demonstration
     structures = demonstration_set(demonstration.perovskites, demonstration.li3po4, demonstration.zro2)
     return {"structures": len(structures), "atoms": len(structures.columns["numbers"])}
 
 
 def build(config: Config) -> dict[str, Any]:
-    """Divide it and build all graphs (the structures are in the cache)."""
+    """Divide the structures, which are in the cache, and build all graphs."""
     return load_dataset(config).statistics
 
 
 def open_again(config: Config) -> dict[str, Any]:
-    """The same from the cache."""
+    """Open divided structures and graphs from the cache."""
     return load_dataset(config).statistics
 
 
 def epoch(config: Config) -> dict[str, Any]:
-    """Open from the cache and collate every batch of an epoch."""
+    """Open structures and graphs from the cache and collate every batch of an epoch."""
     dataset = load_dataset(config)
     sizes = dataset.training.sizes
     budgets = plan_budgets(sizes, batch_size=32)
@@ -68,7 +69,7 @@ def epoch(config: Config) -> dict[str, Any]:
 
 
 def neighbour_lists(config: Config) -> dict[str, Any]:
-    """Milliseconds a structure, ours and ASE's, on every 100th structure."""
+    """Time our neighbour list and ASE's, in milliseconds a structure, on every 100th structure."""
     demonstration = config.data.demonstration
     structures = demonstration_set(demonstration.perovskites, demonstration.li3po4, demonstration.zro2)
     chosen = list(structures[::100])
@@ -86,11 +87,13 @@ def neighbour_lists(config: Config) -> dict[str, Any]:
     return {**result, "ratio": result["ms_ase"] / result["ms_equivar_jax"]}
 
 
-STAGES = {stage.__name__: stage for stage in (make, build, open_again, epoch, neighbour_lists)}
+STAGES: dict[str, Callable[[Config], dict[str, Any]]] = {
+    stage.__name__: stage for stage in (make, build, open_again, epoch, neighbour_lists)
+}
 
 
 def run_stage(name: str, scale: float, cutoff: float) -> None:
-    """One stage, in this process; prints its record."""
+    """Run one stage in this process and print its record as JSON."""
     counts = {kind: round(scale * count) for kind, count in vars(PUBLISHED_SET).items() if kind != "seed"}
     demonstration = replace(PUBLISHED_SET, **counts)
     config = Config(DataConfig(demonstration=demonstration), ModelConfig(cutoff=cutoff))
@@ -102,6 +105,7 @@ def run_stage(name: str, scale: float, cutoff: float) -> None:
 
 
 def main() -> None:
+    """Run all stages and write JSON, or one stage where the command line names one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the published 29,318 structures")
     parser.add_argument("--cutoff", type=float, default=3.0)

@@ -1,8 +1,9 @@
-"""What a user waits for: `python -m benchmarks.speed.end_to_end`.
+"""The time that a user waits: `python -m benchmarks.speed.end_to_end`.
 
-The first tensors in a new process, a thousand structures of mixed sizes beside the network alone on the same
-batches, and a giant crystal with its peak memory. Each runs in a process of its own, after a first one that
-leaves compiled programs in the cache. Weights are initial ones: time does not depend on them.
+It measures the first tensors in a new process, a thousand structures of mixed sizes beside the network alone
+on the same batches, and a giant crystal with its peak memory. Each runs in a process of its own, after a
+first one that leaves compiled programs in the cache. The weights are initial ones, since times do not depend
+on them.
 """
 
 import argparse
@@ -23,15 +24,15 @@ import numpy as np
 from ase import Atoms
 
 from benchmarks.common.machine import describe_machine
-from benchmarks.common.shapes import fitted, one_batch, perovskites
-from benchmarks.common.timing import RESULTS, interleaved, write_result
+from benchmarks.common.shapes import collate_together, perovskites, prepare_network
+from benchmarks.common.timing import RESULTS, time_in_turn, write_result
 from equivar_jax import load
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graphs.batch import collate
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.model import count_parameters
-from equivar_jax.prediction.batches import prediction_batches
+from equivar_jax.prediction.batches import plan_batches
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
 
 STRUCTURES = 1000
@@ -55,11 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write_checkpoint(name: str, folder: Path) -> None:
-    """Initial weights of a config, as training would leave them."""
+    """Write the initial weights of a config as a checkpoint like those of training."""
     config = load_config(name)
     structures = list(demonstration_set(4, 1, 1, progress=False))
-    model, params = fitted(config.model, one_batch(structures, config.model.cutoff, slots=True))
-    elements = sorted({int(number) for atoms in mixed_structures() for number in atoms.numbers})
+    model, params = prepare_network(
+        config.model, collate_together(structures, config.model.cutoff, slots=True)
+    )
+    elements = sorted({int(number) for atoms in make_mixed_structures() for number in atoms.numbers})
     writer = CheckpointWriter(folder, "best")
     writer.save(
         {"params": params},
@@ -69,7 +72,13 @@ def write_checkpoint(name: str, folder: Path) -> None:
 
 
 def measure(folder: Path, atoms: int, repeats: int) -> dict[str, Any]:
-    """Everything about one checkpoint."""
+    """Measure everything with one checkpoint.
+
+    Args:
+        folder: A folder with the checkpoint in `run`; other files are written to it.
+        atoms: Number of atoms in the giant crystal.
+        repeats: Number of rounds on mixed structures.
+    """
     (structure,) = perovskites(1)
     structure.write(folder / "POSCAR")
     run = str(folder / "run")
@@ -83,37 +92,43 @@ def measure(folder: Path, atoms: int, repeats: int) -> dict[str, Any]:
         seconds.append(time.perf_counter() - started)
     return {
         "first_result_seconds": {"cache_filled": seconds[0], "median": statistics.median(seconds[1:])},
-        "mixed": _in_a_process("mixed", run, repeats),
-        "giant": _in_a_process("giant", run, atoms),
+        "mixed": _run_in_process("measure_mixed", run, repeats),
+        "giant": _run_in_process("measure_giant", run, atoms),
     }
 
 
-def _in_a_process(task: str, run: str, number: int) -> dict[str, Any]:
-    """What one of the functions below prints, called in a process of its own."""
-    code = f"from benchmarks import end_to_end; end_to_end.{task}({run!r}, {number})"
+def _run_in_process(task: str, run: str, number: int) -> dict[str, Any]:
+    """Call a function of this module in a process of its own and return what it prints.
+
+    Args:
+        task: The name of the function.
+        run: Its first argument, the checkpoint.
+        number: Its second argument.
+    """
+    code = f"from benchmarks.speed import end_to_end; end_to_end.{task}({run!r}, {number})"
     finished = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def mixed_structures() -> list[Atoms]:
-    """Demonstration crystals, half of them repeated to supercells."""
+def make_mixed_structures() -> list[Atoms]:
+    """Make demonstration crystals, about half of them repeated to supercells."""
     rng, cells = np.random.default_rng(0), list(demonstration_set(300, 100, 100, progress=False))
     chosen = [cells[k] for k in rng.integers(len(cells), size=STRUCTURES)]
     return [atoms.repeat(tuple(rng.integers(1, 3, 3))) if rng.random() < 0.5 else atoms for atoms in chosen]
 
 
-def mixed(run: str, repeats: int) -> None:
-    """`predict` from Atoms to tensors beside the network alone on the same batches."""
-    predictor, structures = load(run), mixed_structures()
-    model, params = predictor.model, predictor.params
+def measure_mixed(run: str, repeats: int) -> None:
+    """Time `predict` from Atoms to tensors beside the network alone on the same batches, and print JSON."""
+    predictor, structures = load(run), make_mixed_structures()
+    model, params = predictor.network, predictor.params
     samples = [predictor.prepare(atoms)[0] for atoms in structures]
     slots = needs_slots(model.config.kernel, model.config.channels)
     batches = [
         jax.device_put(collate([samples[k] for k in members], budget).graph)
-        for members, budget in prediction_batches(samples, slots)
+        for members, budget in plan_batches(samples, slots)
     ]
     apply = jax.jit(model.apply)
-    seconds = interleaved(
+    seconds = time_in_turn(
         {
             "predict": lambda: predictor.predict(structures),
             "network": lambda: [apply(params, graph).block_until_ready() for graph in batches],
@@ -131,8 +146,8 @@ def mixed(run: str, repeats: int) -> None:
     print(json.dumps(result))
 
 
-def giant(run: str, atoms: int) -> None:
-    """One perovskite crystal: time and the memory that prediction adds to the process."""
+def measure_giant(run: str, atoms: int) -> None:
+    """Predict one large perovskite crystal and print its time and peak memory as JSON."""
     predictor = load(run)
     (cell,) = perovskites(1)
     predictor.predict(cell)
@@ -154,7 +169,7 @@ def giant(run: str, atoms: int) -> None:
 
 
 def _peak_bytes() -> int:
-    """Largest resident size of the process so far; kernels of BSD count in bytes, Linux in KiB."""
+    """Return the largest resident size of the process so far; BSD kernels count in bytes, Linux in KiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 

@@ -1,8 +1,8 @@
 """The same message-passing layer in this package, in cuequivariance-jax and in e3j.
 
-The message of a middle interaction: 12 components a channel, 15 paths, the sum over neighbours and the mixing
-of channels (`equivar_jax.kernels.message`). The others get our terms, radial part and mixing, so that all
-return the same numbers. Everyone keeps channels last: no layout is converted.
+The layer is the message of a middle interaction: 12 components a channel, 15 paths, the sum over neighbours
+and the mixing of channels (`equivar_jax.kernels.message`). The other libraries get our terms, radial part and
+mixing, so that all return the same numbers. All keep channels last, so that no layout is converted.
 """
 
 import importlib.util
@@ -14,14 +14,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from equivar_jax.kernels import EDGE, EdgeFeatures, MessageWeights, ProductPlan, choose, message, radial_part
+from equivar_jax.kernels import (
+    EDGE,
+    EdgeFeatures,
+    MessageWeights,
+    ProductPlan,
+    choose_kernel,
+    message,
+    radial_part,
+)
 
 OURS = "equivar_jax"
 PRECISION = jax.lax.Precision.HIGHEST  # as in our own mixing
 
 
 class Inputs(NamedTuple):
-    """What a layer reads, the edges in the contestant's order."""
+    """The input of a layer, with the edges in the contestant's order."""
 
     features: Float[Array, "nodes 12 channels"]
     edges: EdgeFeatures
@@ -30,17 +38,20 @@ class Inputs(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """A layer, and how it wants to be called."""
+    """A layer, and how it has to be called."""
 
     layer: Callable[[Inputs], Float[Array, "nodes outputs channels"]]
     by_sender: bool
-    """Whether it wants its edges sorted by sender; by receiver otherwise."""
+    """Whether its edges must be sorted by sender; otherwise they are sorted by receiver."""
     method: str
-    """How it computes, in its own words."""
+    """The library's own name for how it computes."""
 
 
 class Term(NamedTuple):
-    """`sums[row] += coefficient * x[node] * rho[degree] * Y[harmonic]` over the neighbours."""
+    """One term of the message: `sums[row] += coefficient * x[node] * rho[degree] * Y[harmonic]`.
+
+    It is summed over the neighbours.
+    """
 
     row: int
     node: int
@@ -50,7 +61,7 @@ class Term(NamedTuple):
 
 
 def polynomial(plan: ProductPlan) -> list[Term]:
-    """The products of a plan, term by term, sorted by row.
+    """Return the products of a plan term by term, sorted by row.
 
     Rows are laid out [irrep, component, product], so that `mix` can read products and channels as one axis.
     """
@@ -79,21 +90,25 @@ def mix(
 
 
 def row_boundaries(plan: ProductPlan) -> list[int]:
-    """Where the rows of each irrep end, from 0 on."""
+    """Return the boundaries between the rows of the irreps, from 0 on."""
     return [0, *np.cumsum([out.dim * len(plan.products_to(out)) for out in plan.outputs]).tolist()]
 
 
 def ours(kernel: str, plan: ProductPlan, channels: int) -> Contestant:
-    """This package."""
+    """Make the layer of this package."""
 
     def layer(inputs: Inputs) -> Array:
         return message(inputs.features, inputs.edges, inputs.weights, plan, kernel)
 
-    return Contestant(layer, False, choose(kernel, channels))
+    return Contestant(layer, False, choose_kernel(kernel, channels))
 
 
 def cuequivariance(plan: ProductPlan, channels: int) -> Contestant:
-    """One segmented polynomial with gather and scatter inside, one operand an irrep of the result."""
+    """Make the layer of cuequivariance-jax.
+
+    It is one segmented polynomial with gather and scatter inside, and one operand for each irrep of the
+    result.
+    """
     import cuequivariance as cue  # type: ignore[import-not-found]
     import cuequivariance_jax as cuex  # type: ignore[import-not-found]
 
@@ -130,11 +145,16 @@ def cuequivariance(plan: ProductPlan, channels: int) -> Contestant:
 
 
 def e3j(ordering: str, plan: ProductPlan) -> Contestant:
-    """`e3j.core.Convolution` with our terms put in.
+    """Make the layer of e3j: its `e3j.core.Convolution` with our terms put in.
 
-    As constructed it runs 17 paths and reads a scalar a path and edge. Ours are 15, and need one scalar a
-    degree, so replacing product and mixing takes work from it. Sorted by sender it relies on every edge's
-    having a reverse; sorted by receiver, its derivative sorts them anew.
+    As constructed it runs 17 paths and reads one scalar for each path and edge. Ours has 15 paths and needs
+    one scalar for each degree, so replacing its product and mixing makes its work less. With edges sorted by
+    sender it relies on every edge having a reverse; with edges sorted by receiver its derivative sorts them
+    anew.
+
+    Args:
+        ordering: "SENDER" or "RECEIVER".
+        plan: The products of the layer.
     """
     from e3j.core import Convolution, TensorProduct  # type: ignore[import-not-found]
     from e3j.spaces import O3Space  # type: ignore[import-not-found]
@@ -172,7 +192,7 @@ def e3j(ordering: str, plan: ProductPlan) -> Contestant:
 
 
 class ScalarsByDegree(NamedTuple):
-    """Stands in for e3j's `ScalarMixing`: products of one edge degree share a scalar."""
+    """A stand-in for e3j's `ScalarMixing`, in which products of one edge degree share a scalar."""
 
     mix_indices: Int[np.ndarray, " rows"]
     num_irreps: int
@@ -183,9 +203,9 @@ class ScalarsByDegree(NamedTuple):
 
 
 def contestants(channels: int) -> dict[str, Callable[[ProductPlan, int], Contestant]]:
-    """Everyone, by name; ours in XLA only where "auto" means something else."""
+    """Return the makers of all layers by name, with ours in XLA where "auto" means another kernel."""
     found: dict[str, Callable[[ProductPlan, int], Contestant]] = {OURS: lambda *a: ours("auto", *a)}
-    if choose("auto", channels) != "chunked":
+    if choose_kernel("auto", channels) != "chunked":
         found[f"{OURS}, XLA only"] = lambda *a: ours("chunked", *a)
     return found | {
         "cuequivariance-jax": cuequivariance,

@@ -1,10 +1,10 @@
 """One message-passing layer beside equivariant CUDA libraries: `python -m benchmarks.speed.gpu_peers`.
 
-The layer and its contestants are in `gpu_contestants`. Before the clock starts each must give our
-numbers to 1e-4: values, and gradients by features, weights and the radial basis of every edge. Who is not
-installed, fails or differs is left out, and the result says why. On the clock are the radial part, the sum
-over neighbours and the mixing of channels, without and with gradients by features and weights; off it the
-radial basis, the harmonics and the order of the edges, which a network makes once for all layers.
+The layer and its contestants are in `gpu_contestants`. Before the clock starts each must give our numbers to
+1e-4: values, and gradients by features, weights and the radial basis of every edge. A contestant that is not
+installed, fails or differs is left out, and the result says why. The time includes the radial part, the sum
+over neighbours and the mixing of channels, without and with gradients by features and weights. It does not
+include the radial basis, the harmonics and the order of the edges, which a network makes once for all layers.
 """
 
 import argparse
@@ -19,10 +19,11 @@ import optax
 from jaxtyping import Array, Int
 
 from benchmarks.common.machine import describe_machine
-from benchmarks.common.shapes import fitted, one_batch, perovskites
-from benchmarks.common.timing import RESULTS, interleaved, write_result
+from benchmarks.common.shapes import collate_together, perovskites, prepare_network
+from benchmarks.common.timing import RESULTS, time_in_turn, write_result
 from benchmarks.speed.gpu_contestants import OURS, Contestant, Inputs, contestants, ours
-from equivar_jax.config.schema import ModelConfig, TrainConfig, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
 from equivar_jax.kernels import EDGE, HIDDEN, EdgeFeatures, MessageWeights, ProductPlan, plan_products
 from equivar_jax.network.edges import embed_edges
@@ -37,8 +38,8 @@ TOLERANCE = 1e-4
 LEARNING_RATE = 0.005
 
 
-def random_inputs(batch: Batch, config: ModelConfig, plan: ProductPlan) -> Inputs:
-    """Edges of the batch, with unit normal features and weights of the size that a network starts with."""
+def draw_inputs(batch: Batch, config: ModelConfig, plan: ProductPlan) -> Inputs:
+    """Draw unit normal features, and weights of the size that a network starts with, for a batch's edges."""
     graph, channels = jax.tree.map(jnp.asarray, batch.graph), config.channels
     keys = iter(jax.random.split(jax.random.key(0), 3 + len(plan.outputs)))
 
@@ -55,8 +56,8 @@ def random_inputs(batch: Batch, config: ModelConfig, plan: ProductPlan) -> Input
     return Inputs(features, embed_edges(graph, config), graph.receivers, weights)
 
 
-def in_order(inputs: Inputs, order: Int[Array, " edges"]) -> Inputs:
-    """The edges in another order, for those who read senders and receivers only."""
+def reorder_edges(inputs: Inputs, order: Int[Array, " edges"]) -> Inputs:
+    """Return inputs with the edges in another order, for contestants that read senders and receivers only."""
     *floats, neighbours = inputs.edges
     per_edge = (*floats, neighbours.senders, inputs.receivers)
     basis, harmonics, envelope, senders, receivers = jax.tree.map(lambda array: array[order], per_edge)
@@ -64,8 +65,16 @@ def in_order(inputs: Inputs, order: Int[Array, " edges"]) -> Inputs:
     return inputs._replace(edges=edges, receivers=receivers)
 
 
-def with_gradients(layer: Callable[[Inputs], Array], by_edges: bool) -> Callable[..., dict[str, Any]]:
-    """Value, and cotangents of features, weights and, if asked for, of the radial basis of every edge."""
+def add_gradients(layer: Callable[[Inputs], Array], by_edges: bool) -> Callable[..., dict[str, Any]]:
+    """Compile a layer together with its gradients.
+
+    Args:
+        layer: The layer.
+        by_edges: Whether to give the gradient by the radial basis of every edge, too.
+
+    Returns:
+        A function of inputs and a cotangent that gives the value and the gradients by features and weights.
+    """
 
     def call(inputs: Inputs, cotangent: Array) -> dict[str, Any]:
         def of(arguments: dict[str, Any]) -> Array:
@@ -81,19 +90,25 @@ def with_gradients(layer: Callable[[Inputs], Array], by_edges: bool) -> Callable
     return jax.jit(call)
 
 
-def deviation(found: Any, expected: Any) -> float:
-    """Largest difference of any array, over the largest component expected of it."""
+def largest_deviation(found: Any, expected: Any) -> float:
+    """Return the largest difference of any array, divided by the largest component expected of it."""
     pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
     return max(float(jnp.abs(a - b).max() / jnp.abs(b).max()) for a, b in pairs)
 
 
 def measure_layer(name: str, batch: Batch, repeats: int) -> dict[str, Any]:
-    """One width on one batch: microseconds an atom of everyone, forward and with gradients."""
+    """Time the layer of every contestant on one batch, forward and with gradients, in microseconds an atom.
+
+    Args:
+        name: The config that sets the width.
+        batch: The edges.
+        repeats: Number of rounds.
+    """
     config, atoms = load_config(name).model, int(batch.node_mask.sum())
     plan = plan_products(HIDDEN, HIDDEN)
-    inputs = random_inputs(batch, config, plan)
+    inputs = draw_inputs(batch, config, plan)
     cotangent = jax.random.normal(jax.random.key(1), inputs.features.shape)  # what comes out is as large
-    expected = with_gradients(ours("auto", plan, config.channels).layer, True)(inputs, cotangent)
+    expected = add_gradients(ours("auto", plan, config.channels).layer, True)(inputs, cotangent)
     result: dict[str, Any] = {
         "config": name, "atoms": atoms, "edges": len(inputs.receivers),
         "method": {}, "deviation": {}, "left_out": {},
@@ -112,30 +127,30 @@ def measure_layer(name: str, batch: Batch, repeats: int) -> dict[str, Any]:
         result["method"][who], result["deviation"][who] = contestant.method, deviations
         calls["forward"][who], calls["with gradients"][who] = prepared
     for kind, of_everyone in calls.items():
-        result[kind] = per_atom(interleaved(of_everyone, repeats), atoms)
+        result[kind] = to_microseconds_per_atom(time_in_turn(of_everyone, repeats), atoms)
     return result
 
 
 def prepare(
     contestant: Contestant, inputs: Inputs, cotangent: Array, expected: Mapping[str, Any]
 ) -> tuple[dict[str, float], Callable[[], Any], Callable[[], Any]]:
-    """Compile a contestant and compare it.
+    """Compile a contestant and compare its results with ours.
 
     Returns:
         Relative deviations of values and gradients; a call forward and a call with gradients.
 
     Raises:
-        ValueError: it gives other results than `expected`.
+        ValueError: It gives other results than `expected`.
     """
     edges = jnp.arange(len(inputs.receivers))
     order = jnp.argsort(inputs.edges.neighbours.senders, stable=True) if contestant.by_sender else edges
-    given = in_order(inputs, order)
-    found = with_gradients(contestant.layer, by_edges=True)(given, cotangent)
+    given = reorder_edges(inputs, order)
+    found = add_gradients(contestant.layer, by_edges=True)(given, cotangent)
     found["basis"] = found["basis"][jnp.argsort(order)]
-    deviations = {key: deviation(found[key], expected[key]) for key in expected}
+    deviations = {key: largest_deviation(found[key], expected[key]) for key in expected}
     if not max(deviations.values()) < TOLERANCE:  # nor is NaN
         raise ValueError(f"gives other results, relative deviations {deviations}")
-    forward, with_backward = jax.jit(contestant.layer), with_gradients(contestant.layer, by_edges=False)
+    forward, with_backward = jax.jit(contestant.layer), add_gradients(contestant.layer, by_edges=False)
     return (
         deviations,
         lambda: jax.block_until_ready(forward(given)),
@@ -144,8 +159,8 @@ def prepare(
 
 
 def measure_network(name: str, batch: Batch, repeats: int) -> dict[str, Any]:
-    """Our whole network on one batch: microseconds an atom of inference and of a training step."""
-    config, params = fitted(load_config(name).model, batch)
+    """Time inference and a training step of our whole network on one batch, in microseconds an atom."""
+    config, params = prepare_network(load_config(name).model, batch)
     apply, atoms = jax.jit(Equivar(config).apply), int(batch.node_mask.sum())
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(LEARNING_RATE))
     train = make_steps(config, TrainConfig(), optimizer).train
@@ -157,17 +172,19 @@ def measure_network(name: str, batch: Batch, repeats: int) -> dict[str, Any]:
         state[0] = jax.block_until_ready(train(state[0], batch))
 
     calls = {"inference": lambda: jax.block_until_ready(apply(params, batch.graph)), "training": training}
-    times = per_atom(interleaved(calls, repeats), atoms)
+    times = to_microseconds_per_atom(time_in_turn(calls, repeats), atoms)
     return {"config": name, "atoms": atoms, "edges": len(batch.graph.senders), **times}
 
 
-def per_atom(seconds: Mapping[str, Mapping[str, float]], atoms: int) -> dict[str, dict[str, float]]:
-    """Microseconds an atom."""
+def to_microseconds_per_atom(
+    seconds: Mapping[str, Mapping[str, float]], atoms: int
+) -> dict[str, dict[str, float]]:
+    """Convert seconds of a batch to microseconds an atom."""
     return {who: {key: 1e6 * s / atoms for key, s in row.items()} for who, row in seconds.items()}
 
 
-def table(layers: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: microseconds an atom, and how many times that of ours."""
+def make_table(layers: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, Any]]) -> str:
+    """Make tables in Markdown: microseconds an atom, and how many times ours they are."""
     names = list(dict.fromkeys(who for layer in layers for who in layer["forward"]))
     lines = ["| layer of | atoms | | " + " | ".join(names) + " |", "|---|---|---|" + "---|" * len(names)]
     for layer in layers:
@@ -186,8 +203,8 @@ def table(layers: Sequence[Mapping[str, Any]], networks: Sequence[Mapping[str, A
     return "\n".join(lines)
 
 
-def installed() -> dict[str, str]:
-    """Versions of the other libraries that are here."""
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the other libraries that are installed."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -215,13 +232,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for count in options.structures:
         structures = perovskites(count)
         for name in ("bm1.py", "bm2.py"):
-            batch = one_batch(structures, load_config(name).model.cutoff, slots=True)
+            batch = collate_together(structures, load_config(name).model.cutoff, slots=True)
             layers.append(measure_layer(name, batch, options.repeats))
             if options.whole:
                 networks.append(measure_network(name, batch, options.repeats))
-    result = {**describe_machine(), "libraries": installed(), "unit": "us/atom"}
+    result = {**describe_machine(), "libraries": installed_versions(), "unit": "us/atom"}
     write_result(options.output, {**result, "layers": layers, "networks": networks})
-    print(table(layers, networks))
+    print(make_table(layers, networks))
 
 
 if __name__ == "__main__":

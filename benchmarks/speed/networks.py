@@ -1,4 +1,4 @@
-"""What each network costs an atom and an edge, on one set: `python -m benchmarks.speed.networks`."""
+"""The cost of each network an atom and an edge, on one set: `python -m benchmarks.speed.networks`."""
 
 import argparse
 import dataclasses
@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.common.machine import describe_machine
-from benchmarks.common.shapes import TAUGHT_CHANNELS, fitted, one_batch, perovskites
-from benchmarks.common.timing import RESULTS, interleaved, write_result
-from equivar_jax.config.schema import load_config
+from benchmarks.common.shapes import TAUGHT_CHANNELS, collate_together, perovskites, prepare_network
+from benchmarks.common.timing import RESULTS, time_in_turn, write_result
+from equivar_jax.config.files import load_config
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.model import Equivar, count_parameters
 
@@ -19,17 +19,24 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     **{name: (name, {}) for name in ("bm1.py", "bm2.py", "bm3.py", "bm3_deep.py")},
     f"bm3_deep.py, {TAUGHT_CHANNELS} channels": ("bm3_deep.py", {"channels": TAUGHT_CHANNELS}),
 }
-"""What is measured, by name: a config, and what of its network is changed."""
+"""The networks by name: a config, and the settings of its network that are changed."""
 
 
 def measure(structures: int, repeats: int) -> list[dict[str, Any]]:
-    """Seconds of inference and of a gradient by all weights, the networks taken in turn."""
+    """Time inference and a gradient by all weights, the networks taken in turn.
+
+    Args:
+        structures: Number of 20-atom perovskites in the batch.
+        repeats: Number of rounds.
+    """
     calls: dict[str, Any] = {}
     found: list[dict[str, Any]] = []
     for name, (shipped, changed) in NETWORKS.items():
         config = dataclasses.replace(load_config(shipped).model, **changed)
-        batch = one_batch(perovskites(structures), config.cutoff, needs_slots(config.kernel, config.channels))
-        config, params = fitted(config, batch)
+        batch = collate_together(
+            perovskites(structures), config.cutoff, needs_slots(config.kernel, config.channels)
+        )
+        config, params = prepare_network(config, batch)
         model, batch = Equivar(config), jax.device_put(batch)
 
         def loss(params, batch, model=model):
@@ -41,7 +48,7 @@ def measure(structures: int, repeats: int) -> list[dict[str, Any]]:
         calls[f"{name} training"] = lambda f=gradient, p=params, b=batch: jax.block_until_ready(f(p, b))
         atoms, edges = int(batch.node_mask.sum()), len(batch.graph.senders)
         found.append({"config": name, "parameters": count_parameters(params), "atoms": atoms, "edges": edges})
-    seconds = interleaved(calls, repeats)
+    seconds = time_in_turn(calls, repeats)
     for row in found:
         for kind in ("inference", "training"):
             median = seconds[f"{row['config']} {kind}"]["median"]
@@ -54,7 +61,7 @@ def measure(structures: int, repeats: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure all networks; print a line each and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--structures", type=int, default=27)
     parser.add_argument("--repeats", type=int, default=5)

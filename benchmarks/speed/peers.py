@@ -1,7 +1,8 @@
 """The same network, weights and graphs in other programs: `python -m benchmarks.speed.peers`.
 
 Contestants run in turn in one process on the same cores. Before the clock starts each must give our tensors
-to 1e-4 (except `torch uvu`, which is another function of the same size). Needs `pip install -e ".[bench]"`.
+to 1e-4 (except `torch e3nn uvu`, which is another function of the same size). Needs `pip install -e
+".[bench]"`.
 """
 
 import argparse
@@ -20,11 +21,12 @@ from ase import Atoms
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.plain_network import equivar as plain_e3nn_jax
 from benchmarks.common.plots import plot_peers
-from benchmarks.common.shapes import fitted, one_batch, perovskites, phonon_dfpt
-from benchmarks.common.timing import RESULTS, first_call, interleaved, write_result
+from benchmarks.common.shapes import collate_together, perovskites, phonon_dfpt, prepare_network
+from benchmarks.common.timing import RESULTS, time_first_call, time_in_turn, write_result
 from benchmarks.speed.report import peers_table
 from benchmarks.speed.torch_equivar import Equivar as TorchEquivar
-from equivar_jax.config.schema import Kernel, ModelConfig, TrainConfig, load_config
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Kernel, ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
 from equivar_jax.network.model import Equivar
 from equivar_jax.training.losses import ErrorSums
@@ -36,7 +38,11 @@ LEARNING_RATE = 0.005
 
 
 def ours(name: Kernel, config: ModelConfig, params: dict, batch: Batch) -> tuple[Calls, np.ndarray]:
-    """Inference and training step of this package with one of its kernels."""
+    """Prepare inference and training step of this package with one of its kernels.
+
+    Returns:
+        The calls, and the tensors that inference gives.
+    """
     model = Equivar(replace(config, kernel=name))
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(LEARNING_RATE))
     steps = make_steps(model.config, TrainConfig(), optimizer)
@@ -56,7 +62,7 @@ def ours(name: Kernel, config: ModelConfig, params: dict, batch: Batch) -> tuple
 
 
 def e3nn_jax(config: ModelConfig, params: dict, batch: Batch) -> tuple[Calls, np.ndarray]:
-    """The plain implementation that the tests hold ours to."""
+    """Prepare the plain implementation that the tests compare ours with."""
     graph, labels = jax.device_put((batch.graph, batch.tensors))
     mask = jnp.ones(len(graph.senders))
     optimizer = optax.adamw(LEARNING_RATE)
@@ -82,7 +88,7 @@ def e3nn_jax(config: ModelConfig, params: dict, batch: Batch) -> tuple[Calls, np
 
 
 def torch_e3nn(form: Any, config: ModelConfig, params: dict, batch: Batch) -> tuple[Calls, np.ndarray]:
-    """Torch with e3nn."""
+    """Prepare torch with e3nn, in the form "uuw" or "uvu" (see `torch_equivar`)."""
     model = TorchEquivar(config, params["params"], form)
     graph = batch.graph
     inputs = [
@@ -109,7 +115,7 @@ def torch_e3nn(form: Any, config: ModelConfig, params: dict, batch: Batch) -> tu
 
 
 def contestants(options: argparse.Namespace) -> dict[str, Callable[..., tuple[Calls, np.ndarray]]]:
-    """Everyone that runs here, by name."""
+    """Return the makers of all contestants that the options ask for, by name."""
     found: dict[str, Callable[..., tuple[Calls, np.ndarray]]] = {
         "equivar_jax": lambda *a: ours("auto", *a),
         "equivar_jax, XLA only": lambda *a: ours("chunked", *a),
@@ -124,12 +130,22 @@ def contestants(options: argparse.Namespace) -> dict[str, Callable[..., tuple[Ca
 def measure(
     name: str, label: str, structures: Sequence[Atoms], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """One config on one batch: milliseconds an atom of everyone, and how many times slower than ours."""
+    """Time every contestant with one config on one batch, in milliseconds an atom.
+
+    Args:
+        name: The config.
+        label: The name of the structures; phonon-dfpt has a wider cutoff and fewer interactions.
+        structures: The structures of the batch.
+        options: Those of the command line.
+
+    Raises:
+        SystemExit: A contestant gives other tensors.
+    """
     config = load_config(name).model
     if label == "phonon-dfpt":
         config = replace(config, cutoff=5.0, interactions=3)
-    batch = one_batch(structures, config.cutoff, slots=True)
-    config, params = fitted(config, batch)
+    batch = collate_together(structures, config.cutoff, slots=True)
+    config, params = prepare_network(config, batch)
     atoms = int(batch.node_mask.sum())
     prepared, reference, compile_seconds, deviations = {}, None, {}, {}
     for contestant, prepare in contestants(options).items():
@@ -140,14 +156,14 @@ def measure(
             raise SystemExit(
                 f"{contestant} gives other tensors: relative deviation {deviations[contestant]:.2g}"
             )
-        compile_seconds[contestant] = first_call(calls["training"])
+        compile_seconds[contestant] = time_first_call(calls["training"])
         prepared[contestant] = calls
     result: dict[str, Any] = {
         "config": name, "shape": label, "atoms": atoms, "edges": len(batch.graph.senders),
         "deviation": deviations, "first_training_step_seconds": compile_seconds,
     }  # fmt: skip
     for kind in ("inference", "training"):
-        times = interleaved({who: calls[kind] for who, calls in prepared.items()}, options.repeats)
+        times = time_in_turn({who: calls[kind] for who, calls in prepared.items()}, options.repeats)
         result[kind] = {
             who: {key: 1e3 * value / atoms for key, value in summary.items()}
             for who, summary in times.items()

@@ -5,44 +5,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.tables import markdown, where
+from benchmarks.common.tables import describe_where, markdown_table
 from benchmarks.common.timing import RESULTS
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by benchmarks.speed.report: begin -->", "<!-- end -->"
 GPU_TARGETS = {"bm1.py": ("1.0 / 3.0", "0.3 / 1.0"), "bm2.py": ("0.5 / 1.5", "0.15 / 0.5")}
-"""Microseconds an atom, inference / training: what must be reached, and what is aimed at."""
+"""Microseconds an atom, inference / training: the time that must be reached, and the aim."""
 
 
-def read(name: str) -> dict[str, Any] | None:
-    """A result, or None where it was not measured."""
+def read_result(name: str) -> dict[str, Any] | None:
+    """Read a result, or return None where it was not measured."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def peers(name: str, title: str) -> str:
-    """Milliseconds an atom of everyone."""
-    found = read(name)
+def peers_section(name: str, title: str) -> str:
+    """Return the section on one comparison with other programs."""
+    found = read_result(name)
     if found is None:
         return f"### {title}\n\nNot measured."
     table = peers_table(found["results"])
-    return f"### {title}\n\nms an atom, and how many times ours; {where(found)}.\n\n{table}"
+    return f"### {title}\n\nms an atom, and how many times ours; {describe_where(found)}.\n\n{table}"
 
 
 def peers_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Everyone's median in ms an atom, and how many times ours it is."""
+    """Make a table of every contestant's median in ms an atom, and how many times ours it is."""
     rows = []
     for result in results:
         for kind in ("inference", "training"):
             best = result[kind]["equivar_jax"]["median"]
             cells = [f"{row['median']:.4f} ({row['median'] / best:.1f}x)" for row in result[kind].values()]
             rows.append([f"{result['shape']}, {result['atoms']} atoms", result["config"], kind, *cells])
-    return markdown(["shape", "config", "", *results[0]["inference"]], rows)
+    return markdown_table(["shape", "config", "", *results[0]["inference"]], rows)
 
 
-def roofline() -> str:
-    """Distance from the machine's own rates."""
-    found = read("roofline")
+def roofline_section() -> str:
+    """Return the section on inference beside the machine's own rates."""
+    found = read_result("roofline")
     if found is None:
         return "### Roofline\n\nNot measured."
     rows = [
@@ -57,12 +57,12 @@ def roofline() -> str:
         for result in found["results"]
     ]
     header = ["config", "us an atom", "roofline", "times", "matrix GFLOP/s", "copy GB/s (one core)"]
-    return f"### Roofline of the factored form\n\n{where(found)}.\n\n{markdown(header, rows)}"
+    return f"### Roofline of the factored form\n\n{describe_where(found)}.\n\n{markdown_table(header, rows)}"
 
 
-def end_to_end() -> str:
-    """What a user waits for."""
-    found = read("end_to_end")
+def end_to_end_section() -> str:
+    """Return the section on the time that a user waits."""
+    found = read_result("end_to_end")
     if found is None:
         return "### End to end\n\nNot measured."
     rows = [
@@ -79,12 +79,12 @@ def end_to_end() -> str:
     ]
     header = ["config", "first result of a process, s", "1,000 mixed structures, times the network alone"]
     header += ["giant crystal, atoms", "s", "peak GiB", "kB an atom"]
-    return f"### End to end\n\n{where(found)}.\n\n{markdown(header, rows)}"
+    return f"### End to end\n\n{describe_where(found)}.\n\n{markdown_table(header, rows)}"
 
 
-def scaling() -> str:
-    """Time an atom against size."""
-    found = read("scaling")
+def scaling_section() -> str:
+    """Return the section on time an atom against size."""
+    found = read_result("scaling")
     if found is None:
         return "### Scaling\n\nNot measured."
     inference, training = [], []
@@ -100,20 +100,22 @@ def scaling() -> str:
             cells = [str(row["structures"]), f"{row['median_ms_per_atom_epoch']:.3f}"]
             cells += [f"{row['padding_fill']:.0%}", f"{row['host_share']:.0%}"]
             training.append([config, row["family"], *cells, f"{row['first_epoch_seconds']:.1f}"])
-    first = markdown(["config", "crystal", "atoms", "us an atom", "host share", "first call, s"], inference)
+    first = markdown_table(
+        ["config", "crystal", "atoms", "us an atom", "host share", "first call, s"], inference
+    )
     header = ["config", "set", "structures", "ms an atom and epoch", "fill", "host share", "first epoch, s"]
-    return f"### Scaling\n\n{where(found)}.\n\n{first}\n\n{markdown(header, training)}"
+    return f"### Scaling\n\n{describe_where(found)}.\n\n{first}\n\n{markdown_table(header, training)}"
 
 
-def gpu() -> str:
-    """The network on a GPU beside its targets."""
-    found = read("gpu_peers")
+def gpu_section() -> str:
+    """Return the section on the network on a GPU beside its targets."""
+    found = read_result("gpu_peers")
     header = ["config", "must, us an atom, inference / training", "aim", "atoms", "measured"]
     if found is None:
         rows = [
             [config, *targets, "at least 4,000", "not measured"] for config, targets in GPU_TARGETS.items()
         ]
-        return f"### H200\n\n{markdown(header, rows)}"
+        return f"### H200\n\n{markdown_table(header, rows)}"
     rows = [
         [
             network["config"],
@@ -123,21 +125,22 @@ def gpu() -> str:
         ]
         for network in found["networks"]
     ]
-    return f"### On a GPU\n\nOne layer: `results/gpu_peers.json`. {where(found)}.\n\n{markdown(header, rows)}"
+    table = markdown_table(header, rows)
+    return f"### On a GPU\n\nOne layer: `results/gpu_peers.json`. {describe_where(found)}.\n\n{table}"
 
 
 def main() -> None:
-    """Write the tables between the marks."""
+    """Write the tables between the marks in the README."""
     text = README.read_text()
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
     parts = [
-        peers("peers", "Against torch with e3nn"),
-        peers("peers_slow", "Against the slower forms, on few structures"),
-        roofline(),
-        end_to_end(),
-        scaling(),
-        gpu(),
+        peers_section("peers", "Against torch with e3nn"),
+        peers_section("peers_slow", "Against the slower forms, on few structures"),
+        roofline_section(),
+        end_to_end_section(),
+        scaling_section(),
+        gpu_section(),
     ]
     README.write_text(before + BEGIN + "\n\n" + "\n\n".join(parts) + "\n\n" + END + after)
 

@@ -1,7 +1,7 @@
-"""How close inference is to what the machine can do: `python -m benchmarks.speed.roofline`.
+"""The time of inference beside the least that the machine allows: `python -m benchmarks.speed.roofline`.
 
-Operations of the algorithm are counted path by path, for the factored form: basis to radial functions, edge
-products summed over neighbours, Clebsch-Gordan coefficients that are not zero, mixing of channels. The
+The operations of the algorithm are counted path by path, for the factored form: basis to radial functions,
+edge products summed over neighbours, Clebsch-Gordan coefficients that are not zero, mixing of channels. The
 machine's own rates, of a matrix product and of a copy, are measured in the same run.
 """
 
@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.common.machine import describe_machine
-from benchmarks.common.shapes import fitted, one_batch, perovskites
-from benchmarks.common.timing import RESULTS, interleaved, write_result
-from equivar_jax.config.schema import ModelConfig, load_config
+from benchmarks.common.shapes import collate_together, perovskites, prepare_network
+from benchmarks.common.timing import RESULTS, time_in_turn, write_result
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import ModelConfig
 from equivar_jax.kernels import needs_slots, plan_products
 from equivar_jax.network.model import Equivar, live_irreps
 
@@ -26,14 +27,14 @@ COPY_BYTES = 2**28
 
 
 def operations_per_atom(config: ModelConfig, neighbours: float) -> dict[str, float]:
-    """Floating-point operations an atom, a multiplication and an addition counted as two."""
+    """Count floating-point operations an atom by kind; a multiplication and an addition count as two."""
     f, counted = config.channels, {"radial": 0.0, "edge products": 0.0, "Clebsch-Gordan": 0.0, "mixing": 0.0}
     for layer in range(config.interactions):
         inputs, outputs = live_irreps(config, layer), live_irreps(config, layer + 1)
         plan = plan_products(inputs, outputs)
         components = plan.input_components
         counted["radial"] += neighbours * 2 * config.radial_functions * 3 * f
-        # x rho for three degrees, then times nine harmonics and summed.
+        # Features times rho for three degrees, then times nine harmonics and summed.
         counted["edge products"] += neighbours * (3 + 2 * 9) * components * f
         terms = sum(int((np.abs(p.coefficients()) > 1e-12).sum()) for p in plan.products)
         counted["Clebsch-Gordan"] += 2 * terms * f
@@ -42,7 +43,10 @@ def operations_per_atom(config: ModelConfig, neighbours: float) -> dict[str, flo
 
 
 def bytes_per_atom(config: ModelConfig, neighbours: float) -> float:
-    """Least traffic: features read and written once a layer, edges read once a layer; float32."""
+    """Return the least memory traffic an atom in bytes, in float32.
+
+    Each layer reads and writes the features once and reads the edges once.
+    """
     total = 0.0
     for layer in range(config.interactions):
         irreps = (live_irreps(config, layer), live_irreps(config, layer + 1))
@@ -52,11 +56,17 @@ def bytes_per_atom(config: ModelConfig, neighbours: float) -> float:
 
 
 def measure(name: str, structures: int, repeats: int) -> dict[str, Any]:
-    """One config: seconds of inference beside those of the machine's own matrix product and copy."""
+    """Time inference of one config beside the machine's own matrix product and copy.
+
+    Args:
+        name: The config.
+        structures: Number of 20-atom perovskites in the batch.
+        repeats: Number of rounds.
+    """
     config = load_config(name).model
     slots = needs_slots(config.kernel, config.channels)
-    batch = one_batch(perovskites(structures), config.cutoff, slots)
-    config, params = fitted(config, batch)
+    batch = collate_together(perovskites(structures), config.cutoff, slots)
+    config, params = prepare_network(config, batch)
     atoms, graph = int(batch.node_mask.sum()), jax.device_put(batch.graph)
     apply = jax.jit(Equivar(config).apply)
     compiled = apply.lower(params, graph).compile()
@@ -64,11 +74,11 @@ def measure(name: str, structures: int, repeats: int) -> dict[str, Any]:
     square = jnp.ones((MATRIX_SIZE, MATRIX_SIZE), jnp.float32)
     product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
     source, target = np.ones((2, COPY_BYTES // 4), np.float32)
-    seconds = interleaved(
+    seconds = time_in_turn(
         {
             "inference": lambda: apply(params, graph).block_until_ready(),
             "matrix product": lambda: product(square).block_until_ready(),
-            "copy": lambda: np.copyto(target, source),  # by one core; pages are there already
+            "copy": lambda: np.copyto(target, source),  # by one core; the pages are mapped already
         },
         repeats,
     )

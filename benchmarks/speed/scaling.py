@@ -1,9 +1,9 @@
-"""Time an atom against size of structure and data set: `python -m benchmarks.speed.scaling`.
+"""Time an atom against the size of structure and data set: `python -m benchmarks.speed.scaling`.
 
-As Figs. S2 and S3 of the paper. Inference: one crystal of growing size, layer by layer. Training: an epoch of
-growing sets of demonstration structures, 20, 32 and 48 atoms each, host work included. Compilation is timed
-apart; `host_share` is the part of the time in which the device waits for graphs (inference, where they are
-built first) or batches (training). Published times (RTX A6000) are drawn beside.
+These are Figs. S2 and S3 of the paper. Inference takes one crystal of growing size, layer by layer. Training
+takes an epoch of growing sets of demonstration structures of 20, 32 and 48 atoms, host work included.
+Compilation is timed separately. `host_share` is the part of the time in which the device waits for graphs
+(inference, where they are built first) or batches (training). Published times (RTX A6000) are drawn, too.
 """
 
 import argparse
@@ -21,9 +21,10 @@ from ase import Atoms
 
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.plots import plot_scaling
-from benchmarks.common.shapes import fitted, one_batch
-from benchmarks.common.timing import RESULTS, first_call, interleaved, write_result
-from equivar_jax.config.schema import ModelConfig, TrainConfig, load_config
+from benchmarks.common.shapes import collate_together, prepare_network
+from benchmarks.common.timing import RESULTS, time_first_call, time_in_turn, write_result
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graphs.batch import Batch, Sample, collate, prefetch
 from equivar_jax.graphs.graph import build_graph
@@ -39,37 +40,37 @@ PUBLISHED = {
     "bm1.py": {"inference": 0.340, "training": 0.493},
     "bm2.py": {"inference": 0.117, "training": 0.156},
 }
-"""ms an atom (and epoch) on an RTX A6000 (Kutana et al., Sci. Rep. 15, 2025)."""
+"""Published ms an atom (and epoch) on an RTX A6000 (Kutana et al., Sci. Rep. 15, 2025)."""
 FAMILIES = {"perovskite": 0, "Li3PO4": 1, "ZrO2": 2}
 BATCH_SIZE = 32
 LARGE = 50_000
 
 
-def family(kind: str, count: int) -> list[Atoms]:
-    """Demonstration structures of one family."""
+def make_family(kind: str, count: int) -> list[Atoms]:
+    """Make demonstration structures of one family."""
     counts = [0, 0, 0]
     counts[FAMILIES[kind]] = count
     return list(demonstration_set(*counts, progress=False))
 
 
-def inference(
+def measure_inference(
     config: ModelConfig, params: dict, kind: str, sizes: Sequence[int], repeats: int
 ) -> list[dict[str, Any]]:
-    """One crystal of growing size; graph and network timed apart."""
-    (cell,) = family(kind, 1)
+    """Time inference on one crystal of growing size; graph and network are timed separately."""
+    (cell,) = make_family(kind, 1)
     model, rows = Equivar(config), []
     for size in sizes:
         repeat = max(1, round((size / len(cell)) ** (1 / 3)))
         atoms = cell.repeat((repeat, repeat, max(1, round(size / len(cell) / repeat**2))))
         graph = build_graph(atoms, config.cutoff)
-        graph_seconds = first_call(partial(build_graph, atoms, config.cutoff))
+        graph_seconds = time_first_call(partial(build_graph, atoms, config.cutoff))
         run = partial(tensors_layer_by_layer, model, params, graph, min(8192, len(atoms)))
-        compiling = first_call(run)
+        compiling = time_first_call(run)
         # A second call of a large crystal takes long enough to be timed once.
         seconds = (
-            interleaved({"network": run}, repeats)["network"]
+            time_in_turn({"network": run}, repeats)["network"]
             if len(atoms) < LARGE
-            else {"median": first_call(run)}
+            else {"median": time_first_call(run)}
         )
         rows.append(
             {
@@ -86,19 +87,21 @@ def inference(
     return rows
 
 
-def training(config: ModelConfig, kind: str, counts: Sequence[int], repeats: int) -> list[dict[str, Any]]:
-    """An epoch over growing sets of one family, from graphs to weights."""
+def measure_training(
+    config: ModelConfig, kind: str, counts: Sequence[int], repeats: int
+) -> list[dict[str, Any]]:
+    """Time an epoch of training over growing sets of one family, from graphs to weights."""
     rows = []
     for count in counts:
         samples = [
             Sample(build_graph(atoms, config.cutoff), born_effective_charges(atoms))
-            for atoms in family(kind, count)
+            for atoms in make_family(kind, count)
         ]
         sizes = GraphSizes.of(sample.graph for sample in samples)
         budgets = plan_budgets(sizes, BATCH_SIZE, needs_slots(config.kernel, config.channels))
-        run, compute = _epoch(config, samples, budgets, sizes)
-        compiling = first_call(run)
-        times = interleaved({"epoch": run, "compute": compute}, repeats)
+        run, compute = _prepare_epoch(config, samples, budgets, sizes)
+        compiling = time_first_call(run)
+        times = time_in_turn({"epoch": run, "compute": compute}, repeats)
         seconds = times["epoch"]
         atoms = int(sizes.atoms.sum())
         rows.append(
@@ -116,10 +119,10 @@ def training(config: ModelConfig, kind: str, counts: Sequence[int], repeats: int
     return rows
 
 
-def _epoch(
+def _prepare_epoch(
     config: ModelConfig, samples: Sequence[Sample], budgets: Sequence[Budget], sizes: GraphSizes
 ) -> tuple[Callable[[], None], Callable[[], None]]:
-    """One pass over all batches, as training makes it; and the same with batches that lie ready."""
+    """Return two calls: an epoch as training runs it, and the same with batches made beforehand."""
     optimizer = make_optimizer(TrainConfig(), optax.constant_schedule(1e-3))
     batches = epoch_batches(sizes, budgets, 0, 0)
     make = lambda batch: collate([samples[k] for k in batch[1]], budgets[batch[0]])  # noqa: E731
@@ -137,8 +140,8 @@ def _epoch(
     return lambda: run(prefetch(make, epoch_batches(sizes, budgets, 0, 0))), lambda: run(ready)
 
 
-def linear_fit(rows: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
-    """Seconds = slope x atoms + offset, by least squares on relative errors."""
+def fit_line(rows: Sequence[dict[str, Any]], key: str) -> dict[str, float]:
+    """Fit seconds = slope x atoms + offset, by least squares on relative errors."""
     atoms = np.array([row["atoms"] for row in rows], float)
     seconds = atoms * np.array([row[key] for row in rows]) / 1e3
     matrix = np.stack([atoms, np.ones_like(atoms)], axis=1) / seconds[:, None]
@@ -160,20 +163,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("bm1.py", "bm2.py"):
         config = load_config(name).model
         slots = needs_slots(config.kernel, config.channels)
-        config, params = fitted(config, one_batch(family("perovskite", 4), config.cutoff, slots))
+        config, params = prepare_network(
+            config, collate_together(make_family("perovskite", 4), config.cutoff, slots)
+        )
         params = jax.tree.map(jnp.asarray, params)
         found = {
-            "inference": inference(config, params, "perovskite", sizes, options.repeats),
-            "training": training(config, "perovskite", (32, 128, 512), options.repeats),
+            "inference": measure_inference(config, params, "perovskite", sizes, options.repeats),
+            "training": measure_training(config, "perovskite", (32, 128, 512), options.repeats),
         }
         fits = {
-            "inference": linear_fit(found["inference"], "median_ms_per_atom"),
-            "training": linear_fit(found["training"], "median_ms_per_atom_epoch"),
+            "inference": fit_line(found["inference"], "median_ms_per_atom"),
+            "training": fit_line(found["training"], "median_ms_per_atom_epoch"),
         }
         for kind in ("Li3PO4", "ZrO2"):
             middle = [size for size in sizes if 1000 <= size <= 100_000]
-            found["inference"] += inference(config, params, kind, middle, options.repeats)
-            found["training"] += training(config, kind, (128,), options.repeats)
+            found["inference"] += measure_inference(config, params, kind, middle, options.repeats)
+            found["training"] += measure_training(config, kind, (128,), options.repeats)
         results[name] = {**found, "linear_fit": fits, "published_A6000_ms_per_atom": PUBLISHED[name]}
     write_result(options.output, {**describe_machine(), "results": results})
     plot_scaling(results, options.output.with_suffix(".png"))

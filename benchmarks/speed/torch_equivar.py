@@ -1,8 +1,9 @@
-"""The same network in torch with e3nn's own tensor products and linear layers: the peer of `peers.py`.
+"""The same network in torch with e3nn's own tensor products and linear layers, for `peers.py`.
 
 Form "uuw" multiplies channel by channel and mixes channels afterwards, as the network is defined; it is the
-fastest way to say so in e3nn. Form "uvu", e3nn's usual choice for such layers, has as many weights but mixes
-the channels of the edge before the product: another function of the same size, timed for comparison.
+fastest way to express this in e3nn. Form "uvu", e3nn's usual choice for such layers, has as many weights but
+mixes the channels of the edge before the product. It is another function of the same size, timed for
+comparison.
 """
 
 import math
@@ -23,7 +24,7 @@ _SOFTPLUS_SECOND_MOMENT = 0.2842636221740419
 
 
 class Equivar(torch.nn.Module):
-    """Tensors [node, field, displacement] in e before the sum rule."""
+    """The network; it gives tensors [node, field, displacement] in e before the sum rule."""
 
     def __init__(self, config: ModelConfig, params: Mapping[str, Any], form: Form = "uuw"):
         super().__init__()
@@ -44,7 +45,7 @@ class Equivar(torch.nn.Module):
         self.layers = torch.nn.ModuleList(layers)
 
     def forward(self, species, vectors, senders, receivers):
-        """Species [N], vectors [E, 3] in Å, senders and receivers [E]."""
+        """Compute tensors from species [N], vectors [E, 3] in Å, senders and receivers [E]."""
         config = self.config
         width = config.cutoff / (config.radial_functions - 1)
         distances = vectors.norm(dim=-1)
@@ -63,7 +64,7 @@ class Equivar(torch.nn.Module):
 
 
 class Interaction(torch.nn.Module):
-    """One interaction; irreps that are zero or that nobody reads are left out, as in our own."""
+    """One interaction; irreps that are zero or that are never read are left out, as in our own."""
 
     def __init__(self, config, params, inputs, needed, form: Form):
         super().__init__()
@@ -106,7 +107,7 @@ class Interaction(torch.nn.Module):
             self.linear.bias.copy_(torch.tensor(np.asarray(params["linear_bias"])))
 
     def forward(self, features, basis, harmonics, senders, receivers):
-        """New features, [N, sum of f x (2l + 1)]."""
+        """Compute new features, [N, sum of f x (2l + 1)]."""
         f = self.f
         radial = basis @ self.edge_weight / math.pi**0.25
         scalars = torch.nn.functional.softplus(radial[:, :f] + self.edge_bias) - math.log(2.0)
@@ -131,14 +132,14 @@ class Interaction(torch.nn.Module):
 
 
 def _split(features, irreps, channels=None):
-    """One array [nodes, channels, 2l + 1] an irrep."""
+    """Split features into one array [nodes, channels, 2l + 1] for each irrep."""
     channels = channels or features.shape[1] // sum(ir.dim for ir in irreps)
     pieces = torch.split(features, [channels * ir.dim for ir in irreps], dim=1)
     return [piece.reshape(len(features), channels, ir.dim) for piece, ir in zip(pieces, irreps, strict=True)]
 
 
 def _path_weight(product, weight, f):
-    """Our weights of one path times the ratio of our coefficients to e3nn's, and ours by the root of f."""
+    """Return our weights of one path, times the ratio of our coefficients to e3nn's, over the root of f."""
     node, edge, out = PATHS[product.path]
     theirs = o3.wigner_3j(node.l, edge.l, out.l).numpy()
     ours = product.coefficients()
@@ -149,7 +150,7 @@ def _path_weight(product, weight, f):
 
 
 def _cartesian():
-    """[9, 3, 3]: irreps 0e + 1e + 2e to Cartesian."""
+    """Return the matrices [9, 3, 3] from irreps 0e + 1e + 2e to Cartesian components."""
     blocks = [
         np.moveaxis(np.asarray(e3nn_jax.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, 2, 0) for ir in READOUT
     ]

@@ -1,1 +1,1 @@
-"""Networks whose tensors are derivatives of a polarisation, and what others learn from them."""
+"""Networks whose tensors are derivatives of a polarisation, and labels from them for faster networks."""

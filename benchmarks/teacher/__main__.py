@@ -1,16 +1,16 @@
 """A slow teacher for fast networks: `python -m benchmarks.teacher BaTiO3-300K`.
 
-Trains a committee of the derivative form (`derivative_form`) of `bm3_deep.py` on the training frames
-of a trajectory. From few frames it learns more than the direct form, whose tensors need not be derivatives
-of anything, at about ten times the cost (`derivative_head.json`). So it labels many frames that are mixed
-from the training frames, and `python -m benchmarks.real_data taught` trains the direct form on these and on
-the real ones.
+The command trains a committee of the derivative form (`derivative_form`) of `bm3_deep.py` on the training
+frames of a trajectory. From few frames it learns more than the direct form, whose tensors need not be
+derivatives of anything, at about ten times the cost (`derivative_head.json`). It then labels many frames that
+are mixed from the training frames, and `python -m benchmarks.real_data taught` trains the direct form on
+these and on the real ones.
 
-Members are trained side by side, an epoch in one call: for a GPU (minutes there, days on a CPU). Writes
-`NAME-taught.extxyz` beside the parts of the real data, the run's settings and weights to
-`runs/accuracy/real_teacher/`, and a row to `results/accuracy/real_teacher.json`. Where the weights are
-there, the same command only labels. With `--held-out N` the last N training frames are tested on instead,
-and nothing is labelled.
+The members are trained side by side, an epoch in one call; this is made for a GPU (minutes there, days on a
+CPU). The command writes `NAME-taught.extxyz` beside the parts of the real data, settings and weights of the
+run to `runs/accuracy/real_teacher/`, and a row to `results/accuracy/real_teacher.json`. If the weights exist
+already, it only labels. With `--held-out N` the last N training frames are the test part, and nothing is
+labelled.
 """
 
 import argparse
@@ -31,26 +31,39 @@ from benchmarks.common.machine import describe_machine
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.__main__ import DEEP, EPOCHS
 from benchmarks.real_data.parts import TEST_FRAMES, data_folder, write_parts
-from benchmarks.teacher.mixed_frames import mixed_frames
-from benchmarks.teacher.side_by_side import Teacher, begin, frame_of, read, stacked, train, write
+from benchmarks.teacher.mixed_frames import mix_frames
+from benchmarks.teacher.side_by_side import (
+    Teacher,
+    frame_of,
+    read_teacher,
+    stack_frames,
+    start_members,
+    train_members,
+    write_teacher,
+)
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
 from equivar_jax.config.settings import to_dict
-from equivar_jax.errors import InputError, exit_on_input_error
+from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.network.model import count_parameters
-from equivar_jax.reports.metrics import evaluate
+from equivar_jax.reports.metrics import summarise_errors
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 from equivar_jax.training.run_directory import write_json
 
 LEARNING_RATE = {"BaTiO3-300K": 0.08, "SiO2-300K": 0.04}
-"""Chosen on the last training frames, after 60 epochs: 8 of BaTiO3, 0.0133 e (at 0.02: 0.0164, 0.04: 0.0141,
-0.06: 0.0136, 0.12: 0.0137); 10 of SiO2, 0.0049 e (at 0.02: 0.0051, 0.08: 0.0110)."""
+"""Learning rates, chosen by the error on the last training frames after 60 epochs.
+
+On 8 frames of BaTiO3 it was 0.0133 e (0.0164 at a rate of 0.02, 0.0141 at 0.04, 0.0136 at 0.06, 0.0137 at
+0.12); on 10 frames of SiO2 0.0049 e (0.0051 at 0.02, 0.0110 at 0.08).
+"""
 
 
-def settings(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple[ModelConfig, TrainConfig]:
-    """Those of `bm3_deep.py`, with the measured number of neighbours and what the command says."""
+def settings_of_teacher(
+    options: argparse.Namespace, samples: Sequence[Sample]
+) -> tuple[ModelConfig, TrainConfig]:
+    """Return the settings of `bm3_deep.py`, with the measured number of neighbours and the options."""
     config = load_config(DEEP)
     edges = sum(len(sample.graph.senders) for sample in samples)
     atoms = sum(len(sample.graph.nodes["species"]) for sample in samples)
@@ -59,22 +72,27 @@ def settings(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple[Mo
     return model, dataclasses.replace(train, batch_size=1, keep="last")
 
 
-def report(teacher: Teacher, structures: Sequence[Atoms]) -> dict[str, Any]:
-    """Errors of the mean of the members, and the MAE of each."""
+def evaluate_teacher(teacher: Teacher, structures: Sequence[Atoms]) -> dict[str, Any]:
+    """Evaluate the mean of the members on structures, and the MAE of each member."""
     tensors = teacher.tensors(structures)
     labels = np.array([born_effective_charges(atoms) for atoms in structures])
     numbers = np.concatenate([atoms.numbers for atoms in structures])
-    mean = evaluate(numbers, np.concatenate(tensors.mean(axis=1)), np.concatenate(labels)).to_dict()
+    mean = summarise_errors(numbers, np.concatenate(tensors.mean(axis=1)), np.concatenate(labels)).to_dict()
     each = np.abs(tensors - labels[:, None]).mean(axis=(0, 2, 3, 4))
     sizes = {"structures": len(structures), "mean_atoms": len(structures[0])}
     return {"digest": digest_tests(structures), **sizes, **mean, "members_mae": each.tolist()}
 
 
 def teach(name: str, options: argparse.Namespace, command: str) -> None:
-    """Train and test unless that is done, then label.
+    """Train and test a teacher unless its weights exist, then label mixed frames.
+
+    Args:
+        name: The data set.
+        options: Those of the command line.
+        command: The command that is kept with the row.
 
     Raises:
-        InputError: unusable numbers, frames that cannot be mixed, or a run that was left unfinished.
+        InputError: The numbers make no sense, frames cannot be mixed, or a run was left unfinished.
     """
     parts = options.runs / "parts"
     if not (parts / f"{name}-test.extxyz").is_file():
@@ -86,25 +104,26 @@ def teach(name: str, options: argparse.Namespace, command: str) -> None:
         label += f", {options.epochs} epochs at {options.learning_rate}, last {len(test)} frames held out"
     if len(training) < 2 or min(options.members, options.epochs) < 1:
         raise InputError(
-            f"{label}: a teacher takes one member, one epoch and two frames to train on, or more"
+            f"{label}: {options.members} members, {options.epochs} epochs, {len(training)} training frames; "
+            "a teacher takes at least one member, one epoch and two frames"
         )
-    made = [] if options.held_out else mixed_frames(training, options.frames)
-    samples, frames = stacked(training, load_config(DEEP).model.cutoff)
-    network, optimisation = settings(options, samples)
+    made = [] if options.held_out else mix_frames(training, options.frames)
+    samples, frames = stack_frames(training, load_config(DEEP).model.cutoff)
+    network, optimisation = settings_of_teacher(options, samples)
     config, seeds = Config(model=network, train=optimisation), list(range(options.members))
     folder = options.runs / "real_teacher" / slug(label)
     if (folder / "weights.npz").is_file():
-        teacher = read(folder / "weights.npz", network, frame_of(frames, 0))
+        teacher = read_teacher(folder / "weights.npz", network, frame_of(frames, 0))
     elif folder.exists():
-        raise InputError(f"{folder}: a run that was not finished; remove it and start again")
+        raise InputError(f"{folder} has a run that was not finished; remove the folder and start again")
     else:
         folder.mkdir(parents=True)
         write_json(folder / "config.json", {**to_dict(config), "seeds": seeds})
         started = time.perf_counter()
-        model, params = begin(network, samples, frame_of(frames, 0), seeds)
-        teacher = train(model, params, frames, optimisation, seeds, folder)
+        model, params = start_members(network, samples, frame_of(frames, 0), seeds)
+        teacher = train_members(model, params, frames, optimisation, seeds, folder)
         seconds = time.perf_counter() - started
-        write(teacher, folder / "weights.npz")
+        write_teacher(teacher, folder / "weights.npz")
         row: dict[str, Any] = {
             "label": label,
             "run": str(folder.relative_to(options.runs)),
@@ -118,8 +137,8 @@ def teach(name: str, options: argparse.Namespace, command: str) -> None:
             "structures": {"training": len(training), "validation": len(training)},
             "training_seconds": seconds,
             "ms_per_atom_epoch": 1e3 * seconds / optimisation.epochs / sum(map(len, training)),
-            "validation": report(teacher, training),
-            "tests": {"test": report(teacher, test)},
+            "validation": evaluate_teacher(teacher, training),
+            "tests": {"test": evaluate_teacher(teacher, test)},
             "machine": describe_machine(),
         }
         keep_row(options.output, {"protocol": "teacher", "data": "DFPT"}, row)
@@ -130,7 +149,7 @@ def teach(name: str, options: argparse.Namespace, command: str) -> None:
 
 
 def main() -> None:
-    """Teach one set."""
+    """Train a teacher for one data set."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("set", choices=[*TEST_FRAMES])
@@ -146,7 +165,7 @@ def main() -> None:
         options.epochs = EPOCHS[options.set]
     if options.learning_rate is None:
         options.learning_rate = LEARNING_RATE[options.set]
-    with exit_on_input_error():
+    with plain_messages():
         teach(options.set, options, shlex.join(["python", "-m", "benchmarks.teacher", *sys.argv[1:]]))
 
 

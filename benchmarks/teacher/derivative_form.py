@@ -1,7 +1,7 @@
 """The derivative form: Born effective charges as derivatives of a polarisation (Allegro-pol, MACE-Field).
 
-`P_a = sum_i mu_i,a(u) + q_i u_i,a`, with atomic dipoles `mu` a mix of the 1o features and charges `q` by
-species, and `Z[i, a, b] = dP_a / du_i,b`. The sum rule holds since translations change no dipole.
+`P_a = sum_i mu_i,a(u) + q_i u_i,a`, with atomic dipoles `mu` that mix the 1o features and charges `q` by
+species, and `Z[i, a, b] = dP_a / du_i,b`. The sum rule holds since a translation changes no dipole.
 """
 
 from collections.abc import Sequence
@@ -27,47 +27,47 @@ class Polarisation(Equivar):
     """The core of `Equivar` with atomic dipoles and charges as its readout."""
 
     unit: float = 1.0
-    """Of the dipoles in e Å, not learned: with it the tensors start with the spread of the labels."""
+    """Unit of the dipoles in e Å, not learned; with it the tensors start with the spread of the labels."""
 
     def setup(self) -> None:
-        """Weights and layers; the last interaction computes only what the readout reads."""
+        """Make weights and layers; the last interaction computes only the features that the readout reads."""
         config, f = self.config, self.config.channels
-        # Scalars of the last messages multiply the vectors, or gate them.
+        # Scalars of the last messages are needed, too: they multiply the vectors, or gate them.
         self.make_core([HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)])
         self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
         self.charge = self.param("charge", zeros, (config.species,))
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3"]:
-        """Atomic dipoles mu in e Å, which do not change when all atoms move together."""
+        """Compute atomic dipoles mu in e Å, which do not change when all atoms move together."""
         features = self.last_features(graph).part(VECTOR)
         return self.unit * matmul(features, self.dipole_weight) / self.config.channels**0.5
 
     def charges(self, graph: jraph.GraphsTuple) -> Float[Array, " nodes"]:
-        """Charges q in e by species, not yet shifted to the net charge of the graph."""
+        """Return charges q in e by species, not yet shifted to the net charge of the graph."""
         return self.charge[jnp.asarray(graph.nodes["species"])]
 
 
 def derivative_tensors(
     model: Polarisation, params: dict, graph: jraph.GraphsTuple
 ) -> Float[Array, "nodes 3 3"]:
-    """`dP_a / du_i,b` [node, a = field, b = displacement] in e, by three reverse passes."""
+    """Compute `dP_a / du_i,b` [node, a = field, b = displacement] in e, by three reverse passes."""
     graph = jax.tree.map(jnp.asarray, graph)
     dtype = graph.edges["vectors"].dtype
     still, identity = jnp.zeros((len(graph.nodes["species"]), 3), dtype), jnp.eye(3, dtype=dtype)
     _, pullback = jax.vjp(lambda u: model.apply(params, displace(graph, u)).sum(axis=0), still)
     (rows,) = jax.vmap(pullback)(identity)
     charges = model.apply(params, graph, method="charges").astype(dtype)[:, None, None] * identity
-    # On the charges alone the sum rule is a shift to neutrality; the dipoles obey it by themselves.
+    # The sum rule is applied to the charges alone, which it shifts; the dipoles obey it by themselves.
     return jnp.swapaxes(rows, 0, 1) + apply_sum_rule(charges, graph.n_node, graph.globals["charge"])
 
 
-def first_weights(model: Polarisation, seed: Array, typical: Batch, samples: Sequence[Sample]) -> dict:
-    """Drawn weights of unit variance, with charges that are the labels' means.
+def draw_first_weights(model: Polarisation, seed: Array, typical: Batch, samples: Sequence[Sample]) -> dict:
+    """Draw weights that give unit variance, with charges that are the mean labels of each species.
 
     Args:
         model: The network.
-        seed: May be a traced integer: a `vmap` over seeds draws a committee.
-        typical: One structure that measures variances.
+        seed: An integer, which may be traced: `vmap` over seeds draws a committee.
+        typical: One structure on which variances are measured.
         samples: The training part.
     """
     params = {"params": jax.jit(model.init)(jax.random.key(seed), typical.graph)["params"]}
@@ -78,8 +78,8 @@ def first_weights(model: Polarisation, seed: Array, typical: Batch, samples: Seq
     return {"params": {**params["params"], "charge": charges}}
 
 
-def unit_for(model: Polarisation, params: dict, typical: Batch) -> Float[Array, ""]:
-    """The `unit` with which the tensors of one structure have the spread of its labels."""
+def find_unit(model: Polarisation, params: dict, typical: Batch) -> Float[Array, ""]:
+    """Return the `unit` with which the tensors of one structure have the spread of its labels."""
     charges = params["params"]["charge"]
     bare = {"params": {**params["params"], "charge": jnp.zeros_like(charges)}}
     found = derivative_tensors(model, bare, typical.graph)

@@ -1,12 +1,14 @@
 """Two readouts of the core of `bm3_deep.py` on real data: `python -m benchmarks.teacher.derivative_head`.
 
-"direct" is the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule, here in the
-loss, too, since the other form has it there. "derivative" is that of `benchmarks.teacher.derivative_form`.
+"direct" is the readout of the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule.
+It is applied in the loss, too, since the other form obeys it there. "derivative" is the readout of
+`benchmarks.teacher.derivative_form`.
 
-BaTiO3-300K: the first 39 frames to train on, the next 8 to validate; the last 12, the test, are left out.
-Both run on XLA ("chunked"), which can be differentiated twice. The direct form does not need that, and has
-the C++ kernel, too, only timed here. Seconds are of the processor, since others may use the machine;
-"direct, equal time" has as many steps as fit into those of the derivative form, with a schedule of its own.
+The data are BaTiO3-300K: the first 39 frames to train on and the next 8 to validate; the last 12, the test
+part, are left out. Both forms run on XLA ("chunked"), which can be differentiated twice. The direct form does
+not need that and can use the C++ kernel, which is only timed here. Seconds are processor time, since others
+may use the machine. "direct, equal time" has as many steps as fit into the time of the derivative form, with
+a schedule of its own.
 """
 
 import argparse
@@ -27,50 +29,54 @@ from ase import Atoms
 from jaxtyping import Array, Float
 
 from benchmarks.common.machine import describe_machine
-from benchmarks.common.shapes import alone
+from benchmarks.common.shapes import collate_alone
 from benchmarks.common.timing import RESULTS, write_result
-from benchmarks.real_data.parts import data_folder, parts
-from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors, first_weights, unit_for
-from equivar_jax.config.schema import ModelConfig, TrainConfig, load_config
+from benchmarks.real_data.parts import data_folder, divide_set
+from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors, draw_first_weights, find_unit
+from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch, Sample
-from equivar_jax.kernels import choose
-from equivar_jax.network.initial_weights import from_labels, unit_variance
+from equivar_jax.kernels import choose_kernel
+from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar, born_effective_charges, count_parameters
 from equivar_jax.training.losses import ErrorSums, absolute_errors
-from equivar_jax.training.steps import drawn_weights, learning_rate_schedule, make_optimizer
+from equivar_jax.training.steps import draw_weights, learning_rate_schedule, make_optimizer
 
 SET = "BaTiO3-300K"
 CONFIG = "bm3_deep.py"
 FRAMES, TRAINING = 47, 39
 WARM_UP_STEPS = 10
 TIMED_STEPS = 20
-"""Of the C++ kernel, which gives the same tensors."""
+"""Number of steps to time the C++ kernel with; it gives the same tensors."""
 
 
 class Head(NamedTuple):
-    """A readout and its initial weights."""
+    """A network with one of the readouts, and its initial weights."""
 
     predict: Callable[[dict, jraph.GraphsTuple], Float[Array, "nodes 3 3"]]
     params: dict
 
 
-def direct_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
-    """The package's readout, from the weights that it starts with."""
+def make_direct_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
+    """Make the network with the readout of the package, and the weights that it starts with."""
     model = Equivar(config)
-    params = unit_variance(model, drawn_weights(config, seed, typical), typical.graph)
-    return Head(lambda p, graph: born_effective_charges(model, p, graph), from_labels(params, samples))
+    params = scale_to_unit_variance(model, draw_weights(config, seed, typical), typical.graph)
+    return Head(lambda p, graph: born_effective_charges(model, p, graph), start_from_labels(params, samples))
 
 
-def derivative_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
-    """The polarisation's readout, started like the other: at mean and spread of the labels."""
+def make_derivative_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
+    """Make the network with the polarisation as readout.
+
+    It starts like the other one: at the mean and spread of the labels.
+    """
     model = Polarisation(config)
-    params = first_weights(model, jnp.asarray(seed), typical, samples)
-    model = Polarisation(config, unit=float(jax.jit(lambda p: unit_for(model, p, typical))(params)))
+    params = draw_first_weights(model, jnp.asarray(seed), typical, samples)
+    model = Polarisation(config, unit=float(jax.jit(lambda p: find_unit(model, p, typical))(params)))
     return Head(lambda p, graph: derivative_tensors(model, p, graph), params)
 
 
-def train(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int) -> tuple[dict, dict]:
-    """Weights after that many steps of one frame each, and what they took."""
+def train_head(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int) -> tuple[dict, dict]:
+    """Train for some steps of one frame each; return the weights, and the time that a step took."""
     settings = dataclasses.replace(config, epochs=steps)  # the schedule counts in steps here
     optimizer = make_optimizer(settings, learning_rate_schedule(settings, 1))
 
@@ -83,7 +89,7 @@ def train(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
-    params, state, order = head.params, optimizer.init(head.params), _order(len(batches), config.seed)
+    params, state, order = head.params, optimizer.init(head.params), _draw_order(len(batches), config.seed)
     compiled = step.lower(params, state, batches[0]).compile()
     wall, processor = time.perf_counter(), time.process_time()
     for _ in range(steps):
@@ -95,21 +101,21 @@ def train(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int)
     }
 
 
-def _order(count: int, seed: int) -> Iterator[int]:
-    """Frames in an order that is new in every epoch and the same for every head."""
+def _draw_order(count: int, seed: int) -> Iterator[int]:
+    """Yield frame numbers in an order that is new in every epoch and the same for every head."""
     rng = np.random.default_rng(seed)
     while True:
         yield from rng.permutation(count).tolist()
 
 
 def mean_absolute_error(head: Head, params: dict, batches: Sequence[Batch]) -> float:
-    """Over the components of all atoms, in e."""
+    """Return the mean absolute error over the components of all atoms, in e."""
     errors = jax.jit(lambda p, batch: absolute_errors(head.predict(p, batch.graph), batch))
     return sum((errors(params, batch) for batch in batches), ErrorSums.zero()).mean()
 
 
-def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple[ModelConfig, TrainConfig]:
-    """The config in the size that was asked for."""
+def make_settings(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple[ModelConfig, TrainConfig]:
+    """Return network and training settings in the size that the options ask for."""
     config = load_config(CONFIG)
     edges = sum(len(sample.graph.senders) for sample in samples)
     model = dataclasses.replace(
@@ -131,16 +137,24 @@ def settings_of(options: argparse.Namespace, samples: Sequence[Sample]) -> tuple
     return model, training
 
 
-def compare(structures: Sequence[Atoms], training: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train every head on the first structures and validate on the others; a row for each."""
-    samples, batches = alone(structures, load_config(CONFIG).model.cutoff)
+def compare_heads(
+    structures: Sequence[Atoms], training: int, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Train every head and validate it; return a row for each.
+
+    Args:
+        structures: Labelled structures.
+        training: Number of structures, from the first, to train on; the others validate.
+        options: Those of the command line.
+    """
+    samples, batches = collate_alone(structures, load_config(CONFIG).model.cutoff)
     batches = jax.device_put(batches)
     samples, seen, unseen = samples[:training], batches[:training], batches[training:]
-    model, settings = settings_of(options, samples)
+    model, settings = make_settings(options, samples)
     rows: list[dict[str, Any]] = []
 
     def add(name: str, head: Head, steps: int) -> float:
-        params, took = train(head, seen, settings, steps)
+        params, took = train_head(head, seen, settings, steps)
         row = {"head": name, "kernel": model.kernel, "parameters": count_parameters(params), **took}
         row["training_mae"] = mean_absolute_error(head, params, seen)
         row["validation_mae"] = mean_absolute_error(head, params, unseen)
@@ -148,19 +162,21 @@ def compare(structures: Sequence[Atoms], training: int, options: argparse.Namesp
         print(row, flush=True)
         return took["cpu_seconds_per_step"]
 
-    direct = direct_head(model, samples, seen[0], options.seed)
+    direct = make_direct_head(model, samples, seen[0], options.seed)
     fast = add("direct", direct, options.steps)
-    slow = add("derivative", derivative_head(model, samples, seen[0], options.seed), options.steps)
+    slow = add("derivative", make_derivative_head(model, samples, seen[0], options.seed), options.steps)
     add("direct, equal time", direct, max(1, round(options.steps * slow / fast)))
-    if choose("auto", model.channels) == "native":
+    if choose_kernel("auto", model.channels) == "native":
         native = dataclasses.replace(model, kernel="native")
-        _, took = train(direct_head(native, samples, seen[0], options.seed), seen, settings, TIMED_STEPS)
+        _, took = train_head(
+            make_direct_head(native, samples, seen[0], options.seed), seen, settings, TIMED_STEPS
+        )
         rows.append({"head": "direct, time only", "kernel": "native", **took})
     return rows
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+def make_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows as a table in Markdown."""
     columns = (
         "head",
         "kernel",
@@ -170,11 +186,11 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "training_mae",
         "validation_mae",
     )
-    lines = [[_text(row.get(name, "")) for name in columns] for row in rows]
+    lines = [[_format_cell(row.get(name, "")) for name in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [columns, ["---"] * len(columns), *lines])
 
 
-def _text(value: float | str) -> str:
+def _format_cell(value: float | str) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -188,9 +204,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=RESULTS / "derivative_head.json")
     options = parser.parse_args(arguments)
-    structures = parts(SET, data_folder())[0][:FRAMES]
-    rows = compare(structures, TRAINING, options)
-    print(table(rows))
+    structures = divide_set(SET, data_folder())[0][:FRAMES]
+    rows = compare_heads(structures, TRAINING, options)
+    print(make_table(rows))
     words = sys.argv[1:] if arguments is None else arguments
     result = {
         **describe_machine(),

@@ -1,4 +1,4 @@
-"""New frames of a trajectory, mixed from those that are there."""
+"""New frames of a trajectory, mixed from pairs of its frames."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from equivar_jax.errors import InputError
 from equivar_jax.structures import source
 
 
-def displacements(
+def find_displacements(
     frames: Sequence[Atoms],
 ) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "frames atoms 3"]]:
-    """Mean positions of a trajectory of one periodic cell in Å, and how far each frame is from them.
+    """Return the mean positions of a trajectory in Å, and the displacement of each frame from them.
 
-    Atoms are followed from frame to frame through the boundaries of the cell, and the crystal's drift is
-    taken out; no atom may move by half a cell in a step.
+    All frames have one periodic cell. Atoms are followed from frame to frame through the boundaries of the
+    cell, and the drift of the crystal is taken out; no atom may move by half a cell in a step.
 
     Raises:
-        InputError: a frame with other atoms or another cell than the first, or not periodic.
+        InputError: A frame has other atoms or another cell than the first, or is not periodic.
     """
     for atoms in frames:
         if not np.array_equal(atoms.numbers, frames[0].numbers) or not np.allclose(
@@ -29,7 +29,7 @@ def displacements(
                 f"{source(atoms)}: other atoms or another cell than in the first frame; split the file"
             )
         if not atoms.pbc.all():
-            raise InputError(f"{source(atoms)}: not periodic in all directions; a crystal's frames are mixed")
+            raise InputError(f"{source(atoms)}: not periodic in all directions; mix frames of a crystal")
     scaled = np.array([atoms.get_scaled_positions(wrap=False) for atoms in frames])
     steps = np.diff(scaled, axis=0, prepend=scaled[:1])
     steps -= np.round(steps)
@@ -40,28 +40,29 @@ def displacements(
     return frames[0].positions + mean, moved - mean
 
 
-def mixed_frames(frames: Sequence[Atoms], count: int, seed: int = 0) -> list[Atoms]:
-    """`mean + cos(t) u_a + sin(t) u_b` of random pairs of frames a, b and angles t from 0 to 90 degrees.
+def mix_frames(frames: Sequence[Atoms], count: int, seed: int = 0) -> list[Atoms]:
+    """Make frames `mean + cos(t) u_a + sin(t) u_b` of random pairs of frames a, b and angles t.
 
-    With displacements u of a normal distribution, as in a harmonic crystal, and frames so far apart that they
-    are independent, these have the same distribution, correlations between atoms included; a straight average
-    of two frames would have smaller ones.
+    Angles are between 0 and 90 degrees. If displacements u are normally distributed, as in a harmonic
+    crystal, and frames are so far apart that they are independent, the new displacements have the same
+    distribution, correlations between atoms included. A straight average of two frames would have smaller
+    displacements.
 
     Args:
-        frames: Two or more, of the same atoms in the same cell.
-        count: How many to make.
-        seed: Of pairs and angles.
+        frames: Two or more frames of the same atoms in the same cell.
+        count: Number of frames to make.
+        seed: The seed of pairs and angles.
 
     Returns:
         Structures without labels.
 
     Raises:
-        InputError: what `displacements` refuses, or fewer than two frames.
+        InputError: There are fewer than two frames, or `find_displacements` refuses them.
     """
     if len(frames) < 2:
-        raise InputError("mixing takes two frames or more")
+        raise InputError(f"mixing takes two frames or more, not {len(frames)}; give more")
     rng = np.random.default_rng(seed)
-    mean, moved = displacements(frames)
+    mean, moved = find_displacements(frames)
     made = []
     for _ in range(count):
         first, second = rng.choice(len(frames), 2, replace=False)

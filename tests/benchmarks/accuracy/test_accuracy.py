@@ -12,12 +12,12 @@ from benchmarks.accuracy import data as accuracy_data
 from benchmarks.accuracy import engine as accuracy_engine
 from benchmarks.accuracy import protocols as accuracy_protocols
 from benchmarks.accuracy import report as accuracy_report
-from benchmarks.accuracy.data import demonstration_counts, limited, names, with_data
+from benchmarks.accuracy.data import demonstration_counts, limit_data, list_sources, with_data
 from benchmarks.accuracy.protocols import PROTOCOLS, Request
 from benchmarks.accuracy.result_file import keep_row, read_rows
 from benchmarks.accuracy.rows import Row, run_name
-from benchmarks.real_data.__main__ import part_by_part, taught
-from benchmarks.real_data.mean_of_seeds import mean_of_seeds
+from benchmarks.real_data.__main__ import change_part_by_part, taught_rows
+from benchmarks.real_data.mean_of_seeds import add_means_of_seeds
 from benchmarks.real_data.parts import TEST_FRAMES
 from equivar_jax.config.files import load_config
 from equivar_jax.datasets import demonstration_set
@@ -151,7 +151,7 @@ def test_finished_rows_are_skipped(finished, no_training, capsys):
 
 def test_other_settings_under_the_same_label_are_refused(finished, no_training, complaint):
     words = [*finished.words, "--train.learning_rate", "0.001"]
-    assert "there with other settings" in complaint(accuracy.main, *words)
+    assert "with other settings" in complaint(accuracy.main, *words)
 
 
 def test_the_report_is_made_of_the_files(finished):
@@ -174,19 +174,21 @@ def test_an_interrupted_row_goes_on_and_a_test_set_can_come_later(tmp_path, monk
 
     def one_epoch(run):
         begun.append(run.progress.epoch)
-        run.config = dataclasses.replace(run.config, train=dataclasses.replace(run.config.train, epochs=1))
-        assert loop.train(run) is None
+        config = run.plan.config
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=1))
+        run.plan = dataclasses.replace(run.plan, config=config)
+        assert loop.run_training(run) is None
         return signal.SIGTERM
 
     def to_the_end(run):
         begun.append(run.progress.epoch)
-        return loop.train(run)
+        return loop.run_training(run)
 
     output = tmp_path / "rows.json"
-    monkeypatch.setattr(accuracy_engine, "train", one_epoch)
+    monkeypatch.setattr(accuracy_engine, "run_training", one_epoch)
     assert accuracy_engine.run_rows([row()], output, tmp_path) is signal.SIGTERM
     assert not output.exists()
-    monkeypatch.setattr(accuracy_engine, "train", to_the_end)
+    monkeypatch.setattr(accuracy_engine, "run_training", to_the_end)
     assert accuracy_engine.run_rows([row()], output, tmp_path) is None
     assert begun == [0, 1]
     (found,) = read_rows(output)["rows"]
@@ -203,13 +205,13 @@ def test_a_diverged_row_is_kept_and_not_tried_again(tmp_path, monkeypatch):
     def diverge(run):
         raise InputError("the loss is nan")
 
-    monkeypatch.setattr(accuracy_engine, "train", diverge)
+    monkeypatch.setattr(accuracy_engine, "run_training", diverge)
     output = tmp_path / "small.json"
     for _ in range(2):
         assert accuracy_engine.run_rows([row()], output, tmp_path, protocol="small") is None
     (found,) = read_rows(output)["rows"]
     assert found["failed"] == "the loss is nan"
-    assert "1 diverged" in accuracy_report.section(output)
+    assert "1 diverged" in accuracy_report.make_section(output)
 
 
 def test_the_mean_of_seeds_is_a_row_of_its_own(tmp_path):
@@ -220,7 +222,7 @@ def test_the_mean_of_seeds_is_a_row_of_its_own(tmp_path):
     output, runs = tmp_path / "real_targets.json", tmp_path / "runs"
     accuracy_engine.run_rows(rows, output, runs, protocol="targets")
     for _ in range(2):
-        mean_of_seeds(output, runs, tmp_path, (), "the command")
+        add_means_of_seeds(output, runs, tmp_path, (), "the command")
     *single, mean = read_rows(output)["rows"]
     assert len(single) == 2
     assert mean["label"] == "few, BM3, mean of 2"
@@ -228,9 +230,9 @@ def test_the_mean_of_seeds_is_a_row_of_its_own(tmp_path):
     assert mean["seeds"] == [0, 1]
     errors = [row["tests"]["test"]["overall"]["mae"] for row in (*single, mean)]
     assert errors[2] < np.mean(errors[:2])  # the mean of tensors is never worse than the mean of errors
-    assert "| few, BM3, mean of 2 | " in accuracy_report.section(output)
+    assert "| few, BM3, mean of 2 | " in accuracy_report.make_section(output)
     with pytest.raises(InputError, match="no BM3 of two seeds"):
-        mean_of_seeds(output, runs, tmp_path, ("many",), "the command")
+        add_means_of_seeds(output, runs, tmp_path, ("many",), "the command")
 
 
 def test_a_run_is_named_by_what_changes_it(tmp_path):
@@ -250,7 +252,7 @@ def test_a_run_is_named_by_what_changes_it(tmp_path):
 @pytest.mark.parametrize("name", ["bm3", "bm3_deep"])
 def test_an_ablation_turns_every_part_off_or_on(name):
     base = load_config(name)
-    whole, *changed = part_by_part(name, base)
+    whole, *changed = change_part_by_part(name, base)
     assert whole.config == base
     assert len({row.label for row in changed}) == len(changed) == 7
     for one in changed:
@@ -262,7 +264,7 @@ def test_an_ablation_turns_every_part_off_or_on(name):
 def test_taught_rows_are_trained_on_labels_of_the_teacher_and_tested_as_the_others(tmp_path):
     for name in TEST_FRAMES:
         written(tmp_path / f"{name}-test.extxyz", list(demonstration_set(2, seed=1, progress=False)))
-    rows = list(taught(tmp_path, 3))
+    rows = list(taught_rows(tmp_path, 3))
     assert [row.facts["set"] for row in rows] == list(TEST_FRAMES)
     for row, name in zip(rows, TEST_FRAMES, strict=True):
         assert row.label == f"{name}, BM3 taught, seed 3"
@@ -307,7 +309,7 @@ def rows_of(protocol, tmp_path, counts, structures=None, seeds=(0,), path=None, 
 
 def parts(config):
     dataset = load_dataset(config)
-    return [set(names(part.structures)) for part in (dataset.training, dataset.validation)]
+    return [set(list_sources(part.structures)) for part in (dataset.training, dataset.validation)]
 
 
 def test_table1_holds_the_same_structures_of_a_kind_out_of_every_model(few, tmp_path):
@@ -323,7 +325,7 @@ def test_table1_holds_the_same_structures_of_a_kind_out_of_every_model(few, tmp_
     assert set.union(*(one[1] for one in found)) == validation
     for one, (_, held_out) in zip(single, found, strict=True):
         kind = one.facts["trained_on"]
-        assert set(names(one.tests[f"{kind}, validation"])) == held_out
+        assert set(list_sources(one.tests[f"{kind}, validation"])) == held_out
         assert {kind} == {str(atoms.info["group"]).split()[0] for atoms in one.tests[f"{kind}, fresh"]}
     assert len(combined.tests) == 6
 
@@ -390,12 +392,12 @@ def test_small_cells_of_a_file_are_trained_on_and_large_ones_tested_on(tmp_path)
 
 def test_a_part_of_a_file_can_be_asked_for(tmp_path):
     path = written(tmp_path / "all.extxyz", [labelled_crystal(seed) for seed in range(20)])
-    config = limited(with_data(tiny(), path, None, ()), 10, tmp_path)
+    config = limit_data(with_data(tiny(), path, None, ()), 10, tmp_path)
     training, validation = parts(config)
     assert (len(training), len(validation)) == (8, 2)
     assert training.isdisjoint(validation)
     with pytest.raises(InputError, match="the data have 20"):
-        limited(with_data(tiny(), path, None, ()), 21, tmp_path)
+        limit_data(with_data(tiny(), path, None, ()), 21, tmp_path)
 
 
 def test_counts_of_the_demonstration_set():

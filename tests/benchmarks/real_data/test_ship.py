@@ -7,6 +7,7 @@ from benchmarks.real_data import ship
 from equivar_jax import load
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.io import write_structures
+from equivar_jax.structures import labels_of
 
 MEMBERS = 2
 STRUCTURES = 20

@@ -13,7 +13,7 @@ from benchmarks.accuracy.result_file import find_row, keep_row
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data import keep_taught
 from benchmarks.real_data.keep_taught import TAUGHT
-from benchmarks.real_data.parts import TEST_FRAMES, parts
+from benchmarks.real_data.parts import TEST_FRAMES, divide_set
 from equivar_jax import load
 from equivar_jax.network.model import count_parameters
 from equivar_jax.reports.evaluation import evaluate_model
@@ -29,7 +29,7 @@ DATA = os.environ.get("EQUIVAR_DATA")
 @pytest.mark.skipif(DATA is None, reason="EQUIVAR_DATA is not set")
 @pytest.mark.parametrize("name", TEST_FRAMES)
 def test_they_reach_the_aim_on_the_last_frames_and_the_error_that_the_table_says(name):
-    _, test, _ = parts(name, Path(DATA))
+    _, test, _ = divide_set(name, Path(DATA))
     assert len(test) == TEST_FRAMES[name]
     mae = evaluate_model(load(TAUGHT / name), test).overall.mae
     assert mae < AIM[name]

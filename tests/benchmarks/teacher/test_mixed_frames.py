@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from benchmarks.teacher.mixed_frames import displacements, mixed_frames
+from benchmarks.teacher.mixed_frames import find_displacements, mix_frames
 from equivar_jax.errors import InputError
 from equivar_jax.structures import born_effective_charges
 
@@ -24,8 +24,8 @@ def trajectory(frames, seed=0, spread=0.1):
 
 def test_every_frame_is_a_mixture_of_two_on_a_circle():
     frames = trajectory(5)
-    mean, moved = displacements(frames)
-    for atoms in mixed_frames(frames, 20):
+    mean, moved = find_displacements(frames)
+    for atoms in mix_frames(frames, 20):
         made = (atoms.positions - mean).ravel()
         shares, *_ = np.linalg.lstsq(moved[:-1].reshape(4, -1).T, made, rcond=None)
         assert np.allclose(moved[:-1].reshape(4, -1).T @ shares, made)  # the five add up to nothing
@@ -41,8 +41,8 @@ def test_every_frame_is_a_mixture_of_two_on_a_circle():
 
 def test_the_spread_of_every_atom_is_kept():
     frames = trajectory(200)
-    _, moved = displacements(frames)
-    _, made = displacements(mixed_frames(frames, 2000))
+    _, moved = find_displacements(frames)
+    _, made = find_displacements(mix_frames(frames, 2000))
     np.testing.assert_allclose(made.std(axis=(0, 2)), moved.std(axis=(0, 2)), rtol=0.1)
 
 
@@ -54,14 +54,14 @@ def test_atoms_are_followed_through_the_boundary_and_drift_is_taken_out():
         atoms.wrap()
     assert max(np.ptp([atoms.positions for atoms in wrapped], axis=0).ravel()) > 3.0
     # What is left of the drift is the place of the first frame.
-    expected, found = ([atoms.positions for atoms in mixed_frames(each, 10)] for each in (frames, wrapped))
+    expected, found = ([atoms.positions for atoms in mix_frames(each, 10)] for each in (frames, wrapped))
     shift = wrapped[0].positions - frames[0].positions
     np.testing.assert_allclose(np.array(found) - shift, expected, atol=1e-9)
 
 
 def test_the_made_frames_are_crystals_without_labels_and_the_same_for_one_seed():
     frames = trajectory(4)
-    once, again, other = (mixed_frames(frames, 3, seed) for seed in (1, 1, 2))
+    once, again, other = (mix_frames(frames, 3, seed) for seed in (1, 1, 2))
     for atoms in once:
         assert born_effective_charges(atoms) is None
         assert atoms.get_chemical_formula() == frames[0].get_chemical_formula()
@@ -76,8 +76,8 @@ def test_correlations_between_atoms_are_kept():
     frames = trajectory(300, spread=0.1)
     for atoms in frames:
         atoms.positions[1] = atoms.positions[0] + [1.0, 1.1, 1.2]
-    _, moved = displacements(frames)
-    _, made = displacements(mixed_frames(frames, 2000))
+    _, moved = find_displacements(frames)
+    _, made = find_displacements(mix_frames(frames, 2000))
     for each in (moved, made):
         together = np.corrcoef(each[:, 0].ravel(), each[:, 1].ravel())[0, 1]
         apart = np.corrcoef(each[:, 0].ravel(), each[:, 4].ravel())[0, 1]
@@ -90,10 +90,10 @@ def test_frames_that_do_not_belong_together_are_refused():
     stretched.set_cell(stretched.cell * 1.01)
     for wrong in (stretched, Atoms("MgO", cell=[4.2] * 3, pbc=True)):
         with pytest.raises(InputError, match="other atoms or another cell"):
-            mixed_frames([*trajectory(2), wrong], 1)
+            mix_frames([*trajectory(2), wrong], 1)
     slab = trajectory(2)
     slab[1].pbc = (True, True, False)
     with pytest.raises(InputError, match="not periodic"):
-        mixed_frames(slab, 1)
+        mix_frames(slab, 1)
     with pytest.raises(InputError, match="two frames"):
-        mixed_frames(trajectory(1), 1)
+        mix_frames(trajectory(1), 1)

@@ -9,7 +9,7 @@ from helpers.crystals import labelled_crystal
 from benchmarks.teacher import __main__ as teacher
 from benchmarks.teacher import side_by_side
 from benchmarks.teacher.derivative_form import derivative_tensors
-from equivar_jax.config.schema import load_config
+from equivar_jax.config.files import load_config
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.structures import born_effective_charges
 from equivar_jax.training.run_directory import read_records
@@ -61,7 +61,7 @@ def test_a_teacher_learns_and_labels_mixed_frames(trajectory, monkeypatch, capsy
         assert np.abs(tensors).max() > 0.1
     # Again: the weights are read, and the same frames labelled as before.
     (folder / "parts" / f"{SET}-taught.extxyz").unlink()
-    monkeypatch.setattr(teacher, "train", None)
+    monkeypatch.setattr(teacher, "train_members", None)
     run("--epochs", "30", "--frames", str(MADE))
     again = read_structures(folder / "parts" / f"{SET}-taught.extxyz")
     for first, second in zip(taught, again, strict=True):
@@ -77,7 +77,7 @@ def test_unusable_numbers_are_refused_before_anything_is_made(trajectory, capsys
     folder, run = trajectory
     with pytest.raises(SystemExit):
         run(*words)
-    assert "takes one member, one epoch and two frames" in capsys.readouterr().err
+    assert "takes at least one member, one epoch and two frames" in capsys.readouterr().err
     assert not (folder / "real_teacher").exists()
 
 
@@ -95,9 +95,9 @@ def test_held_out_frames_are_tested_on_and_nothing_is_labelled(trajectory):
 def test_the_members_start_apart_and_at_the_spread_of_the_labels(trajectory):
     structures = [labelled_crystal(seed) for seed in range(2)]
     config = dataclasses.replace(teacher.load_config("").model, mean_neighbours=9.0, kernel="dense")
-    samples, frames = side_by_side.stacked(structures, config.cutoff)
+    samples, frames = side_by_side.stack_frames(structures, config.cutoff)
     first = jax.tree.map(lambda leaf: leaf[0], frames)
-    model, params = side_by_side.begin(config, samples, first, [0, 1])
+    model, params = side_by_side.start_members(config, samples, first, [0, 1])
     found = jax.jit(jax.vmap(lambda member: derivative_tensors(model, member, first.graph)))(params)
     found = np.asarray(found)[:, :3]
     np.testing.assert_allclose(found.sum(axis=1), 0.0, atol=1e-4)
