@@ -64,7 +64,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(cross_validate, "train", refuse)
+    monkeypatch.setattr(cross_validate, "run_training", refuse)
 
 
 def content(folder):
