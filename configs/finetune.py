@@ -1,6 +1,6 @@
 """Fine-tuning: the shipped weights go on with data of your own, at a lower rate.
 
-`python -m equivar_jax.train --config finetune.py --data mine.extxyz`, from a handful of labelled structures
+`equivar train --config finetune.py --data mine.extxyz`, from a handful of labelled structures
 on; `--train.start_from RUN` starts from weights of yours. The network is that of the weights; of a committee
 `--train.seed` chooses the member. `--train.freeze elements` keeps what the network knows of elements, and
 `--train.freeze interactions` trains the readout only. `--train.keep last` keeps the weights of the last

@@ -1,4 +1,4 @@
-"""Join networks into a committee with uncertainties: `python -m equivar_jax.committee RUN RUN ... -o FOLDER`.
+"""Join networks into a committee with uncertainties: `equivar committee RUN RUN ... -o FOLDER`.
 
 The members are runs of one config on one division of the data with different `--train.seed`. Their mean is
 the prediction, and their spread is calibrated on data that they have not seen. What they were trained on is
@@ -29,7 +29,7 @@ from equivar_jax.uncertainty.domain import domain_of
 
 def _parser() -> OptionParser:
     """Make the parser of the options."""
-    parser = OptionParser(prog="python -m equivar_jax.committee", description=__doc__)
+    parser = OptionParser(prog="equivar committee", description=__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directories of the members, two to four")
     parser.add_argument(
         "--data", help="labelled structures new to all members; default: the validation part of the runs"

@@ -1,4 +1,4 @@
-"""Cross-validate: `python -m equivar_jax.cross_validate --config bm2.py --folds 5 [any setting of training]`.
+"""Cross-validate: `equivar cross-validate --config bm2.py --folds 5 [any setting of training]`.
 
 The data are divided into folds. One network after the other is trained, each without one of the folds, and
 its best weights are validated on that fold. So every structure is validated once, by a network that was not
@@ -47,7 +47,7 @@ _README = """\
 | `cross_validation.json` | errors over all atoms, mean and spread over the folds, and of each fold |
 | `cross_validation.png` | MAE of each element, diagonal and off-diagonal, with the spread over the folds |
 
-    python -m equivar_jax.cross_validate --resume {folder}
+    equivar cross-validate --resume {folder}
 
 Tensors are Born effective charges in e, index order [atom, electric field, displacement].
 """
@@ -155,7 +155,7 @@ def _check_folds(config: Config) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, train all folds, print a table, and write JSON and a picture."""
-    parser = OptionParser(prog="python -m equivar_jax.cross_validate", add_help=False, allow_abbrev=False)
+    parser = OptionParser(prog="equivar cross-validate", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--folds", type=int)
     parser.add_argument("--run-dir")
@@ -191,8 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result = signal.SIGINT
         if isinstance(result, signal.Signals):
             print(
-                f"{result.name}: continue all folds with "
-                f"python -m equivar_jax.cross_validate --resume {folder}",
+                f"{result.name}: continue all folds with equivar cross-validate --resume {folder}",
                 file=sys.stderr,
             )
             raise SystemExit(128 + result)

@@ -1,4 +1,4 @@
-"""Check data before training: `python -m equivar_jax.data check FILE ...`."""
+"""Check data before training: `equivar data check FILE ...`."""
 
 import sys
 from collections.abc import Sequence
@@ -12,9 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with plain_messages():
         if given[:1] != ["check"]:
-            raise InputError(
-                "the only command is check: python -m equivar_jax.data check FILE ... (--help explains)"
-            )
+            raise InputError("the only command is check: equivar data check FILE ... (--help explains)")
     command.main(given[1:])
 
 

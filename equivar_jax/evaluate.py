@@ -1,4 +1,4 @@
-"""Evaluate a model on labelled structures: `python -m equivar_jax.evaluate --checkpoint RUN --data FILE`."""
+"""Evaluate a model on labelled structures: `equivar evaluate --checkpoint RUN --data FILE`."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from equivar_jax.weights import NAME
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, evaluate, print a table, and write `evaluation.json` and the parity plot."""
-    parser = OptionParser(prog="python -m equivar_jax.evaluate", description=__doc__)
+    parser = OptionParser(prog="equivar evaluate", description=__doc__)
     parser.add_argument(
         "--checkpoint", help="run directory of the trained model; default: the weights of the package"
     )

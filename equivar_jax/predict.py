@@ -1,4 +1,4 @@
-"""Predict Born effective charges of structures: `predict(atoms)`, and `python -m equivar_jax.predict`."""
+"""Predict Born effective charges of structures: `predict(atoms)`, and `equivar predict`."""
 
 import sys
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> OptionParser:
     """Make the parser of the options."""
-    parser = OptionParser(prog="python -m equivar_jax.predict", description=__doc__)
+    parser = OptionParser(prog="equivar predict", description=__doc__)
     parser.add_argument(
         "inputs",
         nargs="+",

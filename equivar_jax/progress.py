@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
@@ -48,7 +48,7 @@ class ProgressBar(tqdm):
 class _Lines:
     """A file in which every state of a bar is a line of its own."""
 
-    def __init__(self, file: TextIO):
+    def __init__(self, file: Any):
         self._file = file
 
     def write(self, text: str) -> None:

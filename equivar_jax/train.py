@@ -1,4 +1,4 @@
-"""Train: `python -m equivar_jax.train --config bm2.py [--data my.extxyz] [--train.epochs 20] ...`.
+"""Train: `equivar train --config bm2.py [--data my.extxyz] [--train.epochs 20] ...`.
 
 Structures are collated into padded batches, every batch goes through one compiled step, and the weights
 with the lowest validation MAE are kept. Ctrl-C and SIGTERM save the run before it ends; `--resume RUN`
@@ -22,7 +22,7 @@ from equivar_jax.weights.checkpoint import read_checkpoint
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, train, and report on the run."""
-    parser = OptionParser(prog="python -m equivar_jax.train", add_help=False, allow_abbrev=False)
+    parser = OptionParser(prog="equivar train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config")
     parser.add_argument("--run-dir")
     parser.add_argument("--resume")

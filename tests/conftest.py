@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config, items):
     """Take property tests into the full run as well, there with all examples."""
     if config.getoption("markexpr") == "slow":
         for item in items:
-            if getattr(item.obj, "is_hypothesis_test", False):
+            if getattr(item.obj, "is_hypothesis_test", False) or item.get_closest_marker("property"):
                 item.add_marker("slow")
 
 

@@ -12,7 +12,12 @@ import equivar_jax
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (ROOT / "equivar_jax", ROOT / "benchmarks", ROOT / "configs")
-TEXTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "equivar_jax").rglob("README.md")]
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "equivar_jax").rglob("README.md"),
+]
 DOTTED = re.compile(r"`((?:equivar_jax|benchmarks)(?:\.\w+)+)`")
 PATHS = re.compile(r"`((?:equivar_jax|benchmarks|tests|docs|configs)/[\w./-]+)`")
 

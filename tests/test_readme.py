@@ -4,7 +4,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from equivar_jax.config.schema import shipped_configs
+from equivar_jax.config.files import shipped_configs
 from equivar_jax.train import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Check files before learning from them: `python -m equivar_jax.data check FILE`.
+"""Check files before learning from them: `equivar data check FILE`.
 
 The command prints for each file and rule how many structures the rule objects to, and the worst of them. It
 writes every finding to `set_aside.csv` and draws the measured values in `hygiene.png`.
@@ -57,7 +57,7 @@ def _title(files: Sequence[str]) -> str:
 
 def _make_parser() -> argparse.ArgumentParser:
     """Make the parser of the arguments: the files, how to read them, where to write, and every tolerance."""
-    parser = OptionParser(prog="python -m equivar_jax.data check", description=__doc__)
+    parser = OptionParser(prog="equivar data check", description=__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE", help="file, folder or glob with labels")
     parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
     parser.add_argument(

@@ -111,7 +111,7 @@ class Predictor:
         Raises:
             InputError: this is a single network, or a committee that was not calibrated.
         """
-        how = "python -m equivar_jax.committee RUN RUN ... -o FOLDER"
+        how = "equivar committee RUN RUN ... -o FOLDER"
         if self.members == 1:
             raise InputError(
                 "uncertainty needs a committee, but the model is a single network; train a few with "

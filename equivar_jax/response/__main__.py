@@ -1,4 +1,4 @@
-"""Run one task: `python -m equivar_jax.response TASK ...`. Each task is a module with a function `main`."""
+"""Run one task: `equivar response TASK ...`. Each task is a module with a function `main`."""
 
 import importlib
 import sys

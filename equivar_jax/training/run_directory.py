@@ -30,9 +30,9 @@ _README = """\
 | `history.png` | training loss and validation MAE against epoch |
 | `parity.png`, `validation.json` | the best weights on the validation part, after the acoustic sum rule |
 
-    python -m equivar_jax.predict --checkpoint {run} structure.cif -o tensors.csv
-    python -m equivar_jax.evaluate --checkpoint {run} --data labelled.extxyz
-    python -m equivar_jax.train --resume {run}
+    equivar predict --checkpoint {run} structure.cif -o tensors.csv
+    equivar evaluate --checkpoint {run} --data labelled.extxyz
+    equivar train --resume {run}
 
 Tensors are Born effective charges in e, index order [atom, electric field, displacement].
 """

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from equivar_jax.config.command_line import OptionParser, data_words, override, settings_named
+from equivar_jax.config.command_line import OptionParser, expand_data_option, named_settings, override
 from equivar_jax.config.schema import Config, TrainConfig
 from equivar_jax.config.settings import setting_types
 from equivar_jax.errors import InputError
@@ -109,16 +109,16 @@ def test_help_lists_every_setting(capsys):
 
 def test_data_is_short_for_its_path():
     words = ("--train.epochs", "3")
-    assert data_words(None, words) == [*words]
-    assert changed(*data_words("-my file.extxyz", words)).data.path == "-my file.extxyz"
+    assert expand_data_option(None, words) == [*words]
+    assert changed(*expand_data_option("-my file.extxyz", words)).data.path == "-my file.extxyz"
     with pytest.raises(InputError, match=r"--data a is short for --data\.path; give one of them"):
-        data_words("a", ["--data.path=b"])
+        expand_data_option("a", ["--data.path=b"])
 
 
 def test_the_settings_that_words_are_about_are_known():
     words = ("--model.mean-neighbours=3", "--train.seed", "4", "--model.chanels", "3", "model.cutoff")
-    assert settings_named(words) >= {"model.mean_neighbours", "train.seed"}
-    assert "model.chanels" not in settings_named(words)
+    assert named_settings(words) >= {"model.mean_neighbours", "train.seed"}
+    assert "model.chanels" not in named_settings(words)
 
 
 def test_options_that_cannot_be_read_are_an_input_error():

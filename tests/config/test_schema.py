@@ -208,7 +208,6 @@ def test_a_word_far_from_all_choices_gets_no_suggestion():
     assert did_you_mean("epoch", ["epochs", "seed"], "--") == "; did you mean '--epochs'?"
 
 
-
 def changed(config, setting, value):
     name, _, rest = setting.partition(".")
     inner = changed(getattr(config, name), rest, value) if rest else value

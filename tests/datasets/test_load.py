@@ -228,7 +228,7 @@ def test_the_second_opening_reads_and_builds_nothing(tmp_path, monkeypatch):
 
 
 def test_the_check_command_needs_its_word(complaint):
-    assert "python -m equivar_jax.data check FILE" in complaint(main, "chekc", "file")
+    assert "equivar data check FILE" in complaint(main, "chekc", "file")
 
 
 def test_the_check_command_prints_and_writes(labelled_file, tmp_path, capsys):

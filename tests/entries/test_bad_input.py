@@ -131,7 +131,7 @@ def test_a_place_that_is_no_run_is_refused(complaint, labelled_file, tmp_path, p
     ("change", "found"),
     [
         ({"architecture": "Other"}, "checkpoint of architecture 'Other'"),
-        ({"format": 99}, "format 99; this program reads 'Equivar', format 1"),
+        ({"format": 99}, "format 99, but this program reads 'Equivar', format 1"),
         ({"config": {"model": {"chanels": 3}}}, "unknown setting 'chanels'; did you mean 'channels'"),
         (None, "the checkpoint is of another architecture"),
     ],

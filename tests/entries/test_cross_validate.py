@@ -172,7 +172,7 @@ def test_an_interruption_in_the_second_fold_changes_no_number(crossed, tmp_path,
         patch.setattr(loop, "ProgressBar", Bar)
         status, _, errors = run(*QUICK, "--run-dir", folder)
     assert status == 130
-    assert f"continue all folds with python -m equivar_jax.cross_validate --resume {folder}" in errors
+    assert f"continue all folds with equivar cross-validate --resume {folder}" in errors
     assert not (folder / "cross_validation.json").exists()
     progress = read_checkpoint(folder / "fold-1", "last")[1]
     assert (progress.epoch, progress.batch) == (0, 1)

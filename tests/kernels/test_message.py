@@ -54,7 +54,7 @@ def close(actual, wanted, dtype):
 
 
 @pytest.mark.parametrize("layer", PLANS)
-@pytest.mark.parametrize("channels", [16, 32, 64, 80])
+@pytest.mark.parametrize("channels", [16, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 64)), 80])
 @pytest.mark.parametrize("envelope", [False, True])
 def test_the_fused_message_equals_the_one_in_steps(layer, channels, envelope, precision):
     plan = plan_products(*PLANS[layer])
@@ -147,7 +147,7 @@ def test_without_a_compiler_the_xla_kernel_runs_and_native_says_why(monkeypatch)
     plan = plan_products(HIDDEN, HIDDEN)
     given = operands(plan, 16, np.float32)
     expected = message(*given, plan, "native")
-    monkeypatch.setattr(native, "why_not", lambda: "no C++ compiler")
+    monkeypatch.setattr(native, "reason_unavailable", lambda: "no C++ compiler")
     close(message(*given, plan), expected, np.float32)
     with pytest.raises(RuntimeError, match="kernel native: no C\\+\\+ compiler; use kernel auto or chunked"):
         message(*given, plan, "native")

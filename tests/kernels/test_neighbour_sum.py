@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +12,8 @@ TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 KERNELS = ["native", "chunked", "dense"]
 
 
-@pytest.fixture
-def operands(precision):
+@functools.cache
+def make_operands(precision):
     """Random operands: nodes with none to seven neighbours, and edges of no node at the end."""
     rng = np.random.default_rng(0)
     counts = rng.integers(0, 8, NODES).astype(np.int32)
@@ -27,6 +29,11 @@ def operands(precision):
     return *floats, Neighbours(*map(jnp.asarray, (senders, first, counts, slots)))
 
 
+@pytest.fixture
+def operands(precision):
+    return make_operands(precision)
+
+
 PLANS = {
     "first": (HIDDEN[:1], HIDDEN),
     "second": (HIDDEN[:2] + HIDDEN[3:], HIDDEN),
@@ -36,7 +43,27 @@ PLANS = {
 
 
 def test_this_machine_has_a_compiler():
-    assert native.why_not() is None
+    assert native.reason_unavailable() is None
+
+
+def values_and_gradients(layer, kernel, precision):
+    """Sums, and the derivatives of a weighted sum of them by all operands."""
+    plan = plan_products(*PLANS[layer])
+    features, *edge, neighbours = make_operands(precision)
+    weights = jax.random.normal(jax.random.key(0), (NODES, plan.output_components, CHANNELS), precision)
+
+    def total(features, radial, harmonics):
+        sums = neighbour_sum(features, radial, harmonics, neighbours, plan, kernel)
+        assert sums.shape == weights.shape
+        return jnp.sum(sums * weights), sums
+
+    inputs = features[:, : plan.input_components], *edge
+    return jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(*inputs)
+
+
+@functools.cache
+def reference_values_and_gradients(layer, precision):
+    return values_and_gradients(layer, "reference", precision)
 
 
 @pytest.mark.parametrize("layer", PLANS)
@@ -44,22 +71,9 @@ def test_this_machine_has_a_compiler():
 def test_fast_kernels_equal_the_reference_in_values_and_gradients(
     layer, kernel, chunks, operands, precision, monkeypatch
 ):
-    plan = plan_products(*PLANS[layer])
-    features, *edge, neighbours = operands
-    features = features[:, : plan.input_components]
     monkeypatch.setattr(chunked, "_nodes_per_chunk", lambda *_: -(-NODES // chunks))
-    weights = jax.random.normal(jax.random.key(0), (NODES, plan.output_components, CHANNELS), precision)
-
-    def weighted(kernel):
-        def total(features, radial, harmonics):
-            sums = neighbour_sum(features, radial, harmonics, neighbours, plan, kernel)
-            assert sums.shape == weights.shape
-            return jnp.sum(sums * weights), sums
-
-        return jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(features, *edge)
-
-    (_, sums), gradients = weighted(kernel)
-    (_, expected), expected_gradients = weighted("reference")
+    (_, sums), gradients = values_and_gradients(layer, kernel, precision)
+    (_, expected), expected_gradients = reference_values_and_gradients(layer, precision)
     for actual, wanted in zip((sums, *gradients), (expected, *expected_gradients), strict=True):
         assert actual.dtype == precision
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
@@ -134,22 +148,25 @@ def test_a_part_of_the_nodes_can_receive(operands, kernel):
         np.testing.assert_array_equal(both[0][part], both[1])
 
 
-@pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_gradients_of_gradients_equal_the_reference(operands, precision, kernel):
-    *floats, neighbours = operands
+@functools.cache
+def gradients_of_gradients(kernel, precision):
+    *floats, neighbours = make_operands(precision)
     plan = plan_products(HIDDEN, HIDDEN)
 
-    def second(kernel):
-        def total(features, radial, harmonics):
-            return jnp.sum(neighbour_sum(features, radial, harmonics, neighbours, plan, kernel) ** 2)
+    def total(features, radial, harmonics):
+        return jnp.sum(neighbour_sum(features, radial, harmonics, neighbours, plan, kernel) ** 2)
 
-        def slope(*arrays):
-            return sum(jnp.sum(bar**2) for bar in jax.grad(total, (0, 1, 2))(*arrays))
+    def slope(*arrays):
+        return sum(jnp.sum(bar**2) for bar in jax.grad(total, (0, 1, 2))(*arrays))
 
-        return jax.jit(jax.grad(slope, (0, 1, 2)))(*floats)
+    return jax.jit(jax.grad(slope, (0, 1, 2)))(*floats)
 
-    for actual, wanted in zip(second(kernel), second("reference"), strict=True):
+
+@pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gradients_of_gradients_equal_the_reference(precision, kernel):
+    found, expected = (gradients_of_gradients(name, precision) for name in (kernel, "reference"))
+    for actual, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
 
 
@@ -193,8 +210,8 @@ def test_a_batch_without_slots_is_refused_by_kernels_that_need_them(operands):
 
 def test_channels_that_fill_no_vector_take_the_xla_kernel(operands, precision):
     features, radial, harmonics, neighbours = operands
-    assert native.available(CHANNELS, np.dtype(precision))
-    assert not native.available(CHANNELS + 1, np.dtype(precision))
+    assert native.is_available(CHANNELS, np.dtype(precision))
+    assert not native.is_available(CHANNELS + 1, np.dtype(precision))
     odd = (features[..., :3], radial[..., :3], harmonics, neighbours, plan_products(HIDDEN, HIDDEN))
     np.testing.assert_array_equal(neighbour_sum(*odd), neighbour_sum(*odd, "chunked"))
 

@@ -16,6 +16,7 @@ from scipy.stats import ortho_group, special_ortho_group
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-10}
 SEEDS = st.integers(0, 2**32 - 1)
 few = examples(8)
+pytestmark = pytest.mark.property
 
 
 def assert_same(actual, expected, dtype):

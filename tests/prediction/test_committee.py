@@ -129,7 +129,7 @@ def test_uncertainty_comes_with_each_structure(three):
 
 def test_uncertainty_without_a_calibrated_committee_is_refused(three):
     for alone in (network(0), three.member(1)):
-        with pytest.raises(InputError, match=r"needs a committee.*python -m equivar_jax.committee"):
+        with pytest.raises(InputError, match=r"needs a committee.*equivar committee"):
             alone.predict(titanate(), uncertainty=True)
     with pytest.raises(InputError, match="needs a calibrated committee"):
         joined(calibration=None).predict(titanate(), uncertainty=True)

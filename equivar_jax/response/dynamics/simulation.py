@@ -1,6 +1,6 @@
 """Molecular dynamics in an electric field, compiled as a whole.
 
-    python -m equivar_jax.response dynamics --example --checkpoint RUN -o dynamics.png
+    equivar response dynamics --example --checkpoint RUN -o dynamics.png
 
 A crystal of springs with the structure of SrTiO3 is exposed to a pulse of the field. For your own crystal and
 potential write a few lines of Python with `make_system` and `simulate` of this package.
@@ -140,7 +140,7 @@ def equilibrate_perovskite(cells: int, temperature: float, timestep: float) -> A
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the example and draw it."""
     parser = OptionParser(
-        prog="python -m equivar_jax.response dynamics",
+        prog="equivar response dynamics",
         description="Molecular dynamics of a crystal of springs in a pulse of the electric field.",
     )
     parser.add_argument("--example", action="store_true", help="SrTiO3 of springs; needed, see below")

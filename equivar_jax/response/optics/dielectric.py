@@ -135,7 +135,7 @@ def _format_results(results: dict[str, Any]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    parser = OptionParser(prog="python -m equivar_jax.response dielectric", description=__doc__)
+    parser = OptionParser(prog="equivar response dielectric", description=__doc__)
     parser.add_argument("phonons", nargs="?", type=Path, help="phonopy_params.yaml, or as phonopy writes it")
     add_phonon_options(parser)
     add_epsilon_option(parser)

@@ -230,7 +230,7 @@ def _write(path: Path, curves: Sequence[Curve], periodic: bool) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
-    parser = OptionParser(prog="python -m equivar_jax.response infrared", description=__doc__)
+    parser = OptionParser(prog="equivar response infrared", description=__doc__)
     parser.add_argument("trajectory", nargs="?", help="frames with velocities, or with positions only")
     parser.add_argument("--timestep", type=float, help="time between frames in fs")
     parser.add_argument("--temperature", type=float, help="in K; by default that of the velocities")

@@ -1,6 +1,6 @@
 """P-E loop of a crystal in an alternating field.
 
-    python -m equivar_jax.response hysteresis --example -o loop.png
+    equivar response hysteresis --example -o loop.png
 
 The force on the atoms is `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`, and the polarisation is the sum
 of Z du / V along their path. The cell is fixed. A small cell switches homogeneously, without domain walls, so
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> OptionParser:
     """Make the parser of the command line."""
     parser = OptionParser(
-        prog="python -m equivar_jax.response hysteresis",
+        prog="equivar response hysteresis",
         description="P-E loop of model BaTiO3 in a field along z that rises and falls linearly.",
     )
     parser.add_argument("--example", action="store_true", help="with fixed Born charges")

@@ -1,6 +1,6 @@
 """Change of polarisation along a path of structures, from Born effective charges.
 
-    python -m equivar_jax.response polarisation --checkpoint RUN path.traj -o polarisation.csv
+    equivar response polarisation --checkpoint RUN path.traj -o polarisation.csv
 
 Between two frames `dP = (e/V) sum_i Z_i du_i`, the integral of `dP_a/du_ib = e Z[i, a, b] / V` by the
 trapezoid rule. Only such changes are well defined; the polarisation itself is defined only up to the quanta
@@ -219,7 +219,7 @@ def _tensors(frames: Sequence[Atoms], charges: PathCharges) -> list[Float[np.nda
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read a path, integrate, and write the table and the picture."""
     parser = OptionParser(
-        prog="python -m equivar_jax.response polarisation",
+        prog="equivar response polarisation",
         description="Change of polarisation along a trajectory, from Born effective charges.",
     )
     parser.add_argument("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")

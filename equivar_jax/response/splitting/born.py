@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> OptionParser:
     """Make the parser of the command line."""
-    parser = OptionParser(prog="python -m equivar_jax.response born", description=__doc__.splitlines()[0])
+    parser = OptionParser(prog="equivar response born", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("structure", nargs="?", help="one crystal: any structure file, or a phonopy YAML file")
     add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
