@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import resource
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,15 +41,19 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker("slow")
 
 
+LARGE_WORKER = 2_000_000
+"""Kilobytes."""
+
+
 @pytest.fixture
 def small_config():
     """A network of every kind of path, small enough to compile in a second."""
     return SMALL
 
 
-@pytest.fixture(params=["float32", "float64"])
+@pytest.fixture(params=[pytest.param("float32", marks=pytest.mark.slow), "float64"])
 def precision(request):
-    """The dtype, with JAX set to it."""
+    """The dtype, with JAX set to it; single precision, in which whole networks are tested, with -m slow."""
     with jax.enable_x64(True) if request.param == "float64" else contextlib.nullcontext():
         yield np.dtype(request.param).type
 
@@ -85,14 +90,16 @@ def cache_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIVAR_CACHE", str(folder))
         runtime.enable_compilation_cache()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
         yield folder
 
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_compiled_programs():
-    """Keep a worker small: what the next module needs again comes from the cache on disk."""
+    """Keep a worker small: once it is large, the next module takes what it needs from the cache on disk."""
     yield
-    jax.clear_caches()
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > LARGE_WORKER:
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

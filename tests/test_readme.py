@@ -12,7 +12,6 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 def test_python_examples_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path / "cache"))
     main(["--config", "test.py", "--run-dir", "runs/mine", "--train.epochs", "1"])
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert len(examples) == 5

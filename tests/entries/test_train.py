@@ -241,7 +241,7 @@ def test_a_terminated_process_has_saved_its_best_weights(tmp_path, cache_folder)
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 143
     assert f"SIGTERM: saved; continue with --resume {folder}" in errors
     assert "Traceback" not in errors
@@ -275,6 +275,7 @@ def test_the_dense_kernel_has_two_shapes_for_two_neighbour_counts_compiled_once_
     assert compiles == [{"train": 2, "validate": 2}] * 4
 
 
+@pytest.mark.slow  # real training
 def test_a_network_fitted_to_one_structure_writes_its_tensors_in_the_order_of_the_labels(tmp_path):
     label = born_effective_charges(labelled_crystal())
     transposed = label.transpose(0, 2, 1)

@@ -157,6 +157,7 @@ def test_frames_of_molecular_dynamics_are_all_kept(name):
     assert check_labels(real(name), HygieneConfig()).findings == ()
 
 
+@pytest.mark.slow  # a large set
 @needs_data
 def test_faults_of_the_raw_set_are_found():
     report = check_labels(real("mp-dielectric"), HygieneConfig())

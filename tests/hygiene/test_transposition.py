@@ -100,12 +100,14 @@ def test_a_trained_model_tells_each_transposed_frame():
     assert report.kept == [0, 1, 2, 3]
 
 
+@pytest.mark.slow  # a large set
 @needs_data
 def test_the_coefficients_are_those_of_the_published_crystals():
     fitted = transposition.fit_coefficients(real("phonon-dfpt"))
     np.testing.assert_allclose(transposition.COEFFICIENTS, fitted, atol=6e-4)
 
 
+@pytest.mark.slow  # large sets
 @needs_data
 @pytest.mark.parametrize("name", ["mp-dielectric", "phonon-dfpt"])
 def test_a_transposed_file_of_many_compositions_is_told(name):

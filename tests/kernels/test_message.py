@@ -23,6 +23,7 @@ PLANS = {
     "middle": (HIDDEN, HIDDEN),
     "last": (HIDDEN, (HIDDEN[0], HIDDEN[2], HIDDEN[3])),
 }
+LAYERS = ["first", pytest.param("second", marks=pytest.mark.slow), "middle", "last"]
 
 
 def operands(plan, channels, dtype, envelope=True, seed=0):
@@ -53,7 +54,7 @@ def close(actual, wanted, dtype):
     np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
-@pytest.mark.parametrize("layer", PLANS)
+@pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("channels", [16, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 64)), 80])
 @pytest.mark.parametrize("envelope", [False, True])
 def test_the_fused_message_equals_the_one_in_steps(layer, channels, envelope, precision):
@@ -64,7 +65,7 @@ def test_the_fused_message_equals_the_one_in_steps(layer, channels, envelope, pr
     close(fused, in_steps, precision)
 
 
-@pytest.mark.parametrize("layer", PLANS)
+@pytest.mark.parametrize("layer", LAYERS)
 def test_gradients_of_the_fused_message_equal_those_of_the_steps(layer, precision):
     plan = plan_products(*PLANS[layer])
     features, edges, weights = operands(plan, 16, precision)

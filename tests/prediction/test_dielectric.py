@@ -308,6 +308,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow  # real training
 def test_training_beats_the_mean_of_the_training_set(run):
     records = [json.loads(line) for line in (run / "run/metrics.jsonl").read_text().splitlines()]
     reached = records[-1]["validation_dielectric"]

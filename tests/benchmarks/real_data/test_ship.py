@@ -12,6 +12,8 @@ from equivar_jax.structures import labels_of
 MEMBERS = 2
 STRUCTURES = 20
 
+pytestmark = pytest.mark.slow  # trains committees
+
 
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory, cache_folder):

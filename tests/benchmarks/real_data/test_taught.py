@@ -26,6 +26,7 @@ AIM = {"BaTiO3-300K": 0.012, "SiO2-300K": 0.005}
 DATA = os.environ.get("EQUIVAR_DATA")
 
 
+@pytest.mark.slow  # large frames
 @pytest.mark.skipif(DATA is None, reason="EQUIVAR_DATA is not set")
 @pytest.mark.parametrize("name", TEST_FRAMES)
 def test_they_reach_the_aim_on_the_last_frames_and_the_error_that_the_table_says(name):
