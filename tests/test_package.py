@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.examples import slow
 
 import equivar_jax
 
@@ -57,7 +58,7 @@ def test_the_wheel_brings_the_weights_and_stays_small(wheel):
 @pytest.mark.parametrize(
     "code",
     [
-        "import equivar_jax; p = equivar_jax.predict; import equivar_jax.predict as q",
+        slow("import equivar_jax; p = equivar_jax.predict; import equivar_jax.predict as q"),
         "from equivar_jax.predict import Predictor, load, main; from equivar_jax import predict as p; q = p",
     ],
 )

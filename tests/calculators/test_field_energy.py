@@ -8,6 +8,7 @@ from ase import units
 from ase.calculators.lj import LennardJones
 from ase.md.nose_hoover_chain import NoseHooverChainNVT
 from ase.md.verlet import VelocityVerlet
+from helpers.examples import slow
 from helpers.field_crystals import (
     heat,
     moving_tensors,
@@ -43,8 +44,8 @@ def drift(atoms, base, field, steps, dt=1.0, tensors=None, **options):
 @pytest.mark.parametrize(
     ("field", "tensors", "options"),
     [
-        ([0.1, -0.1, 0.2], None, {}),
-        ([0.1, -0.1, 0.2], moving_tensors, {}),
+        slow([0.1, -0.1, 0.2], None, {}),
+        slow([0.1, -0.1, 0.2], moving_tensors, {}),
         ([0.1, -0.1, 0.2], moving_tensors, {"every": 5}),
         (lambda t: [0, 0, 0.2 * np.sin(0.03 * t)], moving_tensors, {}),
     ],

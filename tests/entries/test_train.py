@@ -228,6 +228,7 @@ def test_a_signal_after_the_last_batch_of_all_ends_the_run_as_usual(labelled_fil
     assert (tmp_path / "run" / "validation.json").exists()
 
 
+@pytest.mark.slow  # a process of its own; signals are tested in this one, too
 def test_a_terminated_process_has_saved_its_best_weights(tmp_path, cache_folder):
     folder = tmp_path / "run"
     words = ("--config", "test.py", "--run-dir", str(folder), "--train.epochs", "1000000")
@@ -254,6 +255,7 @@ def test_a_terminated_process_has_saved_its_best_weights(tmp_path, cache_folder)
     assert np.abs(tensors.sum(axis=0)).max() < 1e-8
 
 
+@pytest.mark.slow  # eight compilations
 def test_the_dense_kernel_has_two_shapes_for_two_neighbour_counts_compiled_once_each(tmp_path):
     structures = [labelled_crystal(seed, scale) for scale in (1.0, 0.8) for seed in range(6)]
     write_structures(tmp_path / "data.extxyz", structures)

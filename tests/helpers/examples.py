@@ -1,7 +1,8 @@
-"""How many examples a property test takes: few by default, all with `-m slow`."""
+"""What is tested by default, and what with `-m slow` only."""
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 ALL, FEW = "all examples", "few examples"
@@ -14,3 +15,8 @@ def examples(number: int, **more: Any) -> settings:
     if settings.get_current_profile_name() == FEW:
         number = max(number // 4, 2)
     return settings(max_examples=number, deadline=None, **more)
+
+
+def slow(*values: Any) -> Any:
+    """Parameters of a test that are taken with `-m slow` only."""
+    return pytest.param(*values, marks=pytest.mark.slow)

@@ -11,7 +11,9 @@ from equivar_jax.config import ModelConfig
 from equivar_jax.graphs import Budget, Sample, build_graph, collate, neighbour_counts
 from equivar_jax.network import Equivar, born_effective_charges
 
-SMALL = ModelConfig(channels=16, interactions=3, mean_neighbours=9.0)
+SMALL = ModelConfig(channels=16, interactions=2, mean_neighbours=9.0)
+DEEP = dataclasses.replace(SMALL, interactions=3)
+"""With a layer of each kind: from scalars, from everything, to what is read out."""
 
 
 def dense_batch(structures, cutoff=3.0, dtype=np.float32, nodes=None, neighbours=None, edges=None):

@@ -120,6 +120,7 @@ def test_a_transposed_file_of_many_compositions_is_told(name):
     assert "TRANSPOSED" in report.table()
 
 
+@pytest.mark.slow  # a large set
 @needs_data
 def test_a_half_transposed_file_is_told():
     frames = real("mp-dielectric")

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.examples import slow
 
 from equivar_jax.kernels import (
     HIDDEN,
@@ -23,7 +24,7 @@ PLANS = {
     "middle": (HIDDEN, HIDDEN),
     "last": (HIDDEN, (HIDDEN[0], HIDDEN[2], HIDDEN[3])),
 }
-LAYERS = ["first", pytest.param("second", marks=pytest.mark.slow), "middle", "last"]
+LAYERS = ["first", slow("second"), "middle", "last"]
 
 
 def operands(plan, channels, dtype, envelope=True, seed=0):
@@ -55,7 +56,7 @@ def close(actual, wanted, dtype):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("channels", [16, *(pytest.param(n, marks=pytest.mark.slow) for n in (32, 64)), 80])
+@pytest.mark.parametrize("channels", [16, slow(32), slow(64), 80])
 @pytest.mark.parametrize("envelope", [False, True])
 def test_the_fused_message_equals_the_one_in_steps(layer, channels, envelope, precision):
     plan = plan_products(*PLANS[layer])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.examples import slow
 
 from equivar_jax.kernels import HIDDEN, Neighbours, chunked, native, neighbour_sum, plan_products
 
@@ -40,7 +41,7 @@ PLANS = {
     "middle": (HIDDEN, HIDDEN),
     "last": (HIDDEN, (HIDDEN[0], HIDDEN[2], HIDDEN[3])),
 }
-LAYERS = ["first", pytest.param("second", marks=pytest.mark.slow), "middle", "last"]
+LAYERS = ["first", slow("second"), "middle", "last"]
 
 
 def test_this_machine_has_a_compiler():
@@ -68,7 +69,9 @@ def reference_values_and_gradients(layer, precision):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize(("kernel", "chunks"), [("native", 1), ("chunked", 1), ("chunked", 4), ("dense", 1)])
+@pytest.mark.parametrize(
+    ("kernel", "chunks"), [("native", 1), slow("chunked", 1), ("chunked", 4), slow("dense", 1)]
+)
 def test_fast_kernels_equal_the_reference_in_values_and_gradients(
     layer, kernel, chunks, operands, precision, monkeypatch
 ):
@@ -81,7 +84,7 @@ def test_fast_kernels_equal_the_reference_in_values_and_gradients(
 
 
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
-@pytest.mark.parametrize("graph", ["both directions", "one sender"])
+@pytest.mark.parametrize("graph", ["both directions", slow("one sender")])
 def test_gradients_in_one_chunk_for_every_number_of_edges_that_a_node_sends(operands, precision, graph):
     *floats, neighbours = operands
     used = int(neighbours.counts.sum())
@@ -164,7 +167,7 @@ def gradients_of_gradients(kernel, precision):
 
 
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", ["native", slow("chunked"), slow("dense")])
 def test_gradients_of_gradients_equal_the_reference(precision, kernel):
     found, expected = (gradients_of_gradients(name, precision) for name in (kernel, "reference"))
     for actual, wanted in zip(found, expected, strict=True):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from helpers.networks import SMALL, dense_batch, predict, random_params
+from helpers.examples import slow
+from helpers.networks import DEEP, SMALL, dense_batch, predict, random_params
 
 from benchmarks.common.plain_network import equivar
 from equivar_jax.config.files import load_config
@@ -46,10 +47,10 @@ def plain_value_and_gradients(params, vectors, weights, mask, graph, config):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "envelope"), [("native", False), ("native", True), ("chunked", True), ("reference", False)]
+    ("kernel", "envelope"), [("native", False), ("native", True), ("chunked", True), slow("reference", False)]
 )
-def test_values_and_gradients_equal_plain_e3nn(calcium_titanate, small_config, float64, kernel, envelope):
-    config = dataclasses.replace(small_config, kernel=kernel, envelope=envelope)
+def test_values_and_gradients_equal_plain_e3nn(calcium_titanate, float64, kernel, envelope):
+    config = dataclasses.replace(DEEP, kernel=kernel, envelope=envelope)
     batch = dense_batch([calcium_titanate], dtype=float64, nodes=23, neighbours=20)
     graph = jax.tree.map(jnp.asarray, batch.graph)
     params = random_params(config, float64)
@@ -105,7 +106,7 @@ def test_first_layer_uses_three_blocks_as_published(calcium_titanate, small_conf
     assert gradient.shape[0] == len(PATHS) == 15
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [0, slow(1)])
 def test_features_keep_unit_variance_through_the_layers(calcium_titanate, seed):
     config = dataclasses.replace(load_config("bm1").model, mean_neighbours=10.35, kernel="reference")
     batch = dense_batch([calcium_titanate])

@@ -1,6 +1,7 @@
 """What settings add to the published network keeps every symmetry, and does what it says."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -68,19 +69,22 @@ def test_order_of_atoms_supercell_and_padding_change_nothing(float64):
     np.testing.assert_allclose(double, np.tile(expected, (2, 1, 1)), atol=1e-11)
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def value_and_gradients(params, kernel, u, graph):
+    def total(params, u):
+        model = Equivar(dataclasses.replace(FULL, kernel=kernel))
+        return jnp.sum(jnp.sin(born_effective_charges(model, params, displace(graph, u))))
+
+    return jax.value_and_grad(total, (0, 1))(params, u)
+
+
 @pytest.mark.parametrize("kernel", ["native", "chunked"])
 def test_kernels_agree_in_values_and_gradients(calcium_titanate, kernel, float64):
     params = random_params(FULL, float64)
     graph = graph_of(calcium_titanate, FULL.cutoff, float64)
-
-    def loss(params, kernel, u):
-        model = Equivar(dataclasses.replace(FULL, kernel=kernel))
-        return jnp.sum(jnp.sin(born_effective_charges(model, params, displace(graph, u))))
-
     u = jnp.zeros((20, 3))
-    both = jax.jit(jax.value_and_grad(loss, (0, 2)), static_argnums=1)
-    value, gradients = both(params, kernel, u)
-    expected, expected_gradients = both(params, "reference", u)
+    value, gradients = value_and_gradients(params, kernel, u, graph)
+    expected, expected_gradients = value_and_gradients(params, "reference", u, graph)
     np.testing.assert_allclose(value, expected, rtol=1e-10)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-9), gradients, expected_gradients)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
@@ -92,6 +96,7 @@ def test_gradients_are_finite_where_an_atom_has_no_neighbour(float64):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
+@pytest.mark.slow
 def test_layer_by_layer_gives_the_numbers_of_the_whole(calcium_titanate):
     model, params = Equivar(FULL), random_params(FULL)
     atoms = calcium_titanate.repeat((2, 1, 1))

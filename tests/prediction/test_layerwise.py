@@ -3,6 +3,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from helpers.examples import slow
 from helpers.networks import SMALL, random_params
 
 from equivar_jax.graphs.batch import graph_of
@@ -13,7 +14,7 @@ from equivar_jax.prediction.layerwise import tensors_layer_by_layer
 
 
 # With a rest, without one, and in one piece; every shape of a piece compiles.
-@pytest.mark.parametrize(("nodes_at_once", "kernel"), [(7, "chunked"), (20, "auto"), (64, "auto")])
+@pytest.mark.parametrize(("nodes_at_once", "kernel"), [(7, "chunked"), (20, "auto"), slow(64, "auto")])
 def test_pieces_give_the_numbers_of_the_whole(calcium_titanate, kernel, nodes_at_once):
     config = dataclasses.replace(SMALL, kernel=kernel)
     model, params = Equivar(config), random_params(config)

@@ -198,6 +198,7 @@ def test_a_sweep_that_crashed_goes_on_to_the_same_output(trained, nested, small_
     assert not {f"{name}.part", f"{name}.progress", f"{name}.part-journal"} & set(left_in(tmp_path))
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_killed_process_leaves_what_it_had_and_the_rest_follows(trained, small_windows, tmp_path):
     data, out, whole = tmp_path / "in.extxyz", tmp_path / "out.csv", tmp_path / "whole.csv"
     write_structures(data, [titanate(1 + k % 2, seed=k) for k in range(60)])

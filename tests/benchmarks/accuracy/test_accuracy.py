@@ -214,6 +214,7 @@ def test_a_diverged_row_is_kept_and_not_tried_again(tmp_path, monkeypatch):
     assert "1 diverged" in accuracy_report.make_section(output)
 
 
+@pytest.mark.slow  # real training
 def test_the_mean_of_seeds_is_a_row_of_its_own(tmp_path):
     test = list(demonstration_set(2, seed=1, progress=False))
     written(tmp_path / "few-test.extxyz", test)

@@ -42,6 +42,7 @@ def test_they_reach_the_aim_on_the_last_frames_and_the_error_that_the_table_says
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TEST_FRAMES)
 def test_they_are_small_obey_the_sum_rule_and_name_no_place(name):
     model = load(TAUGHT / name)

@@ -27,6 +27,8 @@ CONFIG = dataclasses.replace(
 NEIGHBOURS = 24
 _tensors = jax.jit(derivative_tensors, static_argnums=0)
 
+pytestmark = pytest.mark.slow  # second derivatives take long to compile
+
 
 @pytest.fixture
 def model(float64):
