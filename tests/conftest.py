@@ -83,10 +83,16 @@ def calcium_titanate():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory):
-    """Where generated data and compiled programs go while tests run: one folder for all worker processes."""
+def cache_folder(tmp_path_factory, pytestconfig):
+    """Where generated data and compiled programs go while tests run: one folder for all worker processes.
+
+    Compiled programs are kept for the next run as well (`pytest --cache-clear` deletes them).
+    """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        (folder / "compiled").symlink_to(pytestconfig.cache.mkdir("compiled"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIVAR_CACHE", str(folder))
         runtime.enable_compilation_cache()
