@@ -240,3 +240,11 @@ def test_the_check_command_prints_and_writes(labelled_file, tmp_path, capsys):
 
 def parts(dataset):
     return dataset.training.structures, dataset.validation.structures
+
+
+def test_a_folder_in_which_nothing_can_be_read_says_the_first_reason(tmp_path):
+    (tmp_path / "broken.extxyz").write_text(
+        '2\nLattice="4 0 0 0 4 0 0 0 4" Properties=species:S:1:pos:R:3\nMg 0 0 0\n'
+    )
+    with pytest.raises(InputError, match=r"broken\.extxyz"):
+        read_labelled(DataConfig(), str(tmp_path))

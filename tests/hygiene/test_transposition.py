@@ -100,7 +100,6 @@ def test_a_trained_model_tells_each_transposed_frame():
     assert report.kept == [0, 1, 2, 3]
 
 
-@pytest.mark.slow  # a large set
 @needs_data
 def test_the_coefficients_are_those_of_the_published_crystals():
     fitted = transposition.fit_coefficients(real("phonon-dfpt"))

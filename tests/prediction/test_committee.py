@@ -23,9 +23,12 @@ from equivar_jax.graphs.batch import graph_of
 from equivar_jax.io import write_structures
 from equivar_jax.network.model import Equivar, born_effective_charges
 from equivar_jax.prediction import loading, predictor
-from equivar_jax.prediction.committee import join_members
+from equivar_jax.prediction.committee import calibrate_committee, join_members
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
+from equivar_jax.reports.committee_report import committee_table
+from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.response.dynamics.moving_charges import network_charges
+from equivar_jax.structures import with_born_effective_charges
 from equivar_jax.uncertainty.calibration import pool_spread
 from equivar_jax.weights import checkpoint
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
@@ -342,3 +345,22 @@ def test_an_installation_without_weights_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "files", lambda _: tmp_path)
     with pytest.raises(InputError, match=r"has no weights.*load\(RUN\), --checkpoint RUN"):
         weights.shipped_checkpoint()
+
+
+def labelled_titanates():
+    tensors = np.random.default_rng(0).normal(size=(3, 5, 3, 3))
+    return [with_born_effective_charges(titanate(seed=k), tensors[k]) for k in range(3)]
+
+
+def test_a_committee_can_be_calibrated_without_a_domain():
+    result = calibrate_committee(joined(calibration=None), labelled_titanates())
+    assert result.predictor.metadata.domain is None
+    assert result.predictor.calibration.scale > 0
+    table = committee_table(result, [network(0), network(1)], 3, 0)
+    assert "calibrated on 3 structures" in table
+    assert "domain" not in table
+
+
+def test_the_dielectric_tensor_is_not_evaluated_without_labels():
+    predictor = network(0, dataclasses.replace(CONFIG, dielectric=True))
+    assert evaluate_model(predictor, labelled_titanates()).dielectric is None

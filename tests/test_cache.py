@@ -1,0 +1,14 @@
+import pytest
+
+from equivar_jax.cache import code_version
+
+
+def test_the_version_of_the_code_covers_files_and_folders():
+    assert (
+        code_version("structures.py") != code_version("storage") != code_version("structures.py", "storage")
+    )
+
+
+def test_a_source_that_is_not_there_is_an_error_and_no_stale_key():
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.py"):
+        code_version("structures.py", "nowhere.py")
