@@ -154,6 +154,7 @@ def test_the_table_is_printed_and_names_elements_that_a_fold_never_saw(crossed):
         assert symbols == [] or f"{' '.join(symbols)} in fold {fold}" in table
 
 
+@pytest.mark.slow  # real training
 def test_an_interruption_in_the_second_fold_changes_no_number(crossed, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     bars = []

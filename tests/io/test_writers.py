@@ -275,6 +275,7 @@ def test_csv_of_unlabelled_structures_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow  # large sets
 def test_files_of_the_wild_survive_a_round_trip(tmp_path):
     if "EQUIVAR_DATA" not in os.environ:
         pytest.skip("EQUIVAR_DATA is not set")

@@ -47,7 +47,8 @@ def plain_value_and_gradients(params, vectors, weights, mask, graph, config):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "envelope"), [("native", False), ("native", True), ("chunked", True), slow("reference", False)]
+    ("kernel", "envelope"),
+    [("native", False), slow("native", True), ("chunked", True), slow("reference", False)],
 )
 def test_values_and_gradients_equal_plain_e3nn(calcium_titanate, float64, kernel, envelope):
     config = dataclasses.replace(DEEP, kernel=kernel, envelope=envelope)

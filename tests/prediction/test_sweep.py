@@ -171,6 +171,7 @@ def crashing(monkeypatch, owner, method, call):
     monkeypatch.setattr(owner, method, crash)
 
 
+@pytest.mark.slow  # a crash after every write
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_sweep_that_crashed_goes_on_to_the_same_output(trained, nested, small_windows, tmp_path, name):
     whole, out = tmp_path / f"whole-{name}", tmp_path / name

@@ -226,6 +226,7 @@ def test_weights_of_another_shape_are_refused(labelled_file, tmp_path):
         loop.start_run(configured(labelled_file, wrong), tmp_path / "run")
 
 
+@pytest.mark.slow  # real training
 def test_a_frozen_fine_tuning_goes_on_without_the_weights_that_it_started_from(
     labelled_file, pretrained, tmp_path
 ):

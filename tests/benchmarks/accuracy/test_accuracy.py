@@ -169,6 +169,7 @@ def test_the_report_is_made_of_the_files(finished):
     assert [one["set"] for one in drift["rows"]] == ["validation", "held out.extxyz"]
 
 
+@pytest.mark.slow  # real training
 def test_an_interrupted_row_goes_on_and_a_test_set_can_come_later(tmp_path, monkeypatch):
     begun = []
 

@@ -82,6 +82,7 @@ def network(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow  # real training
 def test_the_tensor_of_the_network_counts_last(network, capsys):
     predictor, atoms = load(network), rock_salt(cubic=False)
     expected = electronic_dielectric_tensor(predictor, atoms)
