@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import resource
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,11 +123,23 @@ class Trained(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, cache_folder):
-    """`configs/test.py` with a moving average of the weights, from beginning to end."""
-    folder, output = tmp_path_factory.mktemp("runs") / "trained", io.StringIO()
+def trained(cache_folder):
+    """`configs/test.py` with a moving average of the weights, from beginning to end, by one worker."""
+    folder, told = cache_folder.parent / "trained", cache_folder.parent / "trained.txt"
+    try:
+        cache_folder.with_name("trained.lock").mkdir()
+    except FileExistsError:
+        deadline = time.monotonic() + 1800
+        while not told.exists():
+            assert time.monotonic() < deadline, "the other worker has not trained the network"
+            time.sleep(0.1)
+        return Trained(folder, told.read_text())
+    output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
         train.main(["--config", "test.py", "--run-dir", str(folder), "--train.ema_decay", "0.5"])
+    partial = told.with_suffix(".part")
+    partial.write_text(output.getvalue())
+    partial.rename(told)
     return Trained(folder, output.getvalue())
 
 

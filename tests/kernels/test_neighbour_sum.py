@@ -10,7 +10,7 @@ from equivar_jax.kernels import HIDDEN, Neighbours, chunked, native, neighbour_s
 
 NODES, EDGES, CHANNELS = 13, 60, 16
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
-KERNELS = ["native", "chunked", "dense"]
+KERNELS = ["native", "chunked", slow("dense")]
 
 
 @functools.cache
@@ -83,8 +83,9 @@ def test_fast_kernels_equal_the_reference_in_values_and_gradients(
         np.testing.assert_allclose(actual, wanted, rtol=0, atol=TOLERANCE[precision] * jnp.abs(wanted).max())
 
 
+@pytest.mark.slow  # a long compilation
 @pytest.mark.parametrize("precision", ["float64"], indirect=True)  # single precision compiles as long
-@pytest.mark.parametrize("graph", ["both directions", slow("one sender")])
+@pytest.mark.parametrize("graph", ["both directions", "one sender"])
 def test_gradients_in_one_chunk_for_every_number_of_edges_that_a_node_sends(operands, precision, graph):
     *floats, neighbours = operands
     used = int(neighbours.counts.sum())

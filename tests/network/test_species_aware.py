@@ -60,6 +60,7 @@ def test_orthogonal_operations_turn_the_tensors(config, float64):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 
+@pytest.mark.slow  # as of the published networks
 def test_order_of_atoms_supercell_and_padding_change_nothing(float64):
     params, atoms = random_params(FULL, float64), random_structure(4)
     expected = predict(FULL, params, atoms, float64)

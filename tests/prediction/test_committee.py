@@ -138,6 +138,7 @@ def test_uncertainty_without_a_calibrated_committee_is_refused(three):
         joined(calibration=None).predict(titanate(), uncertainty=True)
 
 
+@pytest.mark.slow
 def test_one_member_serves_where_weights_are_needed(three):
     atoms = titanate()
     for use in (lambda: three.params, lambda: network_charges(three, atoms)):

@@ -125,6 +125,7 @@ def test_the_example_draws_and_writes_its_numbers(tmp_path, capsys):
     assert "orders of magnitude" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a network in a loop
 def test_the_command_takes_the_charges_of_a_model(tmp_path, trained):
     picture = tmp_path / "loop.png"
     task.main(["--checkpoint", str(trained.folder), "--points", "4", "-o", str(picture)])
