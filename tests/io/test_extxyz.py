@@ -404,6 +404,7 @@ def test_flat_cell_in_poscar(file):
     assert "span no volume" in message or "not a structure file" in message
 
 
+@pytest.mark.slow  # large sets
 def test_files_of_the_wild_agree_with_ase():
     if "EQUIVAR_DATA" not in os.environ:
         pytest.skip("EQUIVAR_DATA is not set")

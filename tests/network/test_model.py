@@ -48,7 +48,7 @@ def plain_value_and_gradients(params, vectors, weights, mask, graph, config):
 
 @pytest.mark.parametrize(
     ("kernel", "envelope"),
-    [("native", False), slow("native", True), ("chunked", True), slow("reference", False)],
+    [("native", False), slow("native", True), slow("chunked", True), slow("reference", False)],
 )
 def test_values_and_gradients_equal_plain_e3nn(calcium_titanate, float64, kernel, envelope):
     config = dataclasses.replace(DEEP, kernel=kernel, envelope=envelope)
@@ -107,6 +107,7 @@ def test_first_layer_uses_three_blocks_as_published(calcium_titanate, small_conf
     assert gradient.shape[0] == len(PATHS) == 15
 
 
+@pytest.mark.slow  # a network of full size
 @pytest.mark.parametrize("seed", [0, slow(1)])
 def test_features_keep_unit_variance_through_the_layers(calcium_titanate, seed):
     config = dataclasses.replace(load_config("bm1").model, mean_neighbours=10.35, kernel="reference")

@@ -184,6 +184,7 @@ def test_pictures_that_cannot_be_written(tmp_path):
     assert not (tmp_path / "history.PDF").exists()
 
 
+@pytest.mark.slow  # a process of its own
 def test_import_leaves_global_state_alone():
     code = "import sys, equivar_jax.reports.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -100,6 +100,7 @@ def test_it_starts_from_exactly_the_weights_and_with_their_network(labelled_file
     assert loop.validate(started) == pytest.approx(np.concatenate(errors).mean(), abs=1e-5)
 
 
+@pytest.mark.slow  # real training
 def test_at_no_rate_a_run_validates_as_the_one_that_it_starts_from(trained, tmp_path):
     words = ("--config", "finetune.py", "--train.start_from", trained.folder, "--run-dir", tmp_path / "run")
     data = ("--data.demonstration.perovskites", 12, "--train.batch_size", 4)

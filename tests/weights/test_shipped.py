@@ -69,6 +69,7 @@ def test_the_card_says_how_much_too_small_they_are(model):
     assert f"in cubic titanates by up to {short} % or {sigmas:.1f} sigma" in card
 
 
+@pytest.mark.slow  # fifty crystals
 def test_ordinary_charges_stay_ordinary(model):
     for name, site in (("MgO", "Mg"), ("NaCl", "Na"), ("CaF2", "Ca"), ("corundum Al2O3", "Al")):
         found, sigma, published = value(model, name, site)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
+from helpers.examples import slow
 
 from equivar_jax import load
 from equivar_jax.errors import InputError
@@ -35,7 +36,7 @@ def in_motion(predictor, atoms, steps=60, **settings):
     return simulate(system, start(system, atoms), 1.0, steps, **settings)
 
 
-@pytest.mark.parametrize(("kernel", "cells"), [("auto", 2), ("chunked", 1)])
+@pytest.mark.parametrize(("kernel", "cells"), [slow("auto", 2), ("chunked", 1)])
 def test_charges_in_motion_are_those_of_the_predictor(predictor, kernel, cells):
     """In single precision, on a last frame whose list was renewed; the sum rule in double."""
     config = dataclasses.replace(predictor.network.config, kernel=kernel)
