@@ -41,6 +41,7 @@ def drift(atoms, base, field, steps, dt=1.0, tensors=None, **options):
     return np.ptp(totals) / len(atoms), np.abs(works).max() / len(atoms)
 
 
+@pytest.mark.slow  # a thousand steps
 @pytest.mark.parametrize(
     ("field", "tensors", "options"),
     [

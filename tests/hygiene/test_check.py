@@ -151,6 +151,7 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
         check_labels([distorted()], CONFIG).write(tmp_path / "taken")
 
 
+@pytest.mark.slow  # large sets
 @needs_data
 @pytest.mark.parametrize("name", ["BaTiO3-300K", "SiO2-300K"])
 def test_frames_of_molecular_dynamics_are_all_kept(name):

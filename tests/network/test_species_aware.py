@@ -79,6 +79,7 @@ def value_and_gradients(params, kernel, u, graph):
     return jax.value_and_grad(total, (0, 1))(params, u)
 
 
+@pytest.mark.slow  # as of the published networks
 @pytest.mark.parametrize("kernel", ["native", "chunked"])
 def test_kernels_agree_in_values_and_gradients(calcium_titanate, kernel, float64):
     params = random_params(FULL, float64)
