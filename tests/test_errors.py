@@ -1,0 +1,19 @@
+import subprocess
+import sys
+import warnings
+
+from equivar_jax.errors import plain_messages
+
+
+def test_a_warning_of_a_command_is_one_line():
+    code = "import warnings\nfrom equivar_jax.errors import plain_messages\n"
+    code += "with plain_messages():\n    warnings.warn('two\\n  lines', UserWarning)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stderr == "warning: two lines\n"
+
+
+def test_afterwards_warnings_are_those_of_python_again():
+    before = warnings.formatwarning
+    with plain_messages():
+        assert warnings.formatwarning is not before
+    assert warnings.formatwarning is before
