@@ -1,27 +1,36 @@
-"""Compiles the C++ kernels once on each machine, with its C++ compiler, and loads them."""
+"""Loads the C++ kernels: those that came with the wheel, or those that this machine's compiler makes once."""
 
 import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
+import platform
 import shlex
 import shutil
 import subprocess
 import tempfile
-from importlib import resources
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
-
-import jax
-import jaxlib
+from typing import Literal
 
 from equivar_jax.cache import cache_directory
 
-SOURCES = "cpp"
-MAIN = "bindings.cc"
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w")
+Name = Literal["network", "bindings"]
+"""The libraries: "network" needs nothing else; "bindings" are the functions that XLA calls."""
+SOURCES = Path(__file__).parent / "cpp"
+PREBUILT = Path(__file__).parent / "prebuilt"
+"""Libraries in a wheel that was built with them (see `equivar_jax.kernels.prebuild`)."""
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-w")
 TIMEOUT = 300
 """Longest time for a compilation in seconds; it takes about ten."""
+LEVELS = {
+    "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+    "x86-64-v3": ("avx2", "fma", "bmi2", "movbe"),
+}
+"""Instruction sets of prebuilt libraries, best first, and the flags of a processor that has them."""
 
 
 class NotCompiledError(RuntimeError):
@@ -29,24 +38,38 @@ class NotCompiledError(RuntimeError):
 
 
 @functools.cache
-def load_library() -> ctypes.CDLL:
-    """Load the compiled kernels from the cache, where they are compiled first if they are not there.
+def load_library(name: Name) -> ctypes.CDLL:
+    """Load a library of compiled kernels.
+
+    It is the one of the wheel for this processor, else one in the cache, where it is compiled first if it is
+    not there.
 
     Raises:
         NotCompiledError: There is no compiler, or it fails.
     """
-    compiler = _compiler()
-    source = Path(str(resources.files("equivar_jax.kernels") / SOURCES / MAIN))
-    path = cache_directory() / f"native-{_library_key(compiler, source)[:16]}.so"
+    source = SOURCES / f"{name}.cc"
+    key = source_key(name)
+    for level in LEVELS:
+        made = prebuilt_path(name, key, level)
+        if made.is_file() and set(LEVELS[level]) <= _processor_flags():
+            with contextlib.suppress(OSError):  # made for another C library; then compile it here
+                return ctypes.CDLL(str(made))
+    compiler = find_compiler()
+    path = cache_directory() / f"{name}-{key}-{_machine_key(compiler)}.so"
     try:
         if not path.is_file():
-            _compile(compiler, source, path)
+            compile_library(compiler, name, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
         raise NotCompiledError(f"{shlex.join(compiler)} {source.name}: {_first_error_line(error)}") from error
 
 
-def _compiler() -> list[str]:
+def prebuilt_path(name: Name, key: str, level: str) -> Path:
+    """Return where a wheel has the library of these sources for an instruction set, if it has it."""
+    return PREBUILT / f"{name}-{key}-{level}.so"
+
+
+def find_compiler() -> list[str]:
     """Return the command of the C++ compiler: what the environment variable CXX names, else a usual name.
 
     Raises:
@@ -61,26 +84,69 @@ def _compiler() -> list[str]:
     raise NotCompiledError("no C++ compiler found (c++, g++, clang++, or the one that CXX names)")
 
 
-def _compile(compiler: list[str], source: Path, path: Path) -> None:
-    """Compile to a hidden file beside the target, then move it into place."""
+def compile_library(
+    compiler: Sequence[str], name: Name, path: Path, options: Sequence[str] = ("-march=native",)
+) -> None:
+    """Compile a library to a hidden file beside `path`, then move it into place.
+
+    Args:
+        compiler: Command of the compiler.
+        name: The library.
+        path: The file to make.
+        options: Further options; by default it is made for the processor of this machine.
+
+    Raises:
+        OSError: The file cannot be written, or the compiler cannot be run.
+        subprocess.SubprocessError: The compiler fails.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".native-") as folder:
+    headers = [f"-I{_jaxlib() / 'include'}"] if name == "bindings" else []
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{name}-") as folder:
         made = Path(folder) / path.name
-        command = [*compiler, *FLAGS, f"-I{jax.ffi.include_dir()}", str(source), "-o", str(made)]
+        command = [*compiler, *FLAGS, *options, *headers, str(SOURCES / f"{name}.cc"), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
         made.replace(path)
 
 
-def _library_key(compiler: list[str], source: Path) -> str:
-    """Make a key of everything that a compiled library depends on; machines may share a cache."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    processor = ""
+@functools.cache
+def source_key(name: Name) -> str:
+    """Return a digest of the sources and, for the functions that XLA calls, of the version of its headers."""
+    files = sorted(file for file in SOURCES.iterdir() if file.suffix == ".h" or file.stem == name)
+    parts = [file.read_text(encoding="utf-8") for file in files]
+    if name == "bindings":
+        parts.append(metadata.version("jaxlib"))
+    return _digest(*parts, *FLAGS)
+
+
+def _machine_key(compiler: Sequence[str]) -> str:
+    """Return a digest of compiler and processor, since machines may share a cache."""
+    program = Path(os.path.realpath(shutil.which(compiler[0]) or compiler[0]))
+    version = ""
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    code = [file.read_text() for file in sorted(source.parent.iterdir()) if file.is_file()]
-    parts = (*code, jaxlib.__version__, *compiler, *FLAGS, version, processor)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        version = f"{program.stat().st_size} {program.stat().st_mtime_ns}"
+    return _digest(*compiler, str(program), version, platform.machine(), *sorted(_processor_flags()))
+
+
+@functools.cache
+def _processor_flags() -> frozenset[str]:
+    """Return the names of the features of the processor, or nothing where the system does not tell."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            name, _, values = line.partition(":")
+            if name.strip().lower() in ("flags", "features"):
+                return frozenset(values.split())
+    return frozenset()
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def _jaxlib() -> Path:
+    """Return the folder of jaxlib, without importing it."""
+    found = importlib.util.find_spec("jaxlib")
+    assert found is not None and found.origin is not None  # it is a dependency
+    return Path(found.origin).parent
 
 
 def _first_error_line(error: Exception) -> str:

@@ -15,20 +15,16 @@ from jaxtyping import Array, Float
 
 from equivar_jax.kernels import chunked
 from equivar_jax.kernels.compiler import NotCompiledError, load_library
+from equivar_jax.kernels.contraction import contraction_terms
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
+from equivar_jax.kernels.whole_network import SUFFIX, fills_vectors
 
-VECTOR_BYTES = 64
-"""The channels must fill whole vectors of this size, the largest that a processor has."""
-_SUFFIX = {"float32": "f32", "float64": "f64"}
-_FIRST_HARMONIC = (0, 1, 4)
 
 
 def is_available(channels: int, dtype: np.dtype) -> bool:
     """Return whether this process can use the kernel for features of that many channels and that type."""
-    if jax.default_backend() != "cpu" or np.dtype(dtype).name not in _SUFFIX:
-        return False
-    if channels * np.dtype(dtype).itemsize % VECTOR_BYTES:
+    if jax.default_backend() != "cpu" or not fills_vectors(channels, np.dtype(dtype)):
         return False
     return reason_unavailable() is None
 
@@ -62,9 +58,9 @@ def _register() -> None:
     Raises:
         NotCompiledError: They cannot be compiled here.
     """
-    compiled = load_library()
+    compiled = load_library("bindings")
     for name in ("forward", "backward", "message"):
-        for suffix in _SUFFIX.values():
+        for suffix in SUFFIX.values():
             function = jax.ffi.pycapsule(getattr(compiled, f"equivar_{name}_{suffix}"))
             jax.ffi.register_ffi_target(f"equivar_{name}_{suffix}", function, platform="cpu")
 
@@ -85,11 +81,11 @@ def neighbour_sum(
     _require_library()
     shape = (len(neighbours.counts), plan.output_components, features.shape[2])
     call = jax.ffi.ffi_call(
-        f"equivar_forward_{_SUFFIX[features.dtype.name]}",
+        f"equivar_forward_{SUFFIX[features.dtype.name]}",
         jax.ShapeDtypeStruct(shape, features.dtype),
         vmap_method="sequential",
     )
-    return call(features, radial, harmonics, *_edges(neighbours), **_terms(plan))
+    return call(features, radial, harmonics, *_edges(neighbours), **contraction_terms(plan))
 
 
 def _forward(features, radial, harmonics, neighbours, plan):
@@ -113,11 +109,11 @@ def _cotangents(features, radial, harmonics, neighbours, cotangent, plan, wants_
     dtype = features.dtype
     outputs = (features.shape, radial.shape, harmonics.shape if wants_harmonics else (0,))
     call = jax.ffi.ffi_call(
-        f"equivar_backward_{_SUFFIX[dtype.name]}",
+        f"equivar_backward_{SUFFIX[dtype.name]}",
         tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in outputs),
         vmap_method="sequential",
     )
-    bars = call(features, radial, harmonics, *_edges(neighbours), cotangent, **_terms(plan))
+    bars = call(features, radial, harmonics, *_edges(neighbours), cotangent, **contraction_terms(plan))
     return tuple(bars) if wants_harmonics else (*bars[:2], jnp.zeros_like(harmonics))
 
 
@@ -163,14 +159,14 @@ def message(
     layout = [(out.dim, len(plan.products_to(out))) for out in plan.outputs]
     starts = [product.out.start for out in plan.outputs for product in plan.products_to(out)]
     call = jax.ffi.ffi_call(
-        f"equivar_message_{_SUFFIX[dtype.name]}",
+        f"equivar_message_{SUFFIX[dtype.name]}",
         jax.ShapeDtypeStruct((len(neighbours.counts), sum(dim for dim, _ in layout), channels), dtype),
         vmap_method="sequential",
     )
     return call(
         *(features, basis, jnp.zeros(0, dtype) if envelope is None else envelope, harmonics),
         *(*_edges(neighbours), edge_weight, edge_bias, jnp.concatenate(mixing)),
-        **_terms(plan),
+        **contraction_terms(plan),
         layout=np.array(layout, np.int32).ravel(),
         product_rows=np.array(starts, np.int32),
         softplus_scale=np.float64(softplus_scale),
@@ -213,24 +209,3 @@ def materialise(cotangent):
 def integer_cotangents(neighbours: Neighbours) -> Neighbours:
     """Return what JAX takes as the cotangents of integer arrays, which have none: zeros of type float0."""
     return jax.tree.map(lambda array: np.zeros(array.shape, jax.dtypes.float0), neighbours)
-
-
-def _terms(plan: ProductPlan) -> dict[str, np.ndarray]:
-    """List the Clebsch-Gordan coefficients that are not zero: row of the result, row of U, and value.
-
-    Row `out` of the sums is the sum of `coefficient` times row `u` of the edge products U. The rows of U are
-    the components m of the features for each harmonic s, one harmonic after the other.
-    """
-    rows = []
-    for product in plan.products:
-        coefficients = product.coefficients()
-        for m, s, out in zip(*np.nonzero(np.abs(coefficients) > 1e-12), strict=True):
-            harmonic = _FIRST_HARMONIC[product.degree] + s
-            u = harmonic * plan.input_components + product.node.start + m
-            rows.append((product.out.start + out, u, coefficients[m, s, out]))
-    out, u, coefficient = zip(*sorted(rows), strict=True)
-    return {
-        "out": np.array(out, np.int32),
-        "u": np.array(u, np.int32),
-        "coefficient": np.array(coefficient, np.float64),
-    }

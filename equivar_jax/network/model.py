@@ -42,7 +42,7 @@ class Equivar(nn.Module):
     def setup(self) -> None:
         """Make weights and layers. Flax calls this."""
         config, f = self.config, self.config.channels
-        self.make_core([_irreps_read_after(config, layer) for layer in range(config.interactions)])
+        self.make_core([irreps_read_after(config, layer) for layer in range(config.interactions)])
         self.lin1_weight = self.param("lin1_weight", unit_normal, (len(READOUT), f))
         self.lin1_bias = self.param("lin1_bias", zeros, ())
         if config.element_shift:
@@ -198,7 +198,7 @@ def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
     """
     irreps = HIDDEN[:1]
     for before in range(layer):
-        needed = _irreps_read_after(config, before)
+        needed = irreps_read_after(config, before)
         reached = plan_products(irreps, needed).outputs
         irreps = tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
     return irreps
@@ -241,7 +241,7 @@ def count_parameters(params: dict) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _irreps_read_after(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
+def irreps_read_after(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
     """Return the irreps that are read after an interaction, by the next one or by the readout."""
     return READOUT if layer == config.interactions - 1 else HIDDEN
 

@@ -10,7 +10,7 @@ OUTPUT_IRREPS = e3nn.Irreps("0e + 1e + 2e")
 """Irreps of a Cartesian tensor: trace, antisymmetric and symmetric traceless part."""
 
 
-def _change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:
+def change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:
     """Compute the orthonormal Q[k] of `Z = sum_k t_k Q[k]`: trace, antisymmetric, symmetric traceless."""
     rows = [
         np.moveaxis(np.asarray(e3nn.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, -1, 0)
@@ -28,7 +28,7 @@ def irreps_to_cartesian(components: Float[Array, "*atoms 9"]) -> Float[Array, "*
     Returns:
         Tensors [..., a = field direction, b = displacement direction] in e.
     """
-    return jnp.einsum("...k,kab->...ab", components, _change_of_basis(components.dtype), precision="highest")
+    return jnp.einsum("...k,kab->...ab", components, change_of_basis(components.dtype), precision="highest")
 
 
 def cartesian_to_irreps(tensors: Float[Array, "*atoms 3 3"]) -> Float[Array, "*atoms 9"]:
@@ -40,7 +40,7 @@ def cartesian_to_irreps(tensors: Float[Array, "*atoms 3 3"]) -> Float[Array, "*a
     Returns:
         Components of 0e + 1e + 2e in e.
     """
-    return jnp.einsum("...ab,kab->...k", tensors, _change_of_basis(tensors.dtype), precision="highest")
+    return jnp.einsum("...ab,kab->...k", tensors, change_of_basis(tensors.dtype), precision="highest")
 
 
 def graph_of_node(atom_counts: Int[Array, " graphs"], nodes: int) -> Int[Array, " nodes"]:

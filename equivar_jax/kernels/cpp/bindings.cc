@@ -28,15 +28,19 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
                    ffi::Span<const int32_t> u, ffi::Span<const double> coefficient, ffi::Result<ffi::Buffer<D>> sums) {
   const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], sums->dimensions()[1]);
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const Inputs<T> in{features.typed_data(), radial.typed_data(), harmonics.typed_data(), senders.typed_data(),
-                     first.typed_data(), counts.typed_data()};
-  const Terms terms{out, u, coefficient};
+  const Inputs<T> in{{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()},
+                     radial.typed_data(), harmonics.typed_data()};
+  const Terms terms{out.begin(), u.begin(), coefficient.begin(), out.size()};
   T* result = sums->typed_data();
   constexpr int64_t kBlock = 32;
   Parallel(pool, (shape.nodes + kBlock - 1) / kBlock, [&, result](int64_t block) {
     std::vector<T> u_rows(kHarmonics * shape.components * Simd<T>::W);
     const int64_t end = std::min(shape.nodes, (block + 1) * kBlock);
-    for (int64_t i = block * kBlock; i < end; ++i) SumOfNode(in, shape, terms, i, u_rows.data(), result);
+    for (int64_t i = block * kBlock; i < end; ++i) {
+      const int64_t e = in.first[i];
+      SumOfNode(in.features, in.radial + e * 3 * shape.channels, in.harmonics + e * kHarmonics, in.senders + e, in.counts[i],
+                shape, terms, u_rows.data(), result + i * shape.products * shape.channels);
+    }
   });
   return ffi::Error::Success();
 }
@@ -51,9 +55,9 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D
                     ffi::Result<ffi::Buffer<D>> harmonics_bar) {
   const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], sums_bar.dimensions()[1]);
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const Inputs<T> in{features.typed_data(), radial.typed_data(), harmonics.typed_data(), senders.typed_data(),
-                     first.typed_data(), counts.typed_data()};
-  const Terms terms{out, u, coefficient};
+  const Inputs<T> in{{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()},
+                     radial.typed_data(), harmonics.typed_data()};
+  const Terms terms{out.begin(), u.begin(), coefficient.begin(), out.size()};
   const Cotangents<T> bar{sums_bar.typed_data(), radial_bar->typed_data(),
                           harmonics_bar->element_count() ? harmonics_bar->typed_data() : nullptr};
   // Edges that belong to no node, which are padding, get their zeros here.
@@ -101,28 +105,27 @@ ffi::Error Message(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
                    ffi::Result<ffi::Buffer<D>> messages) {
   const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], products);
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const MessageInputs<T> in{features.typed_data(),
-                            basis.typed_data(),
-                            envelope.element_count() ? envelope.typed_data() : nullptr,
-                            harmonics.typed_data(),
-                            senders.typed_data(),
-                            first.typed_data(),
-                            counts.typed_data(),
-                            edge_weight.typed_data(),
-                            edge_bias.typed_data(),
-                            mixing.typed_data(),
-                            T(softplus_scale)};
-  const Terms terms{out, u, coefficient};
+  const Neighbours<T> in{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()};
+  const MessageWeights<T> weights{edge_weight.typed_data(), edge_bias.typed_data(), mixing.typed_data(),
+                                  T(softplus_scale)};
+  const T* ends = envelope.element_count() ? envelope.typed_data() : nullptr;
+  const Terms terms{out.begin(), u.begin(), coefficient.begin(), out.size()};
   const auto outputs = OutputsOf(layout, product_rows, shape.channels);
   const int functions = basis.dimensions()[1];
+  const auto edges_of = [&](int64_t i) {
+    const int64_t e = in.first[i];
+    return EdgeRows<T>{basis.typed_data() + e * functions, ends ? ends + e : nullptr,
+                       harmonics.typed_data() + e * kHarmonics};
+  };
   T* result = messages->typed_data();
+  const int64_t row = messages->dimensions()[1] * shape.channels;
   const int64_t blocks = (shape.nodes + kNodesAtOnce - 1) / kNodesAtOnce;
   const int64_t tasks = std::min<int64_t>(blocks, 8 * std::max<int64_t>(1, pool.num_threads()));
   Parallel(pool, tasks, [&, result](int64_t task) {
     Workspace<T> work;
     for (int64_t block = blocks * task / tasks; block < blocks * (task + 1) / tasks; ++block) {
       const int64_t begin = block * kNodesAtOnce, end = std::min(shape.nodes, begin + kNodesAtOnce);
-      MessagesOfNodes(in, shape, terms, outputs, functions, begin, end, result, work);
+      MessagesOfNodes(weights, in, shape, terms, outputs, functions, begin, end, edges_of, result + begin * row, work);
     }
   });
   return ffi::Error::Success();

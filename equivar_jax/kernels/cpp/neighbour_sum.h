@@ -8,11 +8,8 @@
 #include <vector>
 
 #include "simd.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace equivar {
-
-using xla::ffi::Span;
 
 // For node i, degree l and every block of W channels, the edge products
 //     U_l[s, m, c] = sum_e Y[e, l s] rho_l[e, c] x[sender_e, m, c]
@@ -27,8 +24,9 @@ constexpr int kHarmonics = 9;
 
 // The Clebsch-Gordan coefficients: row `out` of the sums is the sum of `coefficient` times row `u` of U.
 struct Terms {
-  Span<const int32_t> out, u;
-  Span<const double> coefficient;
+  const int32_t *out, *u;
+  const double* coefficient;
+  size_t count;
 };
 
 struct Shape {
@@ -36,12 +34,17 @@ struct Shape {
   int components, channels, products;  // C, f, P
 };
 
+// Features, and the edges of every node.
 template <typename T>
-struct Inputs {
-  const T *features, *radial, *harmonics;
+struct Neighbours {
+  const T* features;
   const int32_t *senders, *first, *counts;
 };
 
+template <typename T>
+struct Inputs : Neighbours<T> {
+  const T *radial, *harmonics;
+};
 
 // ---- Forward ---------------------------------------------------------------------------------------------
 
@@ -78,28 +81,24 @@ void OuterProductsOfDegree(const T* features, const T* radial, const T* harmonic
     OuterProducts<T, S, 1>(features + m * f, radial, harmonics, senders, count, shape, u + m * Simd<T>::W);
 }
 
-// Computes the sums of one node.
+// Computes the sums of one node, whose edges have the radial part, harmonics and senders given.
 template <typename T>
-void SumOfNode(const Inputs<T>& in, const Shape& shape, const Terms& terms, int64_t node, T* u, T* sums) {
+void SumOfNode(const T* features, const T* radial, const T* harmonics, const int32_t* senders, int count,
+               const Shape& shape, const Terms& terms, T* u, T* sums) {
   using V = Simd<T>;
-  const int f = shape.channels, count = in.counts[node];
-  const int64_t first = in.first[node];
-  const int32_t* senders = in.senders + first;
-  const T* y = in.harmonics + first * kHarmonics;
+  const int f = shape.channels;
   const int degree_rows = shape.components * V::W;
   for (int c = 0; c < f; c += V::W) {
-    const T* x = in.features + c;
-    const T* rho = in.radial + first * 3 * f + c;
-    OuterProductsOfDegree<T, 1>(x, rho, y, senders, count, shape, u);
-    OuterProductsOfDegree<T, 3>(x, rho + f, y + 1, senders, count, shape, u + degree_rows);
-    OuterProductsOfDegree<T, 5>(x, rho + 2 * f, y + 4, senders, count, shape, u + 4 * degree_rows);
-    T* out = sums + node * shape.products * f + c;
-    for (size_t t = 0; t < terms.out.size();) {  // sorted by out, each out at least once
+    const T *x = features + c, *rho = radial + c;
+    OuterProductsOfDegree<T, 1>(x, rho, harmonics, senders, count, shape, u);
+    OuterProductsOfDegree<T, 3>(x, rho + f, harmonics + 1, senders, count, shape, u + degree_rows);
+    OuterProductsOfDegree<T, 5>(x, rho + 2 * f, harmonics + 4, senders, count, shape, u + 4 * degree_rows);
+    for (size_t t = 0; t < terms.count;) {  // sorted by out, each out at least once
       const int32_t row = terms.out[t];
       typename V::Vector sum = {};
-      for (; t < terms.out.size() && terms.out[t] == row; ++t)
+      for (; t < terms.count && terms.out[t] == row; ++t)
         sum += T(terms.coefficient[t]) * V::Load(u + terms.u[t] * V::W);
-      V::Store(out + row * f, sum);
+      V::Store(sums + row * f + c, sum);
     }
   }
 }
@@ -215,7 +214,7 @@ void CotangentsOfNode(const Inputs<T>& in, const Shape& shape, const Terms& term
   for (int c = 0; c < f; c += V::W) {
     std::fill(u_bar, u_bar + kHarmonics * shape.components * V::W, T(0));
     const T* out = bar.sums + node * shape.products * f + c;
-    for (size_t t = 0; t < terms.out.size(); ++t) {
+    for (size_t t = 0; t < terms.count; ++t) {
       T* to = u_bar + terms.u[t] * V::W;
       V::Store(to, V::Load(to) + T(terms.coefficient[t]) * V::Load(out + terms.out[t] * f));
     }

@@ -1,0 +1,38 @@
+// The functions that equivar_jax/kernels/whole_network.py calls. They need neither Python nor XLA.
+
+#include "network.h"
+
+#include <cstdint>
+#include <exception>
+
+namespace equivar {
+namespace {
+
+// Returns 0, or 1 if there is not enough memory.
+template <typename T>
+int Call(const int32_t* integers, const double* numbers, const T* weights, int64_t nodes, int64_t edges,
+         const int32_t* species, const int32_t* senders, const int32_t* first, const int32_t* counts,
+         const double* vectors, double* born, double* dielectric, int threads) {
+  try {
+    const auto network = Network<T>::Read(Tape<T>(integers, numbers, weights));
+    Run(network, Graph{nodes, edges, species, senders, first, counts, vectors}, born, dielectric, threads);
+    return 0;
+  } catch (const std::exception&) {
+    return 1;
+  }
+}
+
+}  // namespace
+}  // namespace equivar
+
+#define EQUIVAR_NETWORK(NAME, TYPE)                                                                              \
+  extern "C" int NAME(const int32_t* integers, const double* numbers, const TYPE* weights, int64_t nodes,        \
+                      int64_t edges, const int32_t* species, const int32_t* senders, const int32_t* first,       \
+                      const int32_t* counts, const double* vectors, double* born, double* dielectric,            \
+                      int threads) {                                                                             \
+    return equivar::Call<TYPE>(integers, numbers, weights, nodes, edges, species, senders, first, counts, vectors, \
+                               born, dielectric, threads);                                                       \
+  }
+
+EQUIVAR_NETWORK(equivar_network_f32, float)
+EQUIVAR_NETWORK(equivar_network_f64, double)
