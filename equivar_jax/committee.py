@@ -23,7 +23,7 @@ from equivar_jax.prediction.committee import (
 )
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.committee_report import committee_table, write_committee
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.uncertainty.domain import domain_of
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(options.output)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: exists and is not an empty folder; choose another -o")
-        enable_compilation_cache()
+        use_compilation_cache()
         members = [load(run) for run in options.runs]
         committee = join_members(members, options.runs)
         configs = [member.metadata.config for member in members]

@@ -29,7 +29,7 @@ from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_evaluation_report
 from equivar_jax.reports.run_text import announce_run, report_run
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import drop_records_after, new_run_directory, write_json
 from equivar_jax.training.starting_point import use_network_of_start
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with plain_messages():
         options, settings = parser.parse_known_args(arguments)
-        enable_compilation_cache()
+        use_compilation_cache()
         settings = expand_data_option(options.data, settings)
         if options.resume is not None:
             if settings or options.config or options.run_dir or options.folds is not None:

@@ -11,7 +11,7 @@ from equivar_jax.datasets.load import load_dataset, load_structures
 from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.weights import NAME
 
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with plain_messages():
         options = parser.parse_args(arguments)
-        enable_compilation_cache()
+        use_compilation_cache()
         is_shipped = options.checkpoint in (None, NAME)
         if is_shipped and not options.data:
             raise InputError("the weights of the package come without data; give --data FILE with labels")

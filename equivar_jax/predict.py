@@ -8,8 +8,8 @@ from types import ModuleType
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.errors import plain_messages
 from equivar_jax.io import check_output
+from equivar_jax.prediction.in_xla import apply
 from equivar_jax.prediction.loading import load, predict
-from equivar_jax.prediction.members import apply
 from equivar_jax.prediction.predictor import (
     IsolatedAtomWarning,
     Prediction,
@@ -18,7 +18,7 @@ from equivar_jax.prediction.predictor import (
 )
 from equivar_jax.prediction.sweep.inputs import find_input_files
 from equivar_jax.prediction.sweep.run import sweep
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 
 __all__ = [
     "IsolatedAtomWarning",
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, then read, predict and write any number of structures."""
     with plain_messages():
         options = _parser().parse_args(arguments)
-        enable_compilation_cache()
+        use_compilation_cache()
         check_output(options.output, uncertainty=options.uncertainty)
         files = find_input_files(options.inputs, Path(options.output))
         interrupted = sweep(

@@ -1,17 +1,32 @@
-"""Settings of the whole process, which the command-line programs make and the library does not."""
+"""Settings of the whole process: JAX's cache of compiled programs, and signals."""
 
+import os
 import signal
 from types import FrameType
-
-import jax
+from typing import Any
 
 from equivar_jax.cache import cache_directory
 
+COMPILATION_CACHE_VARIABLE = "EQUIVAR_COMPILATION_CACHE"
+"""Name of the environment variable that turns the cache of compiled programs off, with the value 0 or off."""
 
-def enable_compilation_cache() -> None:
-    """Let JAX keep compiled programs on disk, so that the second run of a configuration starts at once."""
-    jax.config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+def use_compilation_cache() -> None:
+    """Let JAX keep the programs that it compiles on disk, for the next process.
+
+    Whatever compiles something large calls this first, commands and library alike. Nothing happens if JAX has
+    a folder for its cache already or its cache was turned off, which is the user's decision, or if the
+    environment variable EQUIVAR_COMPILATION_CACHE is 0 or off.
+    """
+    import jax  # only where something is compiled
+
+    if os.environ.get(COMPILATION_CACHE_VARIABLE, "").lower() in ("0", "off", "no", "false"):
+        return
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir is not None or not config.jax_enable_compilation_cache:
+        return
+    config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 class Interruption:

@@ -13,7 +13,7 @@ from equivar_jax.config.command_line import OptionParser, expand_data_option, na
 from equivar_jax.config.files import load_config
 from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.reports.run_text import announce_run, report_run
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import new_run_directory
 from equivar_jax.training.starting_point import use_network_of_start
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with plain_messages():
         options, settings = parser.parse_known_args(arguments)
-        enable_compilation_cache()
+        use_compilation_cache()
         if options.resume is None:
             config = load_config(options.config or "bm2.py")
         elif options.config or options.run_dir:

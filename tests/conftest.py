@@ -96,7 +96,7 @@ def cache_folder(tmp_path_factory, pytestconfig):
         (folder / "compiled").symlink_to(pytestconfig.cache.mkdir("compiled"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIVAR_CACHE", str(folder))
-        runtime.enable_compilation_cache()
+        runtime.use_compilation_cache()
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
         yield folder
 

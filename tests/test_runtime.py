@@ -7,7 +7,7 @@ import platformdirs
 import pytest
 
 from equivar_jax.cache import cache_directory
-from equivar_jax.runtime import Interruption, enable_compilation_cache
+from equivar_jax.runtime import Interruption, use_compilation_cache
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def jax_settings():
 
 def test_compiled_programs_go_to_the_folder_that_the_environment_names(tmp_path, monkeypatch, jax_settings):
     monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
-    enable_compilation_cache()
+    use_compilation_cache()
     assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "compiled"
 
 

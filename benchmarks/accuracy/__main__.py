@@ -36,7 +36,7 @@ from equivar_jax.config.command_line import OptionParser, override
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError, plain_messages
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 
 PROGRAM = "python -m benchmarks.accuracy"
 EPOCHS = 250
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     with plain_messages():
         options, settings = read_options(words)
-        enable_compilation_cache()
+        use_compilation_cache()
         command = f"{PROGRAM} {shlex.join(words)}"
         folder = options.output.parent if options.output else FOLDER
         if options.protocol == "drift":

@@ -34,7 +34,7 @@ from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config, DataConfig, HygieneConfig, ModelConfig
 from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.io import read_structures, write_structures
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 
 EPOCHS = {"BaTiO3-300K": 120, "SiO2-300K": 60, "phonon-dfpt": 60, "mp-dielectric": 40}
 """Epochs of `targets` on each set."""
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     with plain_messages():
-        enable_compilation_cache()
+        use_compilation_cache()
         parts = options.runs / "parts"
         # Only what is not there: another process may be reading the others.
         missing = [name for name in FILES if not (parts / f"{name}-test.extxyz").is_file()]

@@ -33,7 +33,7 @@ from equivar_jax.prediction import committee
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.reports.committee_report import write_committee
 from equivar_jax.reports.evaluation import evaluate_model
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.training.loop import last_checkpoint
 from equivar_jax.uncertainty.domain import Domain, domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
@@ -158,7 +158,7 @@ def main() -> None:
     if options.members < 2:
         parser.error("--members is below 2; a committee needs two or more")
     with plain_messages():
-        enable_compilation_cache()
+        use_compilation_cache()
         seeds = range(options.members)
         runs = [
             train_member(options.runs / f"seed-{seed}", seed, words_of_first_training()) for seed in seeds

@@ -20,7 +20,7 @@ from equivar_jax.datasets.textbook import (
 )
 from equivar_jax.errors import plain_messages
 from equivar_jax.prediction.predictor import Predictor
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.uncertainty.domain import DomainWarning
 
 TRAINING = ("Petretto 2018", "Materials Project")
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "textbook.md")
     options = parser.parse_args()
     with plain_messages():
-        enable_compilation_cache()
+        use_compilation_cache()
         options.output.write_text(make_document(load(options.checkpoint)))
 
 

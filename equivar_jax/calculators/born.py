@@ -1,30 +1,19 @@
 """`EquivarCalculator`: a network as an ASE calculator, made for trajectories."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import jraph
-import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from jaxtyping import Int
 
 from equivar_jax.calculators.field import list_changes
 from equivar_jax.calculators.skin import SkinList
-from equivar_jax.graphs.batch import Sample, collate
-from equivar_jax.graphs.graph import neighbour_counts
-from equivar_jax.graphs.packing import EDGE_MULTIPLE, NODE_MULTIPLE, Budget
-from equivar_jax.prediction.batches import LARGE
+from equivar_jax.graphs.batch import Sample
 from equivar_jax.prediction.loading import load
-from equivar_jax.prediction.members import Moments, mean_and_spread
-from equivar_jax.prediction.predictor import Prediction, Predictor
+from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import BEC
 from equivar_jax.uncertainty.domain import DomainWarning
-
-ROOM = 1.2
-"""Ratio of the edges that a batch can hold to those of its structure, so that a trajectory compiles once."""
 
 
 class EquivarCalculator(Calculator):
@@ -32,9 +21,9 @@ class EquivarCalculator(Calculator):
 
     The property is float64 (N, 3, 3) in e, [atom, field, displacement]. Its numbers are those of
     `Predictor.predict` to within the rounding of the network's precision, at less cost along a trajectory:
-    neighbours are kept with a skin, and one compiled batch shape serves until it is too small. The tensors
-    sum to the net charge of the cell, `atoms.info["charge"]`. For tensors that are continuous in the
-    positions, the network needs its envelope (`--model.envelope True` in training).
+    neighbours are kept with a skin. The tensors sum to the net charge of the cell, `atoms.info["charge"]`.
+    For tensors that are continuous in the positions, the network needs its envelope (`--model.envelope True`
+    in training).
 
     Args:
         model: What `equivar_jax.load` returns, or a run directory; None takes the weights of the package. One
@@ -55,8 +44,7 @@ class EquivarCalculator(Calculator):
         super().__init__()
         self.model = model if isinstance(model, Predictor) else load(model)
         self.allow_unseen = allow_unseen
-        self.neighbours = SkinList(self.model.network.config.cutoff, skin)
-        self._budget: Budget | None = None
+        self.neighbours = SkinList(self.model.config.cutoff, skin)
         self._warned: set[type[UserWarning]] = set()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -74,17 +62,9 @@ class EquivarCalculator(Calculator):
         assert self.atoms is not None  # ASE's base class has set it
         graph = self.neighbours.graph(self.atoms)
         self._warn_once(self.model.structure_warnings(self.atoms, graph, self.allow_unseen))
-        moments = self._moments(graph, neighbour_counts(graph))
-        found = Prediction.of(moments, float(graph.globals["charge"][0]))
+        (found,) = self.model.predict_samples([Sample(graph, None)])
         self._warn_once(self.model.uncertainty_warnings(self.atoms, found))
         self.results = {BEC: found.tensors}
-
-    def _moments(self, graph: jraph.GraphsTuple, counts: Int[np.ndarray, " atoms"]) -> Moments:
-        """Compute the mean of the networks before the sum rule, and their spread."""
-        if len(counts) > LARGE:
-            return self.model.moments_layer_by_layer(graph)
-        batch = collate([Sample(graph, None)], self._budget_for(counts), self.model.dtype)
-        return mean_and_spread(self.model.raw_tensors(batch.graph)[:, : len(counts)])
 
     def _warn_once(self, collected: Sequence[UserWarning]) -> None:
         """Emit warnings, but each kind of domain warning only once, so that a long run does not repeat it."""
@@ -93,23 +73,3 @@ class EquivarCalculator(Calculator):
                 warnings.warn(warning, stacklevel=3)
             if isinstance(warning, DomainWarning):
                 self._warned.add(type(warning))
-
-    def _budget_for(self, counts: Int[np.ndarray, " atoms"]) -> Budget:
-        """Return the batch shape of the last calculation, or a new one with some room if it does not fit.
-
-        Args:
-            counts: Number of neighbours of each atom.
-        """
-        edges, most, budget = int(counts.sum()), int(counts.max()), self._budget
-        nodes = NODE_MULTIPLE * math.ceil((len(counts) + 1) / NODE_MULTIPLE)
-        dense = self.model.dense
-        if (
-            budget is None
-            or budget.nodes != nodes
-            or budget.edges < edges
-            or (dense and budget.neighbours < most)
-        ):
-            width = max(1, math.ceil(ROOM * most)) if dense else 0
-            room = EDGE_MULTIPLE * max(1, math.ceil(ROOM * edges / EDGE_MULTIPLE))
-            self._budget = budget = Budget(nodes, room, width, 2)
-        return budget

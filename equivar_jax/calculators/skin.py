@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 
-import jraph
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.graphs.graph import SHORTEST_DISTANCE, build_graph
+from equivar_jax.graphs.graph import SHORTEST_DISTANCE, StructureGraph, find_neighbours
 from equivar_jax.structures import check_structure
 
 
@@ -18,7 +17,7 @@ class _Search:
     """Result of a neighbour search, with the structure that was searched."""
 
     atoms: Atoms
-    graph: jraph.GraphsTuple
+    graph: StructureGraph
     """All edges up to cutoff + skin."""
     offsets: Float[np.ndarray, "edges 3"]
     """The lattice vector `S @ cell` of every edge in Å."""
@@ -49,17 +48,17 @@ class SkinList:
         """Number of searches so far."""
         self._last: _Search | None = None
 
-    def graph(self, atoms: Atoms) -> jraph.GraphsTuple:
+    def graph(self, atoms: Atoms) -> StructureGraph:
         """Make the graph of the structure as it is now.
 
         Args:
-            atoms: The structure; see `build_graph`.
+            atoms: The structure; see `find_neighbours`.
 
         Returns:
-            What `build_graph(atoms, cutoff)` returns; the edges of an atom may come in another order.
+            What `find_neighbours(atoms, cutoff)` returns; the edges of an atom may come in another order.
 
         Raises:
-            InputError: `build_graph` refuses the structure.
+            InputError: `find_neighbours` refuses the structure.
         """
         check_structure(atoms)
         search = self._last
@@ -69,7 +68,7 @@ class SkinList:
         vectors = positions[graph.senders] - positions[graph.receivers] + search.offsets
         squares = np.einsum("ea,ea->e", vectors, vectors)
         if squares.min(initial=np.inf) < SHORTEST_DISTANCE**2:
-            build_graph(atoms, self.cutoff)  # raises an error that names the atoms
+            find_neighbours(atoms, self.cutoff)  # raises an error that names the atoms
         within = np.flatnonzero(squares < self.cutoff**2)
         return graph._replace(
             edges={"vectors": vectors[within]},
@@ -93,7 +92,7 @@ class SkinList:
 
     def _search(self, atoms: Atoms) -> _Search:
         """Find all pairs up to cutoff + skin, and count the search."""
-        graph = build_graph(atoms, self.cutoff + self.skin)
+        graph = find_neighbours(atoms, self.cutoff + self.skin)
         self.searches += 1
         within_cell = atoms.positions[graph.senders] - atoms.positions[graph.receivers]
         return _Search(atoms.copy(), graph, graph.edges["vectors"] - within_cell)

@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
-from equivar_jax.graphs.graph import build_graph, neighbour_counts
+from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
 from equivar_jax.graphs.packing import Budget
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ U = TypeVar("U")
 class Sample(NamedTuple):
     """One structure, ready for batching."""
 
-    graph: jraph.GraphsTuple
+    graph: AnyGraph
     tensors: Float[np.ndarray, "atoms 3 3"] | None
     """Label: Born effective charges [atom, field, displacement] in e, or None for prediction."""
     dielectric: Float[np.ndarray, "3 3"] | None = None
@@ -113,9 +113,9 @@ def graph_of(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float32)
         dtype: Precision of the edge vectors.
 
     Raises:
-        InputError: No graph can be built from the structure (see `equivar_jax.graphs.graph.build_graph`).
+        InputError: No graph can be built from the structure (see `equivar_jax.graphs.graph.find_neighbours`).
     """
-    graph = build_graph(atoms, cutoff)
+    graph = find_neighbours(atoms, cutoff)
     budget = Budget(len(atoms), len(graph.senders), int(neighbour_counts(graph).max(initial=0)), 2)
     padded = collate([Sample(graph, None)], budget, dtype).graph
     return padded._replace(

@@ -1,62 +1,102 @@
 """The graph of a structure: every periodic image of an atom within the cutoff gives an edge."""
 
-import jraph
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
-from matscipy.neighbours import neighbour_list
+from jaxtyping import Float, Int
 
 from equivar_jax.errors import InputError
+from equivar_jax.kernels.neighbour_list import find_pairs
 from equivar_jax.structures import check_structure, source
+
+if TYPE_CHECKING:
+    import jraph
 
 SHORTEST_DISTANCE = 0.1
 """Shortest accepted distance in Å; two atoms that are closer are the same atom written twice."""
 
 
-def build_graph(atoms: Atoms, cutoff: float) -> jraph.GraphsTuple:
-    """Build the graph of a structure, in which every atom has its neighbours within the cutoff.
+class StructureGraph(NamedTuple):
+    """The graph of one structure in NumPy, with the fields of `jraph.GraphsTuple` but without jraph and JAX.
 
-    Periodic images are neighbours, those of the atom itself too. Edges point from the neighbour j (sender) to
-    the central atom i (receiver) and carry `r = x_j + S @ cell - x_i`; they are sorted by receiver. Any cell
-    and any `pbc` will do, also those of molecules.
+    Edges point from the neighbour j (sender) to the central atom i (receiver) and carry
+    `r = x_j + S @ cell - x_i`; they are sorted by receiver.
+    """
+
+    nodes: dict[str, np.ndarray]
+    """"species" int32 [N]: atomic numbers."""
+    edges: dict[str, np.ndarray]
+    """"vectors" float64 [E, 3]: r in Å."""
+    receivers: Int[np.ndarray, " edges"]
+    """int32."""
+    senders: Int[np.ndarray, " edges"]
+    """int32."""
+    globals: dict[str, np.ndarray]
+    """"charge" float64 [1]: net charge of the cell in e."""
+    n_node: Int[np.ndarray, " graphs"]
+    """int32 [1]."""
+    n_edge: Int[np.ndarray, " graphs"]
+    """int32 [1]."""
+
+
+AnyGraph = Any
+"""A `StructureGraph` or a `jraph.GraphsTuple` of one structure; what reads one reads the other."""
+
+
+def build_graph(atoms: Atoms, cutoff: float) -> "jraph.GraphsTuple":
+    """Build the graph of a structure, in which every atom has its neighbours within the cutoff.
 
     Args:
         atoms: The structure; `atoms.info["charge"]`, if present, is the net charge of the cell in e.
         cutoff: Largest edge length in Å.
 
     Returns:
-        A GraphsTuple of one graph, in NumPy: `nodes["species"]` int32 [N] atomic numbers; `edges["vectors"]`
-        float64 [E, 3] in Å; `globals["charge"]` float64 [1] in e; `senders`, `receivers` int32 [E].
+        A GraphsTuple of one graph, in NumPy, with the fields of `StructureGraph`.
+
+    Raises:
+        InputError: The structure is not usable (see `check_structure`), or two atoms are at the same place.
+    """
+    import jraph  # it brings JAX along, which who only predicts does not need
+
+    return jraph.GraphsTuple(**find_neighbours(atoms, cutoff)._asdict())
+
+
+def find_neighbours(atoms: Atoms, cutoff: float) -> StructureGraph:
+    """Find the neighbours of every atom within the cutoff.
+
+    Periodic images are neighbours, those of the atom itself too. Any cell and any `pbc` will do, also those
+    of molecules.
+
+    Args:
+        atoms: The structure; `atoms.info["charge"]`, if present, is the net charge of the cell in e.
+        cutoff: Largest edge length in Å.
 
     Raises:
         InputError: The structure is not usable (see `check_structure`), or two atoms are at the same place.
     """
     check_structure(atoms)
     positions, cell = _put_in_box(atoms)
-    receivers, senders, vectors = neighbour_list(
-        "ijD", positions=positions, cell=cell, pbc=atoms.pbc, cutoff=float(cutoff)
-    )
-    order = np.argsort(receivers, kind="stable")
-    receivers, senders, vectors = receivers[order], senders[order], vectors[order]
-    lengths = np.linalg.norm(vectors, axis=1)
-    if len(lengths) and lengths.min() < SHORTEST_DISTANCE:
-        closest = int(np.argmin(lengths))
+    receivers, senders, vectors = find_pairs(positions, cell, atoms.pbc, cutoff)
+    squares = np.einsum("ea,ea->e", vectors, vectors)
+    if squares.min(initial=np.inf) < SHORTEST_DISTANCE**2:
+        closest = int(np.argmin(squares))
         raise InputError(
             f"{source(atoms)}: atoms {receivers[closest]} and {senders[closest]} are "
-            f"{lengths[closest]:.3g} Å apart; remove the duplicate"
+            f"{squares[closest] ** 0.5:.3g} Å apart; remove the duplicate"
         )
-    return jraph.GraphsTuple(
+    return StructureGraph(
         nodes={"species": atoms.numbers.astype(np.int32)},
-        edges={"vectors": vectors.reshape(-1, 3).astype(np.float64)},
+        edges={"vectors": vectors},
         globals={"charge": np.array([atoms.info.get("charge", 0.0)], dtype=np.float64)},
-        senders=senders.astype(np.int32),
-        receivers=receivers.astype(np.int32),
+        senders=senders,
+        receivers=receivers,
         n_node=np.array([len(atoms)], dtype=np.int32),
         n_edge=np.array([len(receivers)], dtype=np.int32),
     )
 
 
-def neighbour_counts(graph: jraph.GraphsTuple) -> np.ndarray:
+def neighbour_counts(graph: AnyGraph) -> np.ndarray:
     """Return the number of neighbours of every node, int64 [N]."""
     return np.bincount(graph.receivers, minlength=len(graph.nodes["species"]))
 
@@ -70,9 +110,9 @@ def _put_in_box(atoms: Atoms) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.nd
     Returns:
         Positions, shifted into the cell along these directions, and the cell, both in Å.
     """
-    cell = atoms.cell.complete().array.copy()
     if atoms.pbc.all():
-        return atoms.positions, cell
+        return atoms.positions, atoms.cell.array
+    cell = atoms.cell.complete().array.copy()
     for axis in np.flatnonzero(~atoms.pbc):
         # Perpendicular to the other two, so that its length changes nothing along them.
         normal = np.cross(cell[axis - 2], cell[axis - 1])

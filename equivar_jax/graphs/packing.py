@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jraph
 import numpy as np
 from jaxtyping import Int
 
-from equivar_jax.graphs.graph import neighbour_counts
+from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 
 NODE_MULTIPLE = 8
 """The nodes of a batch are a multiple of this."""
@@ -48,7 +47,7 @@ class GraphSizes(NamedTuple):
     """Largest neighbour count of each graph."""
 
     @classmethod
-    def of(cls, graphs: Iterable[jraph.GraphsTuple]) -> "GraphSizes":
+    def of(cls, graphs: Iterable[AnyGraph]) -> "GraphSizes":
         """Measure single-structure graphs that are in memory."""
         counts = [neighbour_counts(graph) for graph in graphs]
         measured = [(len(count), count.sum(), count.max(initial=0)) for count in counts]

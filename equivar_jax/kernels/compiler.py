@@ -130,7 +130,7 @@ def _machine_key(compiler: Sequence[str]) -> str:
 @functools.cache
 def _processor_flags() -> frozenset[str]:
     """Return the names of the features of the processor, or nothing where the system does not tell."""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as file:
         for line in file:
             name, _, values = line.partition(":")
             if name.strip().lower() in ("flags", "features"):
@@ -145,7 +145,8 @@ def _digest(*parts: str) -> str:
 def _jaxlib() -> Path:
     """Return the folder of jaxlib, without importing it."""
     found = importlib.util.find_spec("jaxlib")
-    assert found is not None and found.origin is not None  # it is a dependency
+    assert found is not None  # it is a dependency
+    assert found.origin is not None
     return Path(found.origin).parent
 
 

@@ -21,7 +21,6 @@ from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.whole_network import SUFFIX, fills_vectors
 
 
-
 def is_available(channels: int, dtype: np.dtype) -> bool:
     """Return whether this process can use the kernel for features of that many channels and that type."""
     if jax.default_backend() != "cpu" or not fills_vectors(channels, np.dtype(dtype)):

@@ -1,18 +1,21 @@
 """The whole network in one call of C++, for inference on a CPU without JAX.
 
-There is no tracing, no compilation and no padding: a structure of two atoms takes as long as its arithmetic. The
-functions know no names of weights; `equivar_jax.network.compiled` describes a network to them as three lists.
+There is no tracing, no compilation and no padding: a structure of two atoms takes as long as its arithmetic.
+The functions know no names of weights; `equivar_jax.network.compiled` describes a network to them as three
+lists.
 Results are the same in every run, whatever the number of threads and the other structures of the batch.
 """
 
 import ctypes
+import functools
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from equivar_jax.kernels.compiler import load_library
+from equivar_jax.kernels.compiler import NotCompiledError, load_library
 
 SUFFIX = {"float32": "f32", "float64": "f64"}
 VECTOR_BYTES = 64
@@ -33,7 +36,10 @@ class Tape(NamedTuple):
 
 
 class Structures(NamedTuple):
-    """Atoms and edges of one structure or of many, one after the other; edges are sorted by receiver."""
+    """Atoms and edges of one structure or of many, one after the other; edges are sorted by receiver.
+
+    The arrays are contiguous and of the types that are named here.
+    """
 
     species: Int[np.ndarray, " nodes"]
     """int32 atomic numbers."""
@@ -46,14 +52,60 @@ class Structures(NamedTuple):
     vectors: Float[np.ndarray, "edges 3"]
     """float64, in Å, from receiver to sender."""
 
+    @classmethod
+    def join(
+        cls,
+        species: Sequence[Int[np.ndarray, " _nodes"]],
+        senders: Sequence[Int[np.ndarray, " _edges"]],
+        receivers: Sequence[Int[np.ndarray, " _edges"]],
+        vectors: Sequence[Float[np.ndarray, "_edges 3"]],
+    ) -> "Structures":
+        """Join structures, each with its own numbering of nodes."""
+        starts = np.cumsum([0, *map(len, species)])[:-1]
+        nodes = sum(map(len, species))
+        shifted = [np.add(own, start) for own, start in zip(receivers, starts, strict=True)]
+        counts = np.bincount(np.concatenate(shifted), minlength=nodes).astype(np.int32)
+        return cls(
+            np.concatenate(species).astype(np.int32, copy=False),
+            np.concatenate([np.add(own, start) for own, start in zip(senders, starts, strict=True)]).astype(
+                np.int32
+            ),
+            (np.cumsum(counts) - counts).astype(np.int32),
+            counts,
+            np.ascontiguousarray(np.concatenate(vectors), np.float64),
+        )
+
 
 def fills_vectors(channels: int, dtype: np.dtype) -> bool:
     """Return whether the C++ functions exist for features of that many channels and that type."""
     return dtype.name in SUFFIX and channels * dtype.itemsize % VECTOR_BYTES == 0
 
 
+class Watch(ctypes.Structure):
+    """What another thread sees of a call, and says to it, while it runs."""
+
+    _fields_ = (("done", ctypes.c_int64), ("stop", ctypes.c_int64))
+    done: int
+    """Nodes that were done, counted once for each layer."""
+    stop: int
+    """Set it to one, and the call comes back at once with a result that means nothing."""
+
+
+@functools.cache
+def reason_unavailable() -> str | None:
+    """Return why there are no compiled functions on this machine, or None if there are.
+
+    The first call on a machine compiles them.
+    """
+    try:
+        load_library("network")
+    except NotCompiledError as error:
+        return str(error)
+    return None
+
+
 def run(
-    tape: Tape, structures: Structures, dielectric: bool = False
+    tape: Tape, structures: Structures, dielectric: bool = False, watch: Watch | None = None
 ) -> tuple[Float[np.ndarray, "nodes 3 3"], Float[np.ndarray, "nodes 3 3"] | None]:
     """Compute the tensors of all nodes before the sum rule.
 
@@ -62,6 +114,7 @@ def run(
         structures: The structures. Every sender must be a node, and every species a row of the network's
             tables; neither is checked.
         dielectric: Compute what the dielectric readout gives for each node, too.
+        watch: For another thread.
 
     Returns:
         float64 tensors [node, field, displacement] in e, and those of the dielectric readout or None.
@@ -70,30 +123,33 @@ def run(
         NotCompiledError: There is no compiled library on this machine.
         MemoryError: There is not enough memory.
     """
-    species, senders, first, counts = (
-        np.ascontiguousarray(array, np.int32) for array in structures[:4]
-    )
-    vectors = np.ascontiguousarray(structures.vectors, np.float64)
-    born = np.empty((len(species), 3, 3))
-    atomic = np.empty((len(species), 3, 3)) if dielectric else None
-    function = load_library("network")[f"equivar_network_{SUFFIX[tape.weights.dtype.name]}"]
-    failed = function(
-        *map(_pointer, tape),
-        ctypes.c_int64(len(species)),
-        ctypes.c_int64(len(senders)),
-        *map(_pointer, (species, senders, first, counts, vectors, born)),
-        None if atomic is None else _pointer(atomic),
-        1 if len(senders) < SMALL else thread_count(),
+    born = np.empty((len(structures.species), 3, 3))
+    atomic = np.empty_like(born) if dielectric else None
+    failed = _function(tape.weights.dtype.name)(
+        *(array.ctypes.data for array in tape),
+        *(len(structures.species), len(structures.senders)),
+        *(array.ctypes.data for array in structures),
+        *(born.ctypes.data, None if atomic is None else atomic.ctypes.data),
+        1 if len(structures.senders) < SMALL else thread_count(),
+        None if watch is None else ctypes.addressof(watch),
     )
     if failed:
-        raise MemoryError(f"not enough memory for {len(species)} atoms with {len(senders)} edges")
+        raise MemoryError(
+            f"not enough memory for {len(structures.species)} atoms with {len(structures.senders)} edges"
+        )
     return born, atomic
 
 
+@functools.cache
+def _function(dtype: str):
+    """Return the function for a precision, with the types of its arguments."""
+    function = load_library("network")[f"equivar_network_{SUFFIX[dtype]}"]
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    function.argtypes = [*[pointer] * 3, size, size, *[pointer] * 7, ctypes.c_int, pointer]
+    return function
+
+
+@functools.cache
 def thread_count() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _pointer(array: np.ndarray) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

@@ -1,20 +1,19 @@
 """A network with its weights, written down for the C++ functions of `equivar_jax.kernels.whole_network`.
 
-All constants are multiplied into the weights here, once for each network: what `Equivar` computes on the way to
-a message or a feature in several steps is one matrix there. `Equivar` is the definition; tests compare the two for
-every setting.
+All constants are multiplied into the weights here, once for each network: what `Equivar` computes on the way
+to a message or a feature in several steps is one matrix there. `Equivar` is the definition; tests compare the
+two for every setting.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from equivar_jax.config.schema import ModelConfig
-from equivar_jax.kernels import HIDDEN, plan_products
-from equivar_jax.kernels.message import SOFTPLUS_SECOND_MOMENT
+from equivar_jax.kernels import HIDDEN, PATHS, plan_products
 from equivar_jax.kernels.contraction import contraction_terms
+from equivar_jax.kernels.message import SOFTPLUS_SECOND_MOMENT
 from equivar_jax.kernels.whole_network import Tape
 from equivar_jax.network.edges import SILU_SECOND_MOMENT
 from equivar_jax.network.model import READOUT, SYMMETRIC, irreps_read_after, live_irreps
@@ -58,16 +57,65 @@ def write_tape(config: ModelConfig, params: dict, dtype: np.dtype | type | str =
     return writer.tape(dtype)
 
 
+def weight_shapes(config: ModelConfig) -> dict:
+    """Return the shape of every weight of a network, as `jax.eval_shape(Equivar(config).init, ...)` does."""
+    f, hidden, embedding = config.channels, len(HIDDEN), config.embedding
+    h = config.edge_hidden
+    functions = h or config.radial_functions
+    shapes: dict = {
+        "embedding": (config.species, embedding),
+        "lin0_weight": (embedding, f),
+        "lin0_bias": (f,),
+        "lin1_weight": (len(READOUT), f),
+        "lin1_bias": (),
+    }
+    if config.element_shift:
+        shapes |= {"element_scale": (config.species,), "element_shift": (config.species,)}
+    if config.dielectric:
+        shapes |= {"dielectric_weight": (len(SYMMETRIC), f), "dielectric_bias": ()}
+    if h:
+        basis = {
+            "radial": (config.radial_functions, h),
+            "ends": (2, embedding, h),
+            "mix": (h, h),
+            "bias": (h,),
+        }
+        shapes["species_basis"] = basis
+    for layer in range(config.interactions):
+        interaction: dict[str, tuple[int, ...]] = {
+            "edge_weight": (functions, 3, f),
+            "edge_bias": (f,),
+            "path_weights": (len(PATHS), f, f),
+            "linear_weight": (hidden, f, f),
+            "linear_bias": (f,),
+        }
+        if config.self_connection:
+            interaction |= {"self_weight": (hidden, f, f), "self_factors": (config.species, hidden, f)}
+        if config.node_products:
+            needed = irreps_read_after(config, layer)
+            plan = square_plan(plan_products(live_irreps(config, layer), needed).outputs, needed)
+            interaction |= {"product_mix": (hidden, f, f), "product_linear": (hidden, f, f)}
+            interaction["product_weights"] = (len(plan.outputs), f)
+        if config.gates:
+            interaction |= {"gate_weight": (hidden - 1, f, f), "gate_bias": (hidden - 1, f)}
+        shapes[f"interaction_{layer}"] = interaction
+    return {"params": shapes}
+
+
+Numbers = Any
+"""A number, or an array or list of numbers."""
+
+
 class _Writer:
     """Collects the three lists."""
 
     def __init__(self) -> None:
         self._lists: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
 
-    def integers(self, *values: int | Iterable[int]) -> None:
+    def integers(self, *values: Numbers) -> None:
         self._lists[0].extend(values)
 
-    def numbers(self, *values: float | Iterable[float]) -> None:
+    def numbers(self, *values: Numbers) -> None:
         self._lists[1].extend(values)
 
     def weights(self, *arrays: Float[np.ndarray, "..."]) -> None:
@@ -102,8 +150,8 @@ def _write_layer(writer: _Writer, config: ModelConfig, layer: int, weights: dict
     plan = plan_products(inputs, needed)
     writer.integers(len(inputs), *(ir.dim for ir in inputs), plan.output_components)
     terms = contraction_terms(plan)
-    writer.integers(len(terms["out"]), *terms["out"], *terms["u"])
-    writer.numbers(*terms["coefficient"])
+    writer.integers(len(terms["out"]), terms["out"], terms["u"])
+    writer.numbers(terms["coefficient"])
     writer.integers(len(plan.outputs))
     mixing = []
     for out in plan.outputs:
@@ -114,7 +162,9 @@ def _write_layer(writer: _Writer, config: ModelConfig, layer: int, weights: dict
         mixing += [weights["path_weights"][product.path] @ linear for product in products]
     functions = weights["edge_weight"].shape[0]
     squares = functions if config.edge_hidden else GAUSSIAN_SQUARE_SUM
-    writer.weights(weights["edge_weight"] / squares**0.5, weights["edge_bias"], *mixing, weights["linear_bias"])
+    writer.weights(
+        weights["edge_weight"] / squares**0.5, weights["edge_bias"], *mixing, weights["linear_bias"]
+    )
     writer.integers(config.self_connection)
     if config.self_connection:
         chosen = [HIDDEN.index(ir) for ir in inputs]
@@ -128,7 +178,7 @@ def _write_layer(writer: _Writer, config: ModelConfig, layer: int, weights: dict
 
 
 def _write_squares(writer: _Writer, config: ModelConfig, messages, needed, weights: dict) -> dict:
-    """Write the products of the messages with themselves; return the first row of each irrep of the result."""
+    """Write the products of the messages with themselves; return the first row of each result."""
     if not config.node_products:
         writer.integers(0)
         return {}
@@ -141,9 +191,9 @@ def _write_squares(writer: _Writer, config: ModelConfig, messages, needed, weigh
     ends = np.searchsorted(columns, np.arange(len(rows)), side="right")
     components = sum(ir.dim for ir in messages)
     writer.integers(len(rows), len(pairs), len(plan.outputs), len(outputs))
-    writer.integers(*rows, *paths, *ends, *(pairs // components), *(pairs % components))
+    writer.integers(rows, paths, ends, pairs // components, pairs % components)
     writer.integers(*(ir.dim for ir in outputs))
-    writer.numbers(*plan.coefficients[pairs, columns])
+    writer.numbers(plan.coefficients[pairs, columns])
     chosen = [HIDDEN.index(ir) for ir in messages]
     writer.weights(weights["product_mix"][chosen] / f**0.5, weights["product_weights"])
     for ir in outputs:

@@ -175,6 +175,18 @@ class Equivar(nn.Module):
             features: Node features after the last interaction.
             atom_counts: Atoms of each graph, padding graph included.
         """
+        root = jnp.eye(3) + self._mean_over_atoms(features, atom_counts)
+        root = root.astype(features.array.dtype)
+        return jnp.eye(3, dtype=root.dtype) + jnp.einsum("gac,gbc->gab", root, root, precision=PRECISION)
+
+    def dielectric_means(self, graph: jraph.GraphsTuple) -> Float[Array, "graphs 3 3"]:
+        """Compute the means S over the atoms that `read_out_dielectric` makes dielectric tensors of."""
+        return self._mean_over_atoms(self.last_features(graph), jnp.asarray(graph.n_node))
+
+    def _mean_over_atoms(
+        self, features: Features, atom_counts: Int[Array, " graphs"]
+    ) -> Float[Array, "graphs 3 3"]:
+        """Compute the mean over the atoms of each graph of one 0e + 2e as a Cartesian tensor."""
         scalar, quadrupole = (
             _sum_channels(features, ir, self.dielectric_weight[k]) for k, ir in enumerate(SYMMETRIC)
         )
@@ -184,9 +196,7 @@ class Equivar(nn.Module):
         )
         owner = graph_of_node(atom_counts, len(atomic))
         sums = jax.ops.segment_sum(atomic, owner, atom_counts.shape[0], indices_are_sorted=True)
-        identity = jnp.eye(3, dtype=sums.dtype)
-        root = identity + sums / jnp.maximum(atom_counts, 1)[:, None, None]
-        return identity + jnp.einsum("gac,gbc->gab", root, root, precision=PRECISION)
+        return sums / jnp.maximum(atom_counts, 1)[:, None, None]
 
 
 def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:

@@ -1,11 +1,9 @@
 """Batches for prediction: few distinct shapes for structures of any size, since each new shape compiles."""
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from ase import Atoms
 from jaxtyping import Float, Int
 
 from equivar_jax.graphs.batch import Sample
@@ -14,8 +12,6 @@ from equivar_jax.prediction.layerwise import NODES_AT_ONCE
 
 BATCH_NODES = 1024
 """Structures share a batch of up to about this many atoms; a larger structure has a batch of its own."""
-WINDOW_ATOMS = 16 * BATCH_NODES
-"""Graphs are built together for structures of about this many atoms in all."""
 LARGE = 2 * NODES_AT_ONCE
 """A structure of more atoms than this is in no batch; it is predicted layer by layer, with bounded memory."""
 _WORTH_A_SHAPE = 4  # full batches that justify one more shape, and so one more compilation
@@ -62,14 +58,6 @@ def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[
             largest_first = np.argsort(-chosen.atoms, kind="stable").tolist()
             for _, batch in pack(chosen, [budget], largest_first):
                 yield members[batch].tolist(), budget
-
-
-def split_into_windows(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
-    """Cut a sequence into runs of about `WINDOW_ATOMS` atoms, each of which makes several batches."""
-    ends = np.cumsum([len(atoms) for atoms in structures]) // WINDOW_ATOMS
-    starts = np.flatnonzero(np.diff(ends, prepend=-1)).tolist()
-    for start, stop in itertools.pairwise([*starts, len(structures)]):
-        yield structures[start:stop]
 
 
 def _merge_small_classes(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ase import Atoms
 
@@ -17,7 +16,7 @@ from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import labels_of
 from equivar_jax.uncertainty.calibration import Residuals, calibrate
 from equivar_jax.uncertainty.domain import Domain
-from equivar_jax.weights.stacking import stack_weights
+from equivar_jax.weights.stacking import leaves_of, stack_weights
 
 _SEEDS = "train each with the same config and data, and another --train.seed"
 
@@ -49,7 +48,7 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
         if member.members > 1:
             raise InputError(f"{name}: this is a committee already; name the runs of its members instead")
         # The kernel may differ: all kernels give the same numbers.
-        ours, theirs = ({**to_dict(one.network.config), "kernel": ""} for one in (first, member))
+        ours, theirs = ({**to_dict(one.config), "kernel": ""} for one in (first, member))
         for setting, value in theirs.items():
             if value != ours[setting]:
                 raise InputError(
@@ -57,7 +56,7 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
                 )
         if member.metadata.elements != first.metadata.elements:
             raise InputError(f"{name}: trained on other elements than {where}; {_SEEDS}")
-    leaves = [jax.tree.leaves(member.weights) for member in members]
+    leaves = [list(leaves_of(member.weights)) for member in members]
     for k in range(len(members)):
         for other in range(k):
             if all(map(np.array_equal, leaves[k], leaves[other])):
@@ -70,8 +69,7 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
         calibration=None,
         domain=None,
     )
-    weights = jax.tree.map(jax.numpy.asarray, stack_weights([member.weights for member in members]))
-    return Predictor(first.network, weights, metadata)
+    return Predictor(stack_weights([member.weights for member in members]), metadata)
 
 
 def calibrate_committee(

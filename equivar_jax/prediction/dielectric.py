@@ -4,26 +4,18 @@ phonopy needs this tensor beside the Born effective charges for the non-analytic
 value exists, use that one: the network's is for structures without.
 """
 
-import dataclasses
-import functools
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.graphs.batch import Sample, collate
-from equivar_jax.graphs.graph import build_graph
-from equivar_jax.graphs.packing import Budget, GraphSizes, pack, plan_budgets
-from equivar_jax.kernels import needs_slots
-from equivar_jax.network.model import Equivar
+from equivar_jax.graphs.batch import Sample
+from equivar_jax.graphs.graph import find_neighbours
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import source
-
-STRUCTURES_AT_ONCE = 32
 
 
 def electronic_dielectric_tensor(predictor: Predictor, atoms: Atoms) -> Float[np.ndarray, "3 3"]:
@@ -66,7 +58,7 @@ def dielectric_tensors(
     Raises:
         InputError: the model has no such readout, or a structure is not periodic in all three directions.
     """
-    config = predictor.network.config
+    config = predictor.config
     if not config.dielectric:
         raise InputError(
             "the model has no readout for the electronic dielectric tensor; train one with "
@@ -78,34 +70,8 @@ def dielectric_tensors(
                 f"{source(atoms)}: a dielectric tensor needs a crystal, periodic in three directions; "
                 "set its cell and pbc"
             )
-    dtype = predictor.dtype
-    samples = [Sample(build_graph(atoms, config.cutoff), None) for atoms in structures]
-    sizes = GraphSizes.of(sample.graph for sample in samples)
-    dense = needs_slots(config.kernel, config.channels, dtype)
-    budgets = [_round_up_sizes(budget) for budget in plan_budgets(sizes, STRUCTURES_AT_ONCE, dense)]
-    found = np.zeros((len(samples), 3, 3))
-    for bucket, members in pack(sizes, budgets, range(len(samples))):
-        graph = collate([samples[k] for k in members], budgets[bucket], dtype).graph
-        found[members] = np.asarray(_apply(predictor.network, predictor.weights, graph, predictor.members))[
-            : len(members)
-        ]
-    return found
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _apply(model: Equivar, weights: dict, graph, members: int):
-    """Compute the tensors of a batch; for a committee the mean, whose eigenvalues are not below 1 either."""
-
-    def one(params):
-        return model.apply(params, graph, method="with_dielectric")[1]
-
-    return one(weights) if members == 1 else jax.vmap(one)(weights).mean(axis=0)
-
-
-def _round_up_sizes(budget: Budget) -> Budget:
-    """Round every size up to a power of two, so that many calls for single structures compile few shapes."""
-    sizes = dataclasses.asdict(budget)
-    return Budget(**{name: 1 << (size - 1).bit_length() if size else 0 for name, size in sizes.items()})
+    samples = [Sample(find_neighbours(atoms, config.cutoff), None) for atoms in structures]
+    return predictor.dielectric_of_samples(samples)
 
 
 def _known_symbols(predictor: Predictor) -> list[str]:

@@ -14,7 +14,7 @@ import jraph
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from equivar_jax.graphs.graph import neighbour_counts
+from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.features import Features
 from equivar_jax.network.model import Equivar, live_irreps
@@ -28,7 +28,7 @@ _GROWTH = 1.05  # ratio of the series of edge capacities, few enough for frames 
 def tensors_layer_by_layer(
     model: Equivar,
     params: dict,
-    graph: jraph.GraphsTuple,
+    graph: AnyGraph,
     nodes_at_once: int = NODES_AT_ONCE,
     progress: bool = False,
 ) -> Float[np.ndarray, "atoms 3 3"]:
@@ -69,7 +69,7 @@ def tensors_layer_by_layer(
     return result[:atoms]
 
 
-def _cut_into_pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[dict]:
+def _cut_into_pieces(graph: AnyGraph, nodes: int, slots: bool) -> list[dict]:
     """Cut a graph into runs of `nodes` nodes with the edges that they receive; all pieces have one shape.
 
     Args:
@@ -101,7 +101,7 @@ def _cut_into_pieces(graph: jraph.GraphsTuple, nodes: int, slots: bool) -> list[
 
 
 def _graph_of_piece(
-    graph: jraph.GraphsTuple, piece: dict, species: Int[Array, " table"], dtype: np.dtype
+    graph: AnyGraph, piece: dict, species: Int[Array, " table"], dtype: np.dtype
 ) -> jraph.GraphsTuple:
     """Build the padded graph of the edges that the nodes of a piece receive.
 

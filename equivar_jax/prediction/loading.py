@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, overload
 
-import jax
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from equivar_jax.errors import InputError
-from equivar_jax.graphs.batch import Sample, collate
-from equivar_jax.graphs.graph import build_graph
-from equivar_jax.graphs.packing import Budget
-from equivar_jax.network.model import Equivar
-from equivar_jax.prediction.predictor import Predictor, Uncertain
+from equivar_jax.network.compiled import weight_shapes
+from equivar_jax.prediction.members import Uncertain
+from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.weights import NAME
-from equivar_jax.weights.checkpoint import check_parameters, read_checkpoint
+from equivar_jax.weights.checkpoint import check_parameters, read_weights
+from equivar_jax.weights.stacking import map_weights
 
 
 def load(
@@ -28,15 +25,13 @@ def load(
     Args:
         location: The folder that `equivar_jax.train` or `equivar_jax.committee` wrote. None or "shipped"
             takes the weights that come with the package, which are read once per process.
-        dtype: Precision of the computation; "float64" needs `jax.config.update("jax_enable_x64", True)`.
+        dtype: Precision of the computation. Where JAX computes (see `Predictor`), "float64" needs
+            `jax.config.update("jax_enable_x64", True)`.
         member: Take one network of a committee, by its number from 0: faster, but without uncertainty.
 
     Raises:
-        InputError: there is no readable checkpoint of this architecture, it has no such member, or float64 is
-            asked for without `jax_enable_x64`.
+        InputError: there is no readable checkpoint of this architecture, or it has no such member.
     """
-    if jax.dtypes.canonicalize_dtype(dtype) != np.dtype(dtype):
-        raise InputError('float64 needs jax.config.update("jax_enable_x64", True) before the model is loaded')
     if location is None or str(location) == NAME:
         predictor = _load_shipped(np.dtype(dtype).name)
     else:
@@ -51,17 +46,12 @@ def _load_shipped(dtype: str) -> Predictor:
 
 
 def _read_predictor(location: str | Path, dtype: str) -> Predictor:
-    state, metadata = read_checkpoint(location)
-    model = Equivar(metadata.config.model)
-    tiny = collate([Sample(build_graph(Atoms("H"), 1.0), None)], Budget(8, 8, 1, 2))
-    expected = jax.eval_shape(model.init, jax.random.key(0), tiny.graph)
+    weights, metadata = read_weights(location)
+    expected = weight_shapes(metadata.config.model)
     if (members := metadata.members) > 1:
-        expected = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype), expected
-        )
-    check_parameters(state["params"], expected, str(location))
-    weights = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf, dtype), state["params"])
-    return Predictor(model, weights, metadata)
+        expected = map_weights(lambda shape: (members, *shape), expected)
+    check_parameters(weights, expected, str(location))
+    return Predictor(map_weights(lambda leaf: np.asarray(leaf, dtype), weights), metadata)
 
 
 @overload

@@ -5,19 +5,14 @@ they were trained from. Their mean is the prediction, and how far they are apart
 `equivar_jax.uncertainty.calibration`).
 """
 
-import functools
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import jax
-import jraph
 import numpy as np
 from jaxtyping import Float
 
-from equivar_jax.network.model import Equivar
-from equivar_jax.prediction.layerwise import tensors_layer_by_layer
+from equivar_jax.graphs.batch import Sample
 from equivar_jax.uncertainty.calibration import BY_SYMMETRY, Residuals, pool_spread
-from equivar_jax.weights.stacking import member_of
 
 Moments = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"] | None]
 """Mean of the members before the sum rule, and their spread after it, None for a single network; in e."""
@@ -44,48 +39,69 @@ class Prediction(NamedTuple):
         return cls(tensors, mean, None if spread is None else pool_spread(spread, tensors))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def apply(model: Equivar, weights, graph, members: int):
-    """Compute the tensors [member, node, 3, 3] of a batch before the sum rule, in e.
+@runtime_checkable
+class Networks(Protocol):
+    """What computes the tensors: `NetworksInCpp` or `NetworksInXla`."""
 
-    There is one compilation for each network, batch shape and number of members, whoever holds the network.
+    def stage(self, samples: Sequence[Sample]) -> Any:
+        """Make the batches of samples; another thread may do this ahead of `run`."""
+
+    def run(
+        self, samples: Sequence[Sample], staged: Any, progress: bool, advance: Callable[[int], object]
+    ) -> list[Prediction]:
+        """Predict samples that were staged; see `Predictor.predict_samples`."""
+
+    def dielectric(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
+        """Compute the mean over the atoms of the dielectric readout, for each network and structure."""
+
+
+def predictions_of(
+    raw: Float[np.ndarray, "members atoms 3 3"], sizes: Sequence[int], charges: Sequence[float]
+) -> list[Prediction]:
+    """Make the predictions for structures that the networks have computed together.
+
+    Args:
+        raw: Tensors of each network before the sum rule, one structure after the other, in e.
+        sizes: Number of atoms of each structure.
+        charges: Net charge of each cell in e.
     """
-    if members == 1:
-        return model.apply(weights, graph)[None]
-    return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+    counts = np.asarray(sizes)
+    starts = np.cumsum(counts) - counts
+    owner = np.repeat(np.arange(len(counts)), counts)
+    mean = raw.mean(axis=0)
+    target = np.asarray(charges)[:, None, None] * np.eye(3)
+    excess = (np.add.reduceat(mean, starts) - target) / counts[:, None, None]
+    tensors, pooled = mean - excess[owner], None
+    if len(raw) > 1:
+        drift = np.add.reduceat(raw, starts, axis=1) / counts[:, None, None]
+        pooled = pool_spread((raw - drift[:, owner]).std(axis=0, ddof=1), tensors)
+    cuts = starts[1:]
+    columns = (np.split(column, cuts) for column in (tensors, mean, *([] if pooled is None else [pooled])))
+    return [Prediction(*parts) for parts in zip(*columns, strict=True)]
 
 
-def mean_and_spread(raw: Float[np.ndarray, "members atoms 3 3"]) -> Moments:
+def mean_and_spread(raw: Iterable[Float[np.ndarray, "atoms 3 3"]], members: int) -> Moments:
     """Compute mean and spread of the tensors that the members predict for one structure, in float64.
 
-    The spread is the standard deviation (n - 1 in the denominator) of each component after the sum rule; None
-    for a single network.
+    They are accumulated as the members come (Welford's method), so a committee needs three tables of tensors.
+
+    Args:
+        raw: Tensors of each member before the sum rule, in e.
+        members: Their number.
+
+    Returns:
+        The mean before the sum rule, and the standard deviation (n - 1 in the denominator) of each component
+        after it; None for a single network.
     """
-    mean = raw.mean(axis=0)
-    if len(raw) == 1:
-        return mean, None
-    return mean, _remove_drift(raw).std(axis=0, ddof=1)
-
-
-def moments_layer_by_layer(
-    model: Equivar, weights: dict, members: int, graph: jraph.GraphsTuple, progress: bool = False
-) -> Moments:
-    """Compute `mean_and_spread` of a structure of any size, one member after the other (see `layerwise`).
-
-    Mean and spread are accumulated as the members come (Welford's method), so a committee needs the memory of
-    one network and three tables of tensors.
-    """
-    if members == 1:
-        return tensors_layer_by_layer(model, weights, graph, progress=progress), None
-    mean = np.zeros((len(graph.nodes["species"]), 3, 3))
-    centre, squares = np.zeros_like(mean), np.zeros_like(mean)
-    for number in range(members):
-        one = tensors_layer_by_layer(model, member_of(weights, number), graph, progress=progress)
-        mean += (one - mean) / (number + 1)
-        one = _remove_drift(one)
-        step = one - centre
-        centre += step / (number + 1)
-        squares += step * (one - centre)
+    mean = centre = squares = np.zeros(())
+    for number, one in enumerate(raw, start=1):
+        mean = mean + (one - mean) / number
+        if members == 1:
+            return mean, None
+        without_drift = one - one.mean(axis=0)
+        step = without_drift - centre
+        centre = centre + step / number
+        squares = squares + step * (without_drift - centre)
     return mean, np.sqrt(squares / (members - 1))
 
 
@@ -113,10 +129,3 @@ def impose_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> F
     so that the tensors sum to the net charge in e times the identity.
     """
     return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
-
-
-def _remove_drift(
-    tensors: Float[np.ndarray, "*members atoms 3 3"],
-) -> Float[np.ndarray, "*members atoms 3 3"]:
-    """Apply the sum rule with net charge 0; used for the spread only, where the charge cancels."""
-    return tensors - tensors.mean(axis=-3, keepdims=True)

@@ -3,39 +3,30 @@
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, overload
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-import jax
-import jraph
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
+from equivar_jax.config.schema import ModelConfig
 from equivar_jax.errors import InputError
-from equivar_jax.graphs.batch import Batch, Sample, collate, prefetch
-from equivar_jax.graphs.graph import build_graph, neighbour_counts
-from equivar_jax.graphs.packing import Budget
-from equivar_jax.kernels import needs_slots
-from equivar_jax.network.model import Equivar
-from equivar_jax.prediction.batches import LARGE, plan_batches, split_into_windows
-from equivar_jax.prediction.members import (
-    Moments,
-    Prediction,
-    Uncertain,
-    apply,
-    mean_and_spread,
-    moments_layer_by_layer,
-)
+from equivar_jax.graphs.batch import Sample, prefetch
+from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
+from equivar_jax.prediction.in_cpp import NetworksInCpp, why_not_in_cpp
+from equivar_jax.prediction.members import Networks, Prediction, Uncertain
+from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import source
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings
-from equivar_jax.weights.checkpoint import Metadata
-from equivar_jax.weights.stacking import member_of
+from equivar_jax.weights.metadata import Metadata
+from equivar_jax.weights.stacking import leaves_of, member_of
 
-_PlannedBatch = tuple[list[int], Batch]  # indices of samples, and the batch that they were collated into
+if TYPE_CHECKING:
+    from equivar_jax.network.model import Equivar
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -50,17 +41,30 @@ class UnseenElementWarning(UserWarning):
 class Predictor:
     """A trained network, or a committee of networks whose mean is predicted.
 
-    `network.apply` and `params` are the pure function and its weights for JAX pipelines. For a committee,
-    take those of one `member`.
+    On a CPU the tensors are computed in C++, without JAX; where there is none, and on a GPU, by JAX. For JAX
+    pipelines, `network.apply` and `params` are the pure function and its weights. For a committee, take those
+    of one `member`.
     """
 
-    network: Equivar
     weights: dict
-    """Weights of the network; those of a committee have a leading axis with one entry for each member."""
+    """Weights of the network in NumPy; those of a committee have a leading axis with one entry for each
+    member."""
     metadata: Metadata
 
     @property
-    def model(self) -> Equivar:
+    def config(self) -> ModelConfig:
+        """The settings of the network."""
+        return self.metadata.config.model
+
+    @functools.cached_property
+    def network(self) -> "Equivar":
+        """The network as a Flax module."""
+        from equivar_jax.network.model import Equivar  # brings JAX along, which the C++ form does not need
+
+        return Equivar(self.config)
+
+    @property
+    def model(self) -> "Equivar":
         """The network under its old name; warns with a `DeprecationWarning`."""
         warnings.warn(
             "Predictor.model is now Predictor.network; the old name goes with the next minor version",
@@ -74,9 +78,9 @@ class Predictor:
         """Number of networks: that of the committee, or 1 for a single network."""
         return self.metadata.members
 
-    @property
+    @functools.cached_property
     def params(self) -> dict:
-        """Weights of the single network.
+        """Weights of the single network as JAX arrays.
 
         Raises:
             InputError: this is a committee, with more than one network.
@@ -86,7 +90,9 @@ class Predictor:
                 f"this needs the weights of one network, but the model is a committee of {self.members}; "
                 "take one of them: load(..., member=0), or model.member(0)"
             )
-        return self.weights
+        import jax
+
+        return jax.tree.map(jax.numpy.asarray, self.weights)
 
     def member(self, number: int) -> "Predictor":
         """Return one network of the committee as a predictor of its own: faster, but without uncertainty.
@@ -102,7 +108,7 @@ class Predictor:
         if self.members == 1:
             return self
         metadata = dataclasses.replace(self.metadata, members=1, calibration=None)
-        return Predictor(self.network, member_of(self.weights, number), metadata)
+        return Predictor(member_of(self.weights, number), metadata)
 
     @property
     def calibration(self) -> Calibration:
@@ -189,24 +195,26 @@ class Predictor:
         for atoms in structures:  # before anything is computed
             self.check_elements(atoms, allow_unseen)
 
-        def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], list[_PlannedBatch]]:
+        def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], Any]:
             prepared = [self.prepare(atoms, allow_unseen=allow_unseen) for atoms in window]
             samples = [sample for sample, _ in prepared]
             remarks = [remark for _, remarks in prepared for remark in remarks]
-            return samples, remarks, [self._collate(samples, plan) for plan in self._plan_batches(samples)]
+            return samples, remarks, self._networks.stage(samples)
 
         found: list[Prediction] = []
         outside: list[DomainWarning] = []
+        windows = list(split_into_windows(structures))
+        # The batches of a window are made while the network works on the window before it.
+        ready = prefetch(prepare, windows, ahead=1) if len(windows) > 1 else map(prepare, windows)
         total = sum(map(len, structures))
         hidden = not progress or len(structures) == 1
         with ProgressBar(total=total, unit="atom", unit_scale=True, disable=hidden, delay=0.5) as bar:
-            # The batches of a window are made while the network works on the window before it.
-            for samples, remarks, batches in prefetch(prepare, list(split_into_windows(structures)), ahead=1):
+            for samples, remarks, staged in ready:
                 outside += [remark for remark in remarks if isinstance(remark, DomainWarning)]
                 for remark in remarks:
                     if not isinstance(remark, DomainWarning):
                         warnings.warn(remark, stacklevel=3)
-                found += self._run_batches(samples, batches, progress, bar.update)
+                found += self._networks.run(samples, staged, progress, bar.update)
         if self.metadata.calibration is not None:
             for atoms, prediction in zip(structures, found, strict=True):
                 outside += self.uncertainty_warnings(atoms, prediction)
@@ -227,12 +235,10 @@ class Predictor:
         Raises:
             InputError: the structure cannot be used, or it has an element that the model has never seen.
         """
-        graph = build_graph(atoms, self.network.config.cutoff)
+        graph = find_neighbours(atoms, self.config.cutoff)
         return Sample(graph, None), self.structure_warnings(atoms, graph, allow_unseen)
 
-    def structure_warnings(
-        self, atoms: Atoms, graph: jraph.GraphsTuple, allow_unseen: bool
-    ) -> list[UserWarning]:
+    def structure_warnings(self, atoms: Atoms, graph: AnyGraph, allow_unseen: bool) -> list[UserWarning]:
         """Collect the warnings about a structure that need no prediction, without emitting them.
 
         They are about elements that were never or rarely seen in training, atoms without a neighbour, and
@@ -240,7 +246,7 @@ class Predictor:
 
         Args:
             atoms: The structure.
-            graph: Its graph, as `build_graph` returns it.
+            graph: Its graph, as `find_neighbours` returns it.
             allow_unseen: Only warn about elements that did not occur in the training data.
 
         Raises:
@@ -250,9 +256,7 @@ class Predictor:
         remarks = self.check_elements(atoms, allow_unseen)
         isolated = int(np.sum(neighbour_counts(graph) == 0))
         if isolated:
-            message = (
-                f"{source(atoms)}: {isolated} atoms have no neighbour within {self.network.config.cutoff} Å"
-            )
+            message = f"{source(atoms)}: {isolated} atoms have no neighbour within {self.config.cutoff} Å"
             remarks.append(IsolatedAtomWarning(message))
         if self.metadata.domain is not None:
             remarks += self.metadata.domain.structure_warnings(atoms, graph)
@@ -288,58 +292,39 @@ class Predictor:
             progress: Show a progress bar for the layers of large structures.
             advance: Called with the number of atoms of every batch or large structure, as soon as it is done.
         """
-        collate_plan = functools.partial(self._collate, samples)
-        batches = prefetch(collate_plan, self._plan_batches(samples))
-        return self._run_batches(samples, batches, progress, advance)
+        return self._networks.run(samples, self._networks.stage(samples), progress, advance)
 
-    def _plan_batches(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
-        return list(plan_batches(samples, self.dense))
+    def dielectric_of_samples(self, samples: Sequence[Sample]) -> Float[np.ndarray, "structures 3 3"]:
+        """Compute electronic dielectric tensors (see `dielectric_tensors`); of a committee the mean.
 
-    def _collate(self, samples: Sequence[Sample], plan: tuple[list[int], Budget]) -> _PlannedBatch:
-        return plan[0], collate([samples[k] for k in plan[0]], plan[1], self.dtype)
+        Args:
+            samples: What `prepare` makes of crystals; the network must have the readout.
+        """
+        # The eigenvalues of a mean are not below 1 either.
+        roots = np.eye(3) + self._networks.dielectric(samples)
+        return (np.eye(3) + np.einsum("msac,msbc->msab", roots, roots)).mean(axis=0)
 
-    def _run_batches(
-        self,
-        samples: Sequence[Sample],
-        batches: Iterable[_PlannedBatch],
-        progress: bool,
-        advance: Callable[[int], object],
-    ) -> list[Prediction]:
-        """Run the network on batches of samples, then on each sample that is too large for a batch."""
-        found: list[Prediction | None] = [None] * len(samples)
+    @functools.cached_property
+    def _networks(self) -> Networks:
+        """What computes the tensors."""
+        if why_not_in_cpp(self.config, self.dtype) is None:
+            each = [self.weights] if self.members == 1 else map(self._weights_of, range(self.members))
+            return NetworksInCpp(self.config, list(each), self.dtype)
+        from equivar_jax.prediction.in_xla import NetworksInXla
 
-        def keep(k: int, moments: Moments) -> None:
-            found[k] = Prediction.of(moments, float(samples[k].graph.globals["charge"][0]))
+        return NetworksInXla(self.network, self.weights, self.members, self.dtype)
 
-        for members, batch in batches:
-            raw = self.raw_tensors(batch.graph)
-            sizes = batch.graph.n_node[: len(members)]
-            for k, tensors in zip(members, np.split(raw, np.cumsum(sizes), axis=1), strict=False):
-                keep(k, mean_and_spread(tensors))
-            advance(int(sizes.sum()))
-        for k, sample in enumerate(samples):
-            if len(sample.graph.nodes["species"]) > LARGE:
-                keep(k, self.moments_layer_by_layer(sample.graph, progress))
-                advance(len(sample.graph.nodes["species"]))
-        return [prediction for prediction in found if prediction is not None]
+    def _weights_of(self, number: int) -> dict:
+        return member_of(self.weights, number)
 
-    def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
-        """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
-        return np.asarray(apply(self.network, self.weights, graph, self.members), np.float64)
-
-    def moments_layer_by_layer(self, graph: jraph.GraphsTuple, progress: bool = False) -> Moments:
-        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory."""
-        return moments_layer_by_layer(self.network, self.weights, self.members, graph, progress)
-
-    @property
-    def dense(self) -> bool:
-        """Whether batches need slots for the neighbours of each node (see `Budget`)."""
-        return needs_slots(self.network.config.kernel, self.network.config.channels, self.dtype)
-
-    @property
-    def dtype(self) -> type[np.floating]:
+    @functools.cached_property
+    def dtype(self) -> np.dtype:
         """Precision of the weights, and so of the computation."""
-        return jax.tree.leaves(self.weights)[0].dtype.type
+        return np.dtype(next(leaves_of(self.weights)).dtype)
+
+    @functools.cached_property
+    def _elements(self) -> frozenset[int]:
+        return frozenset(self.metadata.elements)
 
     def check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
         """Collect a warning about elements that did not occur in the training data, without emitting it.
@@ -348,12 +333,12 @@ class Predictor:
             InputError: there are such elements, and either `allow_unseen` is false or the network has no
                 place for them.
         """
-        unseen = sorted(set(atoms.numbers.tolist()) - set(self.metadata.elements))
+        unseen = sorted(set(atoms.numbers.tolist()) - self._elements)
         if not unseen:
             return []
         names = ", ".join(chemical_symbols[number] for number in unseen if number < len(chemical_symbols))
         message = f"{source(atoms)}: the model has never seen {names}"
-        if not allow_unseen or unseen[-1] >= self.network.config.species:
+        if not allow_unseen or unseen[-1] >= self.config.species:
             known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
             raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
         return [UnseenElementWarning(f"{message}; the tensors mean nothing there")]

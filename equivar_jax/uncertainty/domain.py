@@ -10,13 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import jraph
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from jaxtyping import Float, Int
 
 from equivar_jax.graphs.batch import Sample
+from equivar_jax.graphs.graph import AnyGraph
 from equivar_jax.structures import source
 
 FEW_STRUCTURES = 5
@@ -58,7 +58,7 @@ class Domain:
     """99th percentile over the atoms of the validation data of the mean uncertainty of an atom, in e; None if
     the uncertainties are not calibrated."""
 
-    def structure_warnings(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
+    def structure_warnings(self, atoms: Atoms, graph: AnyGraph) -> list[DomainWarning]:
         """Return the warnings for a structure that do not need a prediction: rare elements, close atoms.
 
         Args:
@@ -86,7 +86,8 @@ class Domain:
         return [UncertainWarning(message)]
 
     def _rare_element_warnings(self, atoms: Atoms) -> list[DomainWarning]:
-        seen = {symbol: self.structures.get(symbol, 0) for symbol in sorted(set(atoms.symbols))}
+        symbols = sorted(chemical_symbols[number] for number in set(atoms.numbers.tolist()))
+        seen = {symbol: self.structures.get(symbol, 0) for symbol in symbols}
         rare = [f"{symbol} ({count})" for symbol, count in seen.items() if 0 < count < FEW_STRUCTURES]
         if not rare:
             return []
@@ -96,7 +97,7 @@ class Domain:
         )
         return [RareElementWarning(message)]
 
-    def _close_atom_warnings(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
+    def _close_atom_warnings(self, atoms: Atoms, graph: AnyGraph) -> list[DomainWarning]:
         species, vectors = graph.nodes["species"], graph.edges["vectors"]
         pairs = species[graph.receivers], species[graph.senders]
         distances = np.sqrt(np.einsum("ea,ea->e", vectors, vectors))

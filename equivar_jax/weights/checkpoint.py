@@ -6,85 +6,19 @@ training, statistics), so that nothing has to be typed again. A run directory ho
 needed to continue the run.
 """
 
-from dataclasses import asdict, dataclass, field
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
-from equivar_jax.config.old_settings import read_config
-from equivar_jax.config.schema import Config
-from equivar_jax.config.settings import from_dict
 from equivar_jax.errors import InputError
-from equivar_jax.uncertainty.calibration import Calibration
-from equivar_jax.uncertainty.domain import Domain
 from equivar_jax.weights import NAME, shipped_checkpoint
+from equivar_jax.weights.metadata import Metadata
 
-ARCHITECTURE = "Equivar"
-"""The architecture that checkpoints name."""
-FORMAT = 1
-"""Version of the form of checkpoints."""
 Which = Literal["best", "last"]
 """The two checkpoints of a run."""
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """The meaning of the arrays of a checkpoint."""
-
-    config: Config
-    """The settings of the run that made it."""
-    elements: tuple[int, ...]
-    """Atomic numbers that occur in the training part, in rising order."""
-    statistics: dict[str, int | float] = field(default_factory=dict)
-    """Statistics of the training part: structures, atoms, edges, mean_neighbours."""
-    epoch: int = 0
-    """Number of completed epochs."""
-    batch: int = 0
-    """Number of completed batches of the next epoch, if the run was interrupted within it."""
-    validation_mae: float | None = None
-    """Mean absolute validation error of these weights, in e; None before the first validation. That of the
-    weights of the package is the one on their card."""
-    best_validation_mae: float | None = None
-    """The lowest validation error so far in this run, in e."""
-    members: int = 1
-    """Number of networks; if there are several, every weight has a leading axis of this length."""
-    calibration: Calibration | None = None
-    """Calibration of the uncertainty of a committee."""
-    domain: Domain | None = None
-    """Domain of the training data, for warnings; None if it is not known."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the metadata as nested dictionaries for JSON, with architecture and format."""
-        return {"architecture": ARCHITECTURE, "format": FORMAT, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any], where: str) -> "Metadata":
-        """Make metadata from the dictionaries that `to_json` returns.
-
-        Args:
-            values: The dictionaries.
-            where: The checkpoint, for error messages.
-
-        Raises:
-            InputError: The checkpoint is of another architecture or format, or has settings that this version
-                does not have.
-        """
-        values = dict(values)
-        architecture, version = values.pop("architecture", None), values.pop("format", None)
-        if (architecture, version) != (ARCHITECTURE, FORMAT):
-            raise InputError(
-                f"{where}: checkpoint of architecture {architecture!r}, format {version}, but this program "
-                f"reads {ARCHITECTURE!r}, format {FORMAT}; load it with the version that wrote it"
-            )
-        values["config"] = read_config(values["config"], f"{where}: config")
-        values["elements"] = tuple(values["elements"])
-        for name, kind in (("calibration", Calibration), ("domain", Domain)):
-            if values.get(name) is not None:
-                values[name] = from_dict(kind, values[name], f"{where}: {name}")
-        return cls(**values)
 
 
 class CheckpointWriter:
@@ -95,6 +29,8 @@ class CheckpointWriter:
 
     def __init__(self, run_directory: Path, which: Which):
         """Prepare to write below `run_directory/checkpoints/which`, making folders as needed."""
+        import orbax.checkpoint as ocp
+
         self._manager = ocp.CheckpointManager(
             (run_directory / "checkpoints" / which).absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
@@ -104,6 +40,9 @@ class CheckpointWriter:
 
     def save(self, state: Any, metadata: Metadata) -> None:
         """Write a tree of arrays with its metadata; the checkpoint is complete when this returns."""
+        import jax
+        import orbax.checkpoint as ocp
+
         arrays = jax.tree.map(np.asarray, state)
         self._manager.save(
             self._next,
@@ -131,25 +70,103 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
     Raises:
         InputError: There is no checkpoint, it cannot be read, or it is of another architecture.
     """
+    import orbax.checkpoint as ocp
+
     folder = _find_checkpoint(Path(location), which)
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
             metadata = reader.restore(folder, ocp.args.Composite(metadata=ocp.args.JsonRestore()))["metadata"]
-            if not isinstance(metadata, dict):
-                raise InputError(
-                    f"{folder}: checkpoint without metadata, so it was not written by this program; give a "
-                    "folder that training wrote"
-                )
-            meaning = Metadata.from_json(metadata, str(folder))
+            meaning = _read_meaning(metadata, folder)
             state = reader.restore(folder, ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
     except InputError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{folder}: not a readable checkpoint ({reason}); restore it from a copy or train again"
-        ) from error
+        raise _unreadable(folder, error) from error
     return state, meaning
+
+
+def read_weights(location: Path | str) -> tuple[dict, Metadata]:
+    """Read weights and metadata of the best checkpoint of a run, without Orbax and JAX where possible.
+
+    Orbax takes a second to load. The arrays that it writes are read here by tensorstore, the library that it
+    uses itself, in the layout that is usual (OCDBT and Zarr, `_METADATA` naming the arrays); for any other
+    layout this is `read_checkpoint`.
+
+    Args:
+        location: A run directory, the folder of one checkpoint in it, or "shipped".
+
+    Returns:
+        The weights, as nested dictionaries of NumPy arrays, and the metadata.
+
+    Raises:
+        InputError: There is no checkpoint, it cannot be read, or it is of another architecture.
+    """
+    folder = _find_checkpoint(Path(location), "best")
+    try:
+        metadata = json.loads((folder / "metadata" / "metadata").read_text(encoding="utf-8"))
+        layout = json.loads((folder / "state" / "_METADATA").read_text(encoding="utf-8"))
+        names = [
+            [str(key["key"]) for key in entry["key_metadata"]] for entry in layout["tree_metadata"].values()
+        ]
+        usual = layout["use_ocdbt"] and not layout["use_zarr3"] and all(name[0] == "params" for name in names)
+    except (OSError, ValueError, KeyError, TypeError):
+        usual = False
+    if not usual:
+        state, meaning = read_checkpoint(location)
+        return state["params"], meaning
+    meaning = _read_meaning(metadata, folder)
+    try:
+        return _read_arrays(folder / "state", names)["params"], meaning
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def _read_arrays(folder: Path, names: list[list[str]]) -> dict:
+    """Read arrays of an Orbax folder, all at a time, into nested dictionaries."""
+    import tensorstore
+
+    tree: dict = {}
+    context = tensorstore.Context()
+    opened = [
+        tensorstore.open(
+            {
+                "driver": "zarr",
+                "kvstore": {"driver": "ocdbt", "base": f"file://{folder}/", "path": f"{'.'.join(name)}/"},
+            },
+            open=True,
+            read=True,
+            context=context,
+        )
+        for name in names
+    ]
+    reading = [array.result().read() for array in opened]
+    for name, array in zip(names, reading, strict=True):
+        place: dict = tree
+        for key in name[:-1]:
+            place = place.setdefault(key, {})
+        place[name[-1]] = np.asarray(array.result())
+    return tree
+
+
+def _read_meaning(metadata: Any, folder: Path) -> Metadata:
+    """Make metadata of what a checkpoint has as such.
+
+    Raises:
+        InputError: It has none, or it is of another architecture.
+    """
+    if not isinstance(metadata, dict):
+        raise InputError(
+            f"{folder}: checkpoint without metadata, so it was not written by this program; give a "
+            "folder that training wrote"
+        )
+    return Metadata.from_json(metadata, str(folder))
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(
+        f"{folder}: not a readable checkpoint ({reason}); restore it from a copy or train again"
+    )
 
 
 def _find_checkpoint(location: Path, which: Which) -> Path:
@@ -173,19 +190,18 @@ def _find_checkpoint(location: Path, which: Which) -> Path:
     raise InputError(f"{location}: no '{which}' checkpoint in it; give the folder that training wrote")
 
 
-def check_parameters(params: Any, expected: Any, where: str) -> None:
+def check_parameters(params: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> None:
     """Check that stored weights have the shapes that the network of their config needs.
 
     Args:
-        params: Tree of the stored weights.
-        expected: Tree of arrays or shape structures of the network of the stored config.
+        params: Nested dictionaries of the stored weights.
+        expected: The same of arrays, shape structures or shapes of the network of the stored config.
         where: The checkpoint, for the error message.
 
     Raises:
         InputError: A weight is missing, superfluous or of another shape; the message names the first one.
     """
-    stored = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(params)}
-    wanted = {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(expected)}
+    stored, wanted = _shapes(params), _shapes(expected)
     for name in sorted(stored.keys() | wanted.keys()):
         if stored.get(name) != wanted.get(name):
             raise InputError(
@@ -193,3 +209,13 @@ def check_parameters(params: Any, expected: Any, where: str) -> None:
                 f"{wanted.get(name)}; the checkpoint is of another architecture: load it with the version "
                 "that wrote it"
             )
+
+
+def _shapes(tree: Any, name: str = "") -> dict[str, tuple[int, ...]]:
+    """Return the shape of every array of nested dictionaries, by its path."""
+    if not isinstance(tree, Mapping):
+        return {name: tuple(getattr(tree, "shape", tree))}
+    found: dict[str, tuple[int, ...]] = {}
+    for key, value in tree.items():
+        found |= _shapes(value, f"{name}[{key!r}]")
+    return found

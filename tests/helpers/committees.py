@@ -6,7 +6,6 @@ import jax
 import numpy as np
 
 from equivar_jax.config import Config, ModelConfig
-from equivar_jax.network import Equivar
 from equivar_jax.prediction import Predictor, join_members
 from equivar_jax.uncertainty import Calibration
 from equivar_jax.weights.checkpoint import Metadata
@@ -27,7 +26,7 @@ def drawn(seed, config=CONFIG):
 
 def network(seed, config=CONFIG, elements=(8, 20, 22)):
     """A predictor with these weights."""
-    return Predictor(Equivar(config), drawn(seed, config), Metadata(Config(model=config), elements))
+    return Predictor(drawn(seed, config), Metadata(Config(model=config), elements))
 
 
 def joined(config=CONFIG, calibration=CALIBRATION):

@@ -45,7 +45,7 @@ ELEMENTS = (3, 8, 12, 15, 22, 56)
 @pytest.fixture
 def predictor():
     """Random weights."""
-    return Predictor(Equivar(HEAD), random_params(HEAD), Metadata(Config(model=HEAD), elements=ELEMENTS))
+    return Predictor(random_params(HEAD), Metadata(Config(model=HEAD), elements=ELEMENTS))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -294,7 +294,7 @@ def test_another_model_does_not_go_on(trained, unfinished, complaint, monkeypatc
     def changed(location):
         model = original(location)
         params = jax.tree.map(lambda leaf: leaf * 1.001, model.params)
-        return predict.Predictor(model.network, params, model.metadata)
+        return predict.Predictor(params, model.metadata)
 
     monkeypatch.setattr(predict, "load", changed)
     message = complaint(predict.main, data, "-o", out, "--checkpoint", trained.folder)

@@ -12,7 +12,6 @@ from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.config.schema import Config
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.graphs.graph import build_graph
-from equivar_jax.network.model import Equivar
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import (
@@ -45,7 +44,7 @@ def pair(symbols, distance):
 
 def network(domain=DOMAIN, **meaning):
     metadata = Metadata(Config(model=CONFIG), (8, 20, 22), domain=domain, **meaning)
-    return Predictor(Equivar(CONFIG), drawn(0), metadata)
+    return Predictor(drawn(0), metadata)
 
 
 def committee(largest_sigma):

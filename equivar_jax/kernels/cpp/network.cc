@@ -1,6 +1,7 @@
 // The functions that equivar_jax/kernels/whole_network.py calls. They need neither Python nor XLA.
 
 #include "network.h"
+#include "neighbour_list.h"
 
 #include <cstdint>
 #include <exception>
@@ -12,10 +13,10 @@ namespace {
 template <typename T>
 int Call(const int32_t* integers, const double* numbers, const T* weights, int64_t nodes, int64_t edges,
          const int32_t* species, const int32_t* senders, const int32_t* first, const int32_t* counts,
-         const double* vectors, double* born, double* dielectric, int threads) {
+         const double* vectors, double* born, double* dielectric, int threads, Watch* watch) {
   try {
     const auto network = Network<T>::Read(Tape<T>(integers, numbers, weights));
-    Run(network, Graph{nodes, edges, species, senders, first, counts, vectors}, born, dielectric, threads);
+    Run(network, Graph{nodes, edges, species, senders, first, counts, vectors}, born, dielectric, threads, watch);
     return 0;
   } catch (const std::exception&) {
     return 1;
@@ -29,10 +30,21 @@ int Call(const int32_t* integers, const double* numbers, const T* weights, int64
   extern "C" int NAME(const int32_t* integers, const double* numbers, const TYPE* weights, int64_t nodes,        \
                       int64_t edges, const int32_t* species, const int32_t* senders, const int32_t* first,       \
                       const int32_t* counts, const double* vectors, double* born, double* dielectric,            \
-                      int threads) {                                                                             \
+                      int threads, equivar::Watch* watch) {                                                      \
     return equivar::Call<TYPE>(integers, numbers, weights, nodes, edges, species, senders, first, counts, vectors, \
-                               born, dielectric, threads);                                                       \
+                               born, dielectric, threads, watch);                                                \
   }
+
+// Returns the number of pairs, which are written as far as `capacity` goes, or -1 if there is not enough memory.
+extern "C" int64_t equivar_neighbours(const double* positions, int64_t atoms, const double* cell,
+                                      const int32_t* periodic, double cutoff, int64_t capacity, int32_t* senders,
+                                      int32_t* counts, double* vectors) {
+  try {
+    return equivar::NeighbourSearch(positions, atoms, cell, periodic, cutoff).Find(capacity, senders, counts, vectors);
+  } catch (const std::exception&) {
+    return -1;
+  }
+}
 
 EQUIVAR_NETWORK(equivar_network_f32, float)
 EQUIVAR_NETWORK(equivar_network_f64, double)

@@ -112,10 +112,16 @@ void ReadOut(const Network<T>& network, const T* features, int64_t node, int32_t
   std::copy(tensor, tensor + 9, dielectric + node * 9);
 }
 
+// What a caller in another thread sees and says while a network runs.
+struct Watch {
+  int64_t done;  // nodes, counted once for each layer
+  int64_t stop;  // set by the caller: leave the rest undone
+};
+
 // Computes the tensors of all nodes before the sum rule, and those of the dielectric readout unless `dielectric`
-// is null; [nodes, 3, 3] both.
+// is null; [nodes, 3, 3] both. `watch` may be null.
 template <typename T>
-void Run(const Network<T>& network, const Graph& graph, double* born, double* dielectric, int threads) {
+void Run(const Network<T>& network, const Graph& graph, double* born, double* dielectric, int threads, Watch* watch) {
   const int f = network.channels, stored = network.edges.stored();
   const bool keep = graph.edges * stored * int64_t(sizeof(T)) <= kKeptBytes;
   std::unique_ptr<T[]> kept(keep ? new T[std::max<int64_t>(1, graph.edges * stored)] : nullptr);
@@ -133,6 +139,10 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
     OnThreads(blocks, threads, [&] {
       return [&, work = LayerWorkspace<T>(), end_features = std::vector<T>()](int64_t block) mutable {
         const int64_t begin = block * kNodesAtOnce, end = std::min(graph.nodes, begin + kNodesAtOnce);
+        if (watch) {
+          if (__atomic_load_n(&watch->stop, __ATOMIC_RELAXED)) return;
+          __atomic_fetch_add(&watch->done, end - begin, __ATOMIC_RELAXED);
+        }
         const auto edges_of = [&](int64_t i) {
           const int64_t e = graph.first[i], count = graph.counts[i];
           if (keep && k > 0) {

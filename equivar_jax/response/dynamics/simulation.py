@@ -30,7 +30,7 @@ from equivar_jax.response.dynamics.springs import springs_between
 from equivar_jax.response.dynamics.system import System, make_system
 from equivar_jax.response.dynamics.verlet import Observables, State, simulate, start
 from equivar_jax.response.units import MICROCOULOMB_PER_CM2
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 
 LATTICE_CONSTANT = 3.905
 """Lattice constant of cubic SrTiO3 in Å."""
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = parser.parse_args(arguments)
         _check_options(options)
         check_picture(options.output)
-        enable_compilation_cache()
+        use_compilation_cache()
         predictor = load(options.checkpoint, member=0) if options.checkpoint else None
         if predictor and not predictor.network.config.envelope:
             print(

@@ -34,7 +34,7 @@ from equivar_jax.response.phonons.gamma import (
     mode_effective_charges,
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, phonons_of
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import source
 
 # The picture ends at the highest line times the margin; a line width has so many points.
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not (options.example or options.phonons):
             raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
         check_picture(options.output)
-        enable_compilation_cache()
+        use_compilation_cache()
         predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
         phonons = phonons_of(options, predictor)
         epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)

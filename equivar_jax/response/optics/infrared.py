@@ -43,7 +43,7 @@ from equivar_jax.response.phonons.gamma import (
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, example_phonons, phonons_of
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import labels_of, source, with_born_effective_charges
 
 # For the model crystal: temperature in K, fs between frames, steps between frames, number of frames.
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not (options.example or options.trajectory or options.phonons):
             raise InputError("no trajectory and no --phonons; name one of them, or try --example")
         check_picture(options.output)
-        enable_compilation_cache()
+        use_compilation_cache()
         predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
         phonons = phonons_of(options, predictor) if options.example or options.phonons else None
         curves, lines, periodic = [], np.zeros(0), True

@@ -26,7 +26,7 @@ from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, 
 from equivar_jax.response.splitting.bands import describe_gamma, plot_bands
 from equivar_jax.response.splitting.born_example import sodium_chloride
 from equivar_jax.response.splitting.born_nac import nac_params, symmetry_change
-from equivar_jax.runtime import enable_compilation_cache
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import with_born_effective_charges
 
 _YAML = (".yaml", ".yml")
@@ -96,7 +96,7 @@ def _read_and_predict(options, needs_forces: bool) -> Phonopy:
             f"{path}: no forces to draw bands from; give a phonopy YAML file with forces, or one with "
             "FORCE_SETS or FORCE_CONSTANTS beside it"
         )
-    enable_compilation_cache()
+    use_compilation_cache()
     predictor = load(options.checkpoint)
     epsilon = choose_epsilon_inf(atoms, options.epsilon_inf, predictor)
     tensors = predictor.predict(atoms, allow_unseen=options.allow_unseen)

@@ -1,0 +1,162 @@
+"""Prediction by the C++ form of the networks (see `kernels.whole_network`): on a CPU, without JAX."""
+
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from equivar_jax.config.schema import ModelConfig
+from equivar_jax.graphs.batch import Sample
+from equivar_jax.kernels.compiler import NotCompiledError
+from equivar_jax.kernels.whole_network import Structures, Tape, Watch, fills_vectors, reason_unavailable, run
+from equivar_jax.network.compiled import write_tape
+from equivar_jax.prediction.members import Prediction, mean_and_spread, predictions_of
+from equivar_jax.progress import ProgressBar
+
+ATOMS_AT_ONCE = 1024
+"""Structures are computed together up to about this many atoms."""
+LARGE = 16384
+"""A structure of more atoms shows its progress, can be interrupted, and has its members accumulated."""
+_POLL_SECONDS = 0.2
+
+
+class NetworksInCpp:
+    """The networks of a checkpoint in C++.
+
+    Args:
+        config: The network.
+        members: Weights of each network.
+        dtype: Precision of the computation.
+    """
+
+    def __init__(self, config: ModelConfig, members: Sequence[dict], dtype: np.dtype):
+        self.layers = config.interactions
+        self.tapes: tuple[Tape, ...] = tuple(write_tape(config, weights, dtype) for weights in members)
+
+    def stage(self, samples: Sequence[Sample]) -> list[tuple[list[int], Structures]]:
+        """Join samples to batches; another thread may do this ahead of `run`."""
+        groups: list[list[int]] = []
+        room = 0
+        for k, sample in enumerate(samples):
+            atoms = len(sample.graph.nodes["species"])
+            if room < atoms:
+                groups.append([])
+                room = ATOMS_AT_ONCE
+            groups[-1].append(k)
+            room -= atoms
+        return [(group, structures_of([samples[k] for k in group])) for group in groups]
+
+    def run(
+        self,
+        samples: Sequence[Sample],
+        staged: Iterable[tuple[list[int], Structures]],
+        progress: bool,
+        advance: Callable[[int], object],
+    ) -> list[Prediction]:
+        """Predict samples that were staged; see `Predictor.predict_samples`."""
+        found: list[Prediction] = []
+        for group, structures in staged:
+            charges = [float(samples[k].graph.globals["charge"][0]) for k in group]
+            if len(structures.species) > LARGE:
+                moments = mean_and_spread(self._tensors_of_each(structures, progress), len(self.tapes))
+                found.append(Prediction.of(moments, charges[0]))
+            else:
+                raw = np.stack([run(tape, structures)[0] for tape in self.tapes])
+                sizes = [len(samples[k].graph.nodes["species"]) for k in group]
+                found += predictions_of(raw, sizes, charges)
+            advance(len(structures.species))
+        return found
+
+    def dielectric(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
+        """Compute the mean over the atoms of the dielectric readout, for each network and structure."""
+        means = []
+        for group, structures in self.stage(samples):
+            sizes = np.array([len(samples[k].graph.nodes["species"]) for k in group])
+            atomic = np.stack([_not_none(run(tape, structures, dielectric=True)[1]) for tape in self.tapes])
+            sums = np.add.reduceat(atomic, np.cumsum(sizes) - sizes, axis=1)
+            means.append(sums / sizes[:, None, None])
+        return np.concatenate(means, axis=1)
+
+    def _tensors_of_each(
+        self, structures: Structures, progress: bool
+    ) -> Iterable[Float[np.ndarray, "atoms 3 3"]]:
+        """Compute the tensors of a large structure by each network, one after the other."""
+        for tape in self.tapes:
+            yield _run_watched(tape, structures, self.layers, progress)
+
+
+def why_not_in_cpp(config: ModelConfig, dtype: np.dtype) -> str | None:
+    """Return why the C++ form of a network cannot be used here, or None if it can.
+
+    Args:
+        config: The network.
+        dtype: Precision of the computation.
+    """
+    if config.kernel not in ("auto", "native"):
+        return f"the kernel is {config.kernel}"
+    if not fills_vectors(config.channels, dtype):
+        return f"{config.channels} channels of {dtype} do not fill the vectors of a processor"
+    if config.kernel == "auto" and not runs_on_cpu():
+        return "JAX has another device than a CPU"
+    return reason_unavailable()
+
+
+def runs_on_cpu() -> bool:
+    """Return whether JAX's device is a CPU, asking JAX only if it could be another one."""
+    if "jax" not in sys.modules:
+        if os.environ.get("JAX_PLATFORMS", "") == "cpu":
+            return True
+        if not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu")):
+            return True
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+def structures_of(samples: Sequence[Sample]) -> Structures:
+    """Join the graphs of samples for the C++ functions."""
+    graphs = [sample.graph for sample in samples]
+    return Structures.join(
+        [graph.nodes["species"] for graph in graphs],
+        [graph.senders for graph in graphs],
+        [graph.receivers for graph in graphs],
+        [graph.edges["vectors"] for graph in graphs],
+    )
+
+
+def _run_watched(
+    tape: Tape, structures: Structures, layers: int, progress: bool
+) -> Float[np.ndarray, "atoms 3 3"]:
+    """Run a network in a thread; show how far it is, and stop it on an interruption."""
+    watch = Watch()
+    outcome: list[np.ndarray | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(run(tape, structures, watch=watch)[0])
+        except (NotCompiledError, MemoryError) as error:
+            outcome.append(error)
+
+    worker = threading.Thread(target=work)
+    total = layers * len(structures.species)
+    with ProgressBar(total=total, unit="atom", unit_scale=True, disable=not progress) as bar:
+        worker.start()
+        try:
+            while worker.is_alive():
+                worker.join(_POLL_SECONDS)
+                bar.update(watch.done - bar.n)
+        finally:
+            watch.stop = 1  # no more than a wish if it is done already
+            worker.join()
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _not_none(array: np.ndarray | None) -> np.ndarray:
+    assert array is not None
+    return array

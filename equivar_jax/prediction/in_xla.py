@@ -1,0 +1,137 @@
+"""Prediction by JAX: on a GPU, and for networks that have no C++ form here (see `in_cpp`).
+
+The network is compiled for few batch shapes, single structures and small lists included.
+"""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Sequence
+
+import jax
+import jraph
+import numpy as np
+from jaxtyping import Float
+
+from equivar_jax.errors import InputError
+from equivar_jax.graphs.batch import Batch, Sample, collate
+from equivar_jax.graphs.graph import AnyGraph
+from equivar_jax.graphs.packing import Budget
+from equivar_jax.kernels import needs_slots
+from equivar_jax.network.model import Equivar
+from equivar_jax.prediction.batches import plan_batches
+from equivar_jax.prediction.layerwise import tensors_layer_by_layer
+from equivar_jax.prediction.members import Moments, Prediction, mean_and_spread, predictions_of
+from equivar_jax.progress import announce_if_slow
+from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.weights.stacking import member_of
+
+PlannedBatch = tuple[list[int], Batch]
+"""Indices of samples, and the batch that they were collated into."""
+
+
+class NetworksInXla:
+    """The networks of a checkpoint, compiled by XLA for each batch shape.
+
+    Args:
+        network: The network.
+        weights: Its weights; those of a committee have a leading axis with one entry for each member.
+        members: Number of networks.
+        dtype: Precision of the computation.
+
+    Raises:
+        InputError: float64 is asked for without `jax_enable_x64`.
+    """
+
+    def __init__(self, network: Equivar, weights: dict, members: int, dtype: np.dtype):
+        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+            raise InputError(
+                'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
+            )
+        use_compilation_cache()
+        self.network, self.members, self.dtype = network, members, dtype
+        self.weights = jax.tree.map(jax.numpy.asarray, weights)
+        self._shapes: set[tuple] = set()
+
+    @property
+    def dense(self) -> bool:
+        """Whether batches need slots for the neighbours of each node (see `Budget`)."""
+        return needs_slots(self.network.config.kernel, self.network.config.channels, self.dtype)
+
+    def stage(self, samples: Sequence[Sample]) -> list[PlannedBatch]:
+        """Collate samples to batches; another thread may do this ahead of `run`."""
+        return [(members, self._collate(samples, members, budget)) for members, budget in self._plan(samples)]
+
+    def run(
+        self,
+        samples: Sequence[Sample],
+        staged: Iterable[PlannedBatch],
+        progress: bool,
+        advance: Callable[[int], object],
+    ) -> list[Prediction]:
+        """Predict samples that were staged, then each sample that is too large for a batch."""
+        found: dict[int, Prediction] = {}
+        charges = [float(sample.graph.globals["charge"][0]) for sample in samples]
+        for members, batch in staged:
+            sizes = batch.graph.n_node[: len(members)].tolist()
+            raw = self.raw_tensors(batch.graph)[:, : sum(sizes)]
+            made = predictions_of(raw, sizes, [charges[k] for k in members])
+            found.update(zip(members, made, strict=True))
+            advance(sum(sizes))
+        for k, sample in enumerate(samples):
+            if k not in found:
+                found[k] = Prediction.of(self.moments_layer_by_layer(sample.graph, progress), charges[k])
+                advance(len(sample.graph.nodes["species"]))
+        return [found[k] for k in range(len(samples))]
+
+    def dielectric(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
+        """Compute the mean over the atoms of the dielectric readout, for each network and structure."""
+        found = np.zeros((self.members, len(samples), 3, 3))
+        for members, batch in self.stage(samples):
+            means = _apply_dielectric(self.network, self.weights, batch.graph, self.members)
+            found[:, members] = np.asarray(means)[:, : len(members)]
+        return found
+
+    def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
+        """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
+        shape = tuple(leaf.shape for leaf in jax.tree.leaves(graph))
+        new = shape not in self._shapes
+        self._shapes.add(shape)
+        words = "compiling the network for a new batch shape (kept for the next process)"
+        with announce_if_slow(words) if new else contextlib.nullcontext():
+            return np.asarray(apply(self.network, self.weights, graph, self.members), np.float64)
+
+    def moments_layer_by_layer(self, graph: AnyGraph, progress: bool = False) -> Moments:
+        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory."""
+        each = [self.weights] if self.members == 1 else map(self._member, range(self.members))
+        raw = (tensors_layer_by_layer(self.network, weights, graph, progress=progress) for weights in each)
+        return mean_and_spread(raw, self.members)
+
+    def _member(self, number: int) -> dict:
+        return member_of(self.weights, number)
+
+    def _plan(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
+        return list(plan_batches(samples, self.dense))
+
+    def _collate(self, samples: Sequence[Sample], members: Sequence[int], budget: Budget) -> Batch:
+        return collate([samples[k] for k in members], budget, self.dtype.type)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def apply(model: Equivar, weights, graph, members: int):
+    """Compute the tensors [member, node, 3, 3] of a batch before the sum rule, in e.
+
+    There is one compilation for each network, batch shape and number of members, whoever holds the network.
+    """
+    if members == 1:
+        return model.apply(weights, graph)[None]
+    return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply_dielectric(model: Equivar, weights, graph, members: int):
+    """Compute the means [member, graph, 3, 3] of the dielectric readout over the atoms of each graph."""
+
+    def one(params):
+        return model.apply(params, graph, method="dielectric_means")
+
+    return one(weights)[None] if members == 1 else jax.vmap(one)(weights)
