@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -19,10 +20,46 @@ def jax_settings():
         jax.config.update(name, value)
 
 
+@contextlib.contextmanager
+def _cache_off():
+    jax.config.update("jax_enable_compilation_cache", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_compilation_cache", True)
+
+
 def test_compiled_programs_go_to_the_folder_that_the_environment_names(tmp_path, monkeypatch, jax_settings):
+    jax.config.update("jax_compilation_cache_dir", None)
     monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
     use_compilation_cache()
     assert Path(jax.config.jax_compilation_cache_dir) == tmp_path / "compiled"
+
+
+@pytest.mark.parametrize("off", ["0", "off", "No", "false"])
+def test_the_cache_of_programs_can_be_turned_off(off, tmp_path, monkeypatch, jax_settings):
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
+    monkeypatch.setenv("EQUIVAR_COMPILATION_CACHE", off)
+    use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_a_cache_of_the_users_own_stays(tmp_path, monkeypatch, jax_settings):
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path / "mine"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 7.0)
+    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
+    use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir == str(tmp_path / "mine")
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 7.0
+
+
+def test_a_cache_that_the_user_turned_off_stays_off(tmp_path, monkeypatch, jax_settings):
+    jax.config.update("jax_compilation_cache_dir", None)
+    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
+    with _cache_off():
+        use_compilation_cache()
+    assert jax.config.jax_compilation_cache_dir is None
 
 
 def test_the_cache_is_the_argument_or_the_variable_or_the_users(tmp_path, monkeypatch):

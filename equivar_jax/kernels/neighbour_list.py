@@ -40,7 +40,8 @@ def find_pairs(
     positions, cell = (np.ascontiguousarray(array, np.float64) for array in (positions, cell))
     periodic = np.ascontiguousarray(periodic, np.int32)
     atoms, counts = len(positions), np.empty(len(positions), np.int32)
-    # A sphere of the mean density holds so many. A slab or a molecule is denser than its cell; then the search
+    # A sphere of the mean density holds so many. A slab or a molecule is denser than its cell; then the
+    # search
     # is repeated with the number that was found.
     density = atoms / abs(np.linalg.det(cell))
     capacity = int(atoms * (1.2 * density * 4.19 * cutoff**3 + 16))

@@ -12,6 +12,8 @@ from equivar_jax.prediction.layerwise import NODES_AT_ONCE
 
 BATCH_NODES = 1024
 """Structures share a batch of up to about this many atoms; a larger structure has a batch of its own."""
+SMALL = 128
+"""Structures of fewer atoms in all, such as one cell in a loop, share very few shapes."""
 LARGE = 2 * NODES_AT_ONCE
 """A structure of more atoms than this is in no batch; it is predicted layer by layer, with bounded memory."""
 _WORTH_A_SHAPE = 4  # full batches that justify one more shape, and so one more compilation
@@ -34,6 +36,9 @@ def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[
         Indices of the samples of a batch, and the shape of the batch.
     """
     sizes = GraphSizes.of(sample.graph for sample in samples)
+    if sizes.atoms.sum() < SMALL:
+        yield list(range(len(samples))), _small_shape(sizes, dense)
+        return
     kinds = _size_classes(np.maximum(sizes.degrees if dense else sizes.edges / sizes.atoms, 1.0))
     common = np.flatnonzero(sizes.atoms <= BATCH_NODES)
     if dense:
@@ -58,6 +63,18 @@ def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[
             largest_first = np.argsort(-chosen.atoms, kind="stable").tolist()
             for _, batch in pack(chosen, [budget], largest_first):
                 yield members[batch].tolist(), budget
+
+
+def _small_shape(sizes: GraphSizes, dense: bool) -> Budget:
+    """Return the shape of a batch of few atoms: 32 or 128 nodes, and 32, 64, 128, ... edges for each.
+
+    Padding costs less there than one more compilation.
+    """
+    atoms, edges = int(sizes.atoms.sum()), int(sizes.edges.sum())
+    nodes = SMALL // 4 if atoms < SMALL // 4 else SMALL
+    needed = int(sizes.degrees.max()) if dense else -(-edges // nodes)
+    width = 1 << max(5, (needed - 1).bit_length())
+    return Budget(nodes, nodes * width, width if dense else 0, nodes + 1)
 
 
 def _merge_small_classes(

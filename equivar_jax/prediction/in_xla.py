@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Batch, Sample, collate
-from equivar_jax.graphs.graph import AnyGraph
+from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.graphs.packing import Budget
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.model import Equivar
@@ -51,6 +51,7 @@ class NetworksInXla:
         self.network, self.members, self.dtype = network, members, dtype
         self.weights = jax.tree.map(jax.numpy.asarray, weights)
         self._shapes: set[tuple] = set()
+        self._last: Budget | None = None
 
     @property
     def dense(self) -> bool:
@@ -110,10 +111,28 @@ class NetworksInXla:
         return member_of(self.weights, number)
 
     def _plan(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
-        return list(plan_batches(samples, self.dense))
+        """Plan batches; a structure alone takes the shape of the one before it if that has room for it.
+
+        So a trajectory compiles once, though its numbers of neighbours go up and down.
+        """
+        plan = list(plan_batches(samples, self.dense))
+        if len(samples) == 1 and plan:
+            ((members, budget),) = plan
+            if self._last is None or not _serves(self._last, samples[0], budget):
+                self._last = budget
+            plan = [(members, self._last)]
+        return plan
 
     def _collate(self, samples: Sequence[Sample], members: Sequence[int], budget: Budget) -> Batch:
         return collate([samples[k] for k in members], budget, self.dtype.type)
+
+
+def _serves(budget: Budget, sample: Sample, planned: Budget) -> bool:
+    """Return whether a shape holds a structure, and has at most twice the room of the planned one."""
+    counts = neighbour_counts(sample.graph)
+    fits = len(counts) < budget.nodes and counts.sum() <= budget.edges
+    fits &= counts.max() <= budget.neighbours or not budget.neighbours
+    return bool(fits and budget.nodes <= 2 * planned.nodes and budget.edges <= 2 * planned.edges)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -11,7 +11,7 @@ from equivar_jax.uncertainty import Calibration
 from equivar_jax.weights.checkpoint import Metadata
 from helpers.networks import random_params
 
-CONFIG = ModelConfig(channels=8, interactions=2, mean_neighbours=9.0)
+CONFIG = ModelConfig(channels=16, interactions=2, mean_neighbours=9.0)
 MEMBERS = 3
 CALIBRATION = Calibration(0.5, 0.01, 0.68, 0.95, 0.5, 900)
 
@@ -27,6 +27,13 @@ def drawn(seed, config=CONFIG):
 def network(seed, config=CONFIG, elements=(8, 20, 22)):
     """A predictor with these weights."""
     return Predictor(drawn(seed, config), Metadata(Config(model=config), elements))
+
+
+def with_kernel(predictor, kernel):
+    """The same weights with another kernel: "auto" computes in C++ on a CPU, "chunked" by XLA."""
+    config = predictor.metadata.config
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, kernel=kernel))
+    return Predictor(predictor.weights, dataclasses.replace(predictor.metadata, config=config))
 
 
 def joined(config=CONFIG, calibration=CALIBRATION):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read, write
-from helpers.committees import CONFIG, MEMBERS, drawn, joined, network
+from helpers.committees import CONFIG, MEMBERS, drawn, joined, network, with_kernel
 from helpers.crystals import titanate
 
 import equivar_jax
@@ -21,8 +21,8 @@ from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import graph_of
 from equivar_jax.io import write_structures
-from equivar_jax.network.model import Equivar, born_effective_charges
-from equivar_jax.prediction import loading, predictor
+from equivar_jax.network.model import born_effective_charges
+from equivar_jax.prediction import in_xla, loading
 from equivar_jax.prediction.committee import calibrate_committee, join_members
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
 from equivar_jax.reports.committee_report import committee_table
@@ -93,26 +93,26 @@ def test_the_mean_and_the_spread_are_those_of_the_members(three):
 
 
 def test_kernels_with_slots_give_the_same_mean_and_spread(three):
-    other = dataclasses.replace(three, network=Equivar(dataclasses.replace(CONFIG, kernel="chunked")))
+    other = with_kernel(three, "chunked")
     (expected,), (found,) = (one.predictions([titanate()]) for one in (three, other))
     np.testing.assert_allclose(found.tensors, expected.tensors, atol=1e-5 * np.abs(expected.tensors).max())
     np.testing.assert_allclose(found.spread, expected.spread, atol=1e-5 * np.abs(expected.tensors).max())
 
 
 def test_one_pass_compiles_once(three):
-    three.predict(titanate())
+    other = with_kernel(three, "chunked")
+    other.predict(titanate())
     before = predict.apply._cache_size()
     for seed in range(3):
-        three.predict(titanate(seed=seed), uncertainty=True)
+        other.predict(titanate(seed=seed), uncertainty=True)
     assert predict.apply._cache_size() == before
 
 
 def test_layer_by_layer_gives_mean_and_spread_of_the_batch(three, monkeypatch):
     atoms = titanate(3)
     (whole,) = three.predictions([atoms])
-    monkeypatch.setattr(predictor, "LARGE", len(atoms) - 1)
-    monkeypatch.setattr(predictor, "plan_batches", lambda *_: iter(()))
-    (found,) = three.predictions([atoms])
+    monkeypatch.setattr(in_xla, "plan_batches", lambda *_: iter(()))
+    (found,) = with_kernel(three, "chunked").predictions([atoms])
     for name in ("tensors", "raw", "spread"):
         expected = getattr(whole, name)
         np.testing.assert_allclose(getattr(found, name), expected, atol=1e-5 * np.abs(whole.raw).max())
