@@ -80,7 +80,7 @@ def test_a_trajectory_compiles_once_and_agrees_with_predict_at_every_step(model)
         assert_predicted(found, model, frame)
 
 
-def test_a_compressed_crystal_gets_a_larger_batch_that_is_kept(model):
+def test_a_crystal_that_is_compressed_and_released_compiles_two_shapes_at_most(model):
     atoms, charges = titanate(7), EquivarCalculator(with_kernel(model, "chunked"))
     atoms.calc = charges
     compiled = []
@@ -91,7 +91,7 @@ def test_a_compressed_crystal_gets_a_larger_batch_that_is_kept(model):
         found = charges.get_property(BEC, squeezed)
         compiled.append(predict.apply._cache_size() - before)
         assert_predicted(found, model, squeezed)
-    assert sum(compiled[1:]) == 1
+    assert sum(compiled) <= 2
 
 
 def test_other_structures_may_come_in_between(model):

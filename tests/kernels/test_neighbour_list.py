@@ -5,7 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, graphene
 from helpers.examples import examples
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.graphs import graph
@@ -30,7 +30,7 @@ def assert_same(atoms, cutoff):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=examples(200))
+@examples(200)
 def test_the_pairs_of_any_cell_are_those_of_matscipy(seed):
     rng = np.random.default_rng(seed)
     cell = rng.normal(size=(3, 3)) * rng.uniform(2, 12) + np.eye(3) * rng.uniform(1, 10)

@@ -38,11 +38,8 @@ SETTINGS = [
 def crystals():
     """A distorted perovskite, wurtzite, a molecule, and an atom that has no neighbours."""
     rng = np.random.default_rng(3)
-    perovskite = Atoms(
-        "BaTiO3", scaled_positions=[[0, 0, 0], [0.5] * 3, [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-    )
-    perovskite.set_cell([4.0, 4.1, 4.2], scale_atoms=True)
-    perovskite.pbc = True
+    places = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    perovskite = Atoms("BaTiO3", scaled_positions=places, cell=[4.0, 4.1, 4.2], pbc=True)
     found = [perovskite * (2, 1, 1), bulk("ZnO", "wurtzite", 3.25, 5.2), molecule("CH3OH"), Atoms("He")]
     for atoms in found[:3]:
         atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)

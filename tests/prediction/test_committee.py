@@ -160,7 +160,7 @@ def test_the_calculator_takes_a_committee(three, monkeypatch):
     expected = three.predict(atoms)
     found = charges.get_property("born_effective_charges", atoms)
     np.testing.assert_allclose(found, expected, atol=3e-6 * np.abs(expected).max())
-    monkeypatch.setattr("equivar_jax.calculators.born.LARGE", 1)
+    monkeypatch.setattr("equivar_jax.prediction.in_cpp.LARGE", 1)
     atoms.positions += 1e-9
     found = charges.get_property("born_effective_charges", atoms)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
