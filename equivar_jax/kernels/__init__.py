@@ -1,5 +1,6 @@
 """Message passing behind one function, `message`: the network does not know which implementation runs."""
 
+from equivar_jax.kernels.irreps import Irrep, clebsch_gordan, parse_irreps
 from equivar_jax.kernels.message import EdgeFeatures, MessageWeights, message, radial_part, shifted_softplus
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import EDGE, HIDDEN, PATHS, ProductPlan, offsets, plan_products
@@ -10,14 +11,17 @@ __all__ = [
     "HIDDEN",
     "PATHS",
     "EdgeFeatures",
+    "Irrep",
     "MessageWeights",
     "Neighbours",
     "ProductPlan",
     "choose_kernel",
+    "clebsch_gordan",
     "message",
     "needs_slots",
     "neighbour_sum",
     "offsets",
+    "parse_irreps",
     "plan_products",
     "radial_part",
     "shifted_softplus",

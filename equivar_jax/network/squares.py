@@ -6,19 +6,18 @@ The Clebsch-Gordan algebra is worked out ahead of time.
 import functools
 from typing import NamedTuple
 
-import e3nn_jax as e3nn
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from equivar_jax.kernels import HIDDEN, offsets
+from equivar_jax.kernels import HIDDEN, Irrep, clebsch_gordan, offsets
 from equivar_jax.network.features import matmul
 
 
 class SquarePlan(NamedTuple):
     """How products of pairs of components are contracted to irreps, one path after the other."""
 
-    outputs: tuple[e3nn.Irrep, ...]
+    outputs: tuple[Irrep, ...]
     """Irrep of each path, in the order of `HIDDEN`."""
     dims: Int[np.ndarray, " paths"]
     """Number of components of the result of each path."""
@@ -27,7 +26,7 @@ class SquarePlan(NamedTuple):
 
 
 @functools.cache
-def square_plan(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) -> SquarePlan:
+def square_plan(inputs: tuple[Irrep, ...], needed: tuple[Irrep, ...]) -> SquarePlan:
     """Choose the paths `a x b -> out` and compute their coefficients.
 
     Each pair of irreps a and b is taken once, and antisymmetric products of an irrep with itself are left
@@ -47,7 +46,7 @@ def square_plan(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) 
                     continue
                 block = np.zeros((size, size, out.dim))
                 rows, columns_of_b = slice(start[i], start[i + 1]), slice(start[j], start[j + 1])
-                block[rows, columns_of_b] = np.asarray(e3nn.clebsch_gordan(a.l, b.l, out.l))
+                block[rows, columns_of_b] = clebsch_gordan(a.l, b.l, out.l)
                 # The variance of x_i x_j is 1, that of x_i x_i is 2, and x_i x_j is the same as x_j x_i.
                 symmetric = (block + np.swapaxes(block, 0, 1)) / 2
                 variance = 2 * np.square(symmetric).sum(axis=(0, 1)).mean()
@@ -73,7 +72,7 @@ def multiply_with_itself(
     features: Float[Array, "nodes components channels"],
     plan: SquarePlan,
     weights: Float[Array, "paths channels"],
-) -> dict[e3nn.Irrep, Float[Array, "nodes _dim channels"]]:
+) -> dict[Irrep, Float[Array, "nodes _dim channels"]]:
     """Compute all products of a plan, and sum them with weights over the paths to each irrep.
 
     Args:
