@@ -1,6 +1,7 @@
 """The graph of a structure: every periodic image of an atom within the cutoff gives an edge."""
 
-import jraph
+from typing import TYPE_CHECKING
+
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
@@ -9,11 +10,14 @@ from matscipy.neighbours import neighbour_list
 from equivar_jax.errors import InputError
 from equivar_jax.structures import check_structure, source
 
+if TYPE_CHECKING:  # jraph imports JAX
+    import jraph
+
 SHORTEST_DISTANCE = 0.1
 """Shortest accepted distance in Å; two atoms that are closer are the same atom written twice."""
 
 
-def build_graph(atoms: Atoms, cutoff: float) -> jraph.GraphsTuple:
+def build_graph(atoms: Atoms, cutoff: float) -> "jraph.GraphsTuple":
     """Build the graph of a structure, in which every atom has its neighbours within the cutoff.
 
     Periodic images are neighbours, those of the atom itself too. Edges point from the neighbour j (sender) to
@@ -31,6 +35,8 @@ def build_graph(atoms: Atoms, cutoff: float) -> jraph.GraphsTuple:
     Raises:
         InputError: The structure is not usable (see `check_structure`), or two atoms are at the same place.
     """
+    import jraph  # imports JAX, which one may not need
+
     check_structure(atoms)
     positions, cell = _put_in_box(atoms)
     receivers, senders, vectors = neighbour_list(
@@ -56,7 +62,7 @@ def build_graph(atoms: Atoms, cutoff: float) -> jraph.GraphsTuple:
     )
 
 
-def neighbour_counts(graph: jraph.GraphsTuple) -> np.ndarray:
+def neighbour_counts(graph: "jraph.GraphsTuple") -> np.ndarray:
     """Return the number of neighbours of every node, int64 [N]."""
     return np.bincount(graph.receivers, minlength=len(graph.nodes["species"]))
 

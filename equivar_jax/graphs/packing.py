@@ -6,13 +6,15 @@ count, which is the width of that layout; for other kernels one shape serves all
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import jraph
 import numpy as np
 from jaxtyping import Int
 
 from equivar_jax.graphs.graph import neighbour_counts
+
+if TYPE_CHECKING:  # jraph imports JAX
+    import jraph
 
 NODE_MULTIPLE = 8
 """The nodes of a batch are a multiple of this."""
@@ -48,7 +50,7 @@ class GraphSizes(NamedTuple):
     """Largest neighbour count of each graph."""
 
     @classmethod
-    def of(cls, graphs: Iterable[jraph.GraphsTuple]) -> "GraphSizes":
+    def of(cls, graphs: "Iterable[jraph.GraphsTuple]") -> "GraphSizes":
         """Measure single-structure graphs that are in memory."""
         counts = [neighbour_counts(graph) for graph in graphs]
         measured = [(len(count), count.sum(), count.max(initial=0)) for count in counts]

@@ -9,8 +9,8 @@ import functools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import jraph
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
@@ -18,6 +18,9 @@ from jaxtyping import Float, Int
 
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.structures import source
+
+if TYPE_CHECKING:  # jraph imports JAX
+    import jraph
 
 FEW_STRUCTURES = 5
 """An element in fewer structures than this is rare: it was hardly learned."""
@@ -58,7 +61,7 @@ class Domain:
     """99th percentile over the atoms of the validation data of the mean uncertainty of an atom, in e; None if
     the uncertainties are not calibrated."""
 
-    def structure_warnings(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
+    def structure_warnings(self, atoms: Atoms, graph: "jraph.GraphsTuple") -> list[DomainWarning]:
         """Return the warnings for a structure that do not need a prediction: rare elements, close atoms.
 
         Args:
@@ -96,7 +99,7 @@ class Domain:
         )
         return [RareElementWarning(message)]
 
-    def _close_atom_warnings(self, atoms: Atoms, graph: jraph.GraphsTuple) -> list[DomainWarning]:
+    def _close_atom_warnings(self, atoms: Atoms, graph: "jraph.GraphsTuple") -> list[DomainWarning]:
         species, vectors = graph.nodes["species"], graph.edges["vectors"]
         pairs = species[graph.receivers], species[graph.senders]
         distances = np.sqrt(np.einsum("ea,ea->e", vectors, vectors))

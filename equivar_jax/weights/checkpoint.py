@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from equivar_jax.config.old_settings import read_config
 from equivar_jax.config.schema import Config
@@ -95,6 +94,8 @@ class CheckpointWriter:
 
     def __init__(self, run_directory: Path, which: Which):
         """Prepare to write below `run_directory/checkpoints/which`, making folders as needed."""
+        import orbax.checkpoint as ocp
+
         self._manager = ocp.CheckpointManager(
             (run_directory / "checkpoints" / which).absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
@@ -104,6 +105,8 @@ class CheckpointWriter:
 
     def save(self, state: Any, metadata: Metadata) -> None:
         """Write a tree of arrays with its metadata; the checkpoint is complete when this returns."""
+        import orbax.checkpoint as ocp
+
         arrays = jax.tree.map(np.asarray, state)
         self._manager.save(
             self._next,
@@ -131,6 +134,8 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
     Raises:
         InputError: There is no checkpoint, it cannot be read, or it is of another architecture.
     """
+    import orbax.checkpoint as ocp
+
     folder = _find_checkpoint(Path(location), which)
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
