@@ -1,7 +1,7 @@
 """Old places of public names, which still work for one minor release, with a warning.
 
-The folder `old_places` has a module for each old module that is gone; it looks names up in the table below. The packages
-`equivar_jax` and `equivar_jax.response` have that folder at the end of their search path.
+The folder `old_places` has a module for each old module that is gone; it looks names up in the table below.
+The packages `equivar_jax` and `equivar_jax.response` have that folder at the end of their search path.
 """
 
 import functools
