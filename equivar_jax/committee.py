@@ -5,26 +5,14 @@ the prediction, and their spread is calibrated on data that they have not seen. 
 kept for warnings. `FOLDER` can be used like any other checkpoint.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from ase import Atoms
-
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.schema import DataConfig, FirstIndex
-from equivar_jax.datasets.load import Dataset, load_dataset, load_structures
 from equivar_jax.errors import InputError, plain_messages
-from equivar_jax.prediction.committee import (
-    calibrate_committee,
-    check_split,
-    join_members,
-    keep_known_elements,
-)
-from equivar_jax.prediction.loading import load
-from equivar_jax.reports.committee_report import committee_table, write_committee
-from equivar_jax.runtime import use_compilation_cache
-from equivar_jax.uncertainty.domain import domain_of
 
 
 def _parser() -> OptionParser:
@@ -51,23 +39,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(options.output)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: exists and is not an empty folder; choose another -o")
-        use_compilation_cache()
-        members = [load(run) for run in options.runs]
-        committee = join_members(members, options.runs)
-        configs = [member.metadata.config for member in members]
-        if not options.data:
-            check_split(options.runs[0], options.runs[1:], configs)
-        dataset: Dataset = load_dataset(configs[0])
-        structures: Sequence[Atoms] = dataset.validation.structures
-        if options.data:
-            structures = load_structures(
-                DataConfig(key=options.key, first_index=options.first_index), options.data
-            )
-        usable = keep_known_elements(structures, committee.metadata.elements)
-        result = calibrate_committee(committee, usable, domain_of(dataset.training))
-        write_committee(result, folder)
-        print(committee_table(result, members, len(usable), len(structures) - len(usable)))
-        print(f"written: {folder}, {folder / 'calibration.png'}")
+        _join(options, folder)
+
+
+def _join(options: argparse.Namespace, folder: Path) -> None:
+    """Do what the options say."""
+    # Imported here, so that --help does not wait for it.
+    from ase import Atoms
+
+    from equivar_jax.datasets.load import load_dataset, load_structures
+    from equivar_jax.prediction.committee import (
+        calibrate_committee,
+        check_split,
+        join_members,
+        keep_known_elements,
+    )
+    from equivar_jax.prediction.loading import load
+    from equivar_jax.reports.committee_report import committee_table, write_committee
+    from equivar_jax.runtime import use_compilation_cache
+    from equivar_jax.uncertainty.domain import domain_of
+
+    use_compilation_cache()
+    members = [load(run) for run in options.runs]
+    committee = join_members(members, options.runs)
+    configs = [member.metadata.config for member in members]
+    if not options.data:
+        check_split(options.runs[0], options.runs[1:], configs)
+    dataset = load_dataset(configs[0])
+    structures: Sequence[Atoms] = dataset.validation.structures
+    if options.data:
+        structures = load_structures(
+            DataConfig(key=options.key, first_index=options.first_index), options.data
+        )
+    usable = keep_known_elements(structures, committee.metadata.elements)
+    result = calibrate_committee(committee, usable, domain_of(dataset.training))
+    write_committee(result, folder)
+    print(committee_table(result, members, len(usable), len(structures) - len(usable)))
+    print(f"written: {folder}, {folder / 'calibration.png'}")
 
 
 if __name__ == "__main__":

@@ -9,148 +9,22 @@ Ctrl-C and SIGTERM save the run before it ends; `--resume FOLDER` keeps finished
 unfinished one.
 """
 
+import argparse
 import dataclasses
-import json
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ase.data import chemical_symbols
-
 from equivar_jax.config.command_line import OptionParser, expand_data_option, named_settings, override
 from equivar_jax.config.files import load_config
-from equivar_jax.config.old_settings import read_config
 from equivar_jax.config.schema import Config, check_config
-from equivar_jax.config.settings import to_dict
-from equivar_jax.datasets.load import load_dataset
-from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
-from equivar_jax.prediction.loading import load
-from equivar_jax.reports.evaluation import evaluate_model
-from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_evaluation_report
-from equivar_jax.reports.run_text import announce_run, report_run
-from equivar_jax.runtime import use_compilation_cache
-from equivar_jax.training.loop import last_checkpoint, run_training, start_run
-from equivar_jax.training.run_directory import drop_records_after, new_run_directory, write_json
-from equivar_jax.training.starting_point import use_network_of_start
-from equivar_jax.weights.checkpoint import read_checkpoint
+from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.forwarded import forward
 
 DEFAULT_FOLDS = 5
 
-_README = """\
-# A cross-validation of equivar_jax
-
-| file | what |
-|---|---|
-| `config.json` | every setting; `data.fold` is the number of the folder |
-| `fold-0` ... `fold-{last}` | the runs, each trained without its fold and validated on it |
-| `cross_validation.json` | errors over all atoms, mean and spread over the folds, and of each fold |
-| `cross_validation.png` | MAE of each element, diagonal and off-diagonal, with the spread over the folds |
-
-    equivar cross-validate --resume {folder}
-
-Tensors are Born effective charges in e, index order [atom, electric field, displacement].
-"""
-
-
-def cross_validate(config: Config, folder: Path) -> CrossValidation | signal.Signals:
-    """Train and validate the folds that are not finished yet.
-
-    Args:
-        config: The settings, with `data.folds`; `data.fold` is set here for each fold.
-        folder: Folder for the runs of all folds; finished and unfinished ones in it are used.
-
-    Returns:
-        The errors of all folds, or the signal that interrupted the training (everything is saved).
-
-    Raises:
-        InputError: data or settings cannot be used, or the loss is no longer finite.
-    """
-    folds = config.data.folds
-    if folds is None:
-        raise InputError("cross-validation needs a number of folds; give --folds")
-    for fold in range(folds):
-        if not (fold_folder(folder, fold) / "validation.json").exists():
-            print(f"\nfold {fold} ({fold + 1} of {folds})", flush=True)
-            interrupted = _validate_fold(config, folder, fold)
-            if interrupted is not None:
-                return interrupted
-    reports = [read_evaluation_report(fold_folder(folder, fold) / "validation.json") for fold in range(folds)]
-    unseen = []
-    for fold, found in enumerate(reports):
-        _, metadata = read_checkpoint(fold_folder(folder, fold))
-        trained = {chemical_symbols[number] for number in metadata.elements}
-        unseen.append(tuple(symbol for symbol in found.elements if symbol not in trained))
-    return CrossValidation(tuple(reports), tuple(unseen))
-
-
-def fold_folder(folder: Path, fold: int) -> Path:
-    """Return the folder of the run of a fold."""
-    return folder / f"fold-{fold}"
-
-
-def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | None:
-    """Train without one fold, resuming a run that was begun, and validate on that fold.
-
-    Returns:
-        The signal that interrupted the training, or None if it came to the end.
-    """
-    run_folder = fold_folder(folder, fold)
-    config = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=fold))
-    resume = any(path.name.isdecimal() for path in last_checkpoint(run_folder).glob("*"))
-    if resume and read_checkpoint(run_folder, "last")[1].epoch >= config.train.epochs:
-        # The run was stopped between its last epoch and its validation.
-        structures = load_dataset(config).validation.structures
-        result = evaluate_model(load(run_folder), structures, allow_unseen=True)
-        write_json(run_folder / "validation.json", result.to_dict())
-        return None
-    run = start_run(config, run_folder, resume=resume)
-    if not resume:
-        drop_records_after(run_folder, 0)  # left by a process that was killed before it had saved anything
-    _describe(config, folder)
-    announce_run(run)
-    interrupted = run_training(run)
-    if interrupted is None:
-        report_run(run)
-    return interrupted
-
-
-def _describe(config: Config, folder: Path) -> None:
-    """Write the README and the config of the whole cross-validation."""
-    shared = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=0))
-    with input_error_unless_writable(folder, "--run-dir"):
-        (folder / "README.md").write_text(_README.format(folder=folder, last=(config.data.folds or 1) - 1))
-        write_json(folder / "config.json", to_dict(shared))
-
-
-def _stored_config(folder: Path) -> Config:
-    """Read the config of a cross-validation that was begun in a folder."""
-    path = folder / "config.json"
-    try:
-        config = read_config(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path}: not the settings of a cross-validation ({type(error).__name__}: {error}); "
-            "give the folder of one to --resume, or start anew"
-        ) from None
-    check_config(config)
-    if config.data.folds is None or (folder / "checkpoints").exists():
-        raise InputError(f"{folder}: not a cross-validation; give the folder of one to --resume")
-    return config
-
-
-def _check_folds(config: Config) -> None:
-    """Refuse settings that contradict a cross-validation."""
-    check_config(config)
-    for name in ("validation_path", "split_path"):
-        if getattr(config.data, name) is not None:
-            raise InputError(
-                f"--data.{name} chooses what to validate on, but the folds do that here; leave it out"
-            )
-    if config.data.fold != 0:
-        raise InputError(f"--data.fold {config.data.fold}: every fold is trained in turn here; leave it out")
+__getattr__ = forward("equivar_jax.cross_validate")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -167,44 +41,67 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with plain_messages():
         options, settings = parser.parse_known_args(arguments)
-        use_compilation_cache()
         settings = expand_data_option(options.data, settings)
         if options.resume is not None:
             if settings or options.config or options.run_dir or options.folds is not None:
                 raise InputError(
                     "--resume FOLDER continues in FOLDER, with its settings; leave out all other options"
                 )
-            folder = Path(options.resume)
-            config = _stored_config(folder)
+            _cross_validate(options, None, set())
         else:
-            config = load_config(options.config or "bm2.py")
             others = ("config", "folds", "run-dir", "resume", "data")
+            config = load_config(options.config or "bm2.py")
             config = override(config, settings, parser.prog, description, others)
-            config = use_network_of_start(config, named_settings(settings))
-            folds = config.data.folds or DEFAULT_FOLDS if options.folds is None else options.folds
-            config = dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
-            _check_folds(config)
-            folder = new_run_directory(f"{Path(options.config or 'bm2').stem}-folds", options.run_dir)
-        try:
-            result = cross_validate(config, folder)
-        except KeyboardInterrupt:  # between two trainings; during one, training saves the run and returns
-            result = signal.SIGINT
-        if isinstance(result, signal.Signals):
-            print(
-                f"{result.name}: continue all folds with equivar cross-validate --resume {folder}",
-                file=sys.stderr,
+            _cross_validate(options, config, named_settings(settings))
+
+
+def _cross_validate(options: argparse.Namespace, config: Config | None, named: set[str]) -> None:
+    """Begin or continue a cross-validation.
+
+    Args:
+        options: The options that are no settings.
+        config: All settings, or None for those that the folder to resume has.
+        named: Names of the settings that the command line has.
+    """
+    # Imported here, so that neither --help nor a complaint about the command line waits for it.
+    from equivar_jax.folds import cross_validate, stored_config, write_result
+    from equivar_jax.runtime import use_compilation_cache
+    from equivar_jax.training.run_directory import new_run_directory
+    from equivar_jax.training.starting_point import use_network_of_start
+
+    use_compilation_cache()
+    if config is None:
+        folder = Path(options.resume)
+        config = stored_config(folder)
+    else:
+        config = use_network_of_start(config, named)
+        folds = config.data.folds or DEFAULT_FOLDS if options.folds is None else options.folds
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, folds=folds))
+        _check_folds(config)
+        folder = new_run_directory(f"{Path(options.config or 'bm2').stem}-folds", options.run_dir)
+    try:
+        result = cross_validate(config, folder)
+    except KeyboardInterrupt:  # between two trainings; during one, training saves the run and returns
+        result = signal.SIGINT
+    if isinstance(result, signal.Signals):
+        print(
+            f"{result.name}: continue all folds with equivar cross-validate --resume {folder}",
+            file=sys.stderr,
+        )
+        raise SystemExit(128 + result)
+    write_result(result, folder)
+
+
+def _check_folds(config: Config) -> None:
+    """Refuse settings that contradict a cross-validation."""
+    check_config(config)
+    for name in ("validation_path", "split_path"):
+        if getattr(config.data, name) is not None:
+            raise InputError(
+                f"--data.{name} chooses what to validate on, but the folds do that here; leave it out"
             )
-            raise SystemExit(128 + result)
-        _write(result, folder)
-
-
-def _write(result: CrossValidation, folder: Path) -> None:
-    """Print the table; write JSON and picture."""
-    print(f"\n{result.table()}")
-    with input_error_unless_writable(folder, "--run-dir"):
-        write_json(folder / "cross_validation.json", result.to_dict())
-    plot_cross_validation(result, folder / "cross_validation.png")
-    print(f"everything is in {folder}")
+    if config.data.fold != 0:
+        raise InputError(f"--data.fold {config.data.fold}: every fold is trained in turn here; leave it out")
 
 
 if __name__ == "__main__":

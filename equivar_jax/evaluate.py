@@ -1,5 +1,6 @@
 """Evaluate a model on labelled structures: `equivar evaluate --checkpoint RUN --data FILE`."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +8,7 @@ from typing import get_args
 
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.schema import DataConfig, FirstIndex
-from equivar_jax.datasets.load import load_dataset, load_structures
 from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
-from equivar_jax.prediction.loading import load
-from equivar_jax.reports.evaluation import evaluate_model
-from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.weights import NAME
 
 
@@ -34,33 +31,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with plain_messages():
         options = parser.parse_args(arguments)
-        use_compilation_cache()
         is_shipped = options.checkpoint in (None, NAME)
         if is_shipped and not options.data:
             raise InputError("the weights of the package come without data; give --data FILE with labels")
-        predictor = load(options.checkpoint)
-        if options.data:
-            structures = load_structures(
-                DataConfig(key=options.key, first_index=options.first_index), options.data
-            )
-        else:
-            structures = load_dataset(predictor.metadata.config).validation.structures
-        folder = Path(options.output or Path("" if is_shipped else options.checkpoint) / "evaluation")
-        with input_error_unless_writable(folder, "--output"):
-            folder.mkdir(parents=True, exist_ok=True)
-        report = evaluate_model(
-            predictor,
-            structures,
-            allow_unseen=options.allow_unseen,
-            parity_plot=folder / "parity.png",
-            title=Path(options.data).name if options.data else "Validation part of the run",
-            progress=True,
+        _evaluate(options, is_shipped)
+
+
+def _evaluate(options: argparse.Namespace, is_shipped: bool) -> None:
+    """Do what the options say."""
+    # Imported here, so that --help does not wait for it.
+    from equivar_jax.datasets.load import load_dataset, load_structures
+    from equivar_jax.prediction.loading import load
+    from equivar_jax.reports.evaluation import evaluate_model
+    from equivar_jax.runtime import use_compilation_cache
+
+    use_compilation_cache()
+    predictor = load(options.checkpoint)
+    if options.data:
+        structures = load_structures(
+            DataConfig(key=options.key, first_index=options.first_index), options.data
         )
-        print(report.table())
-        written = {"checkpoint": options.checkpoint or NAME, "data": options.data, **report.to_dict()}
-        with input_error_unless_writable(folder, "--output"):
-            (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
-        print(f"written: {folder / 'evaluation.json'}, {folder / 'parity.png'}")
+    else:
+        structures = load_dataset(predictor.metadata.config).validation.structures
+    folder = Path(options.output or Path("" if is_shipped else options.checkpoint) / "evaluation")
+    with input_error_unless_writable(folder, "--output"):
+        folder.mkdir(parents=True, exist_ok=True)
+    report = evaluate_model(
+        predictor,
+        structures,
+        allow_unseen=options.allow_unseen,
+        parity_plot=folder / "parity.png",
+        title=Path(options.data).name if options.data else "Validation part of the run",
+        progress=True,
+    )
+    print(report.table())
+    written = {"checkpoint": options.checkpoint or NAME, "data": options.data, **report.to_dict()}
+    with input_error_unless_writable(folder, "--output"):
+        (folder / "evaluation.json").write_text(json.dumps(written, indent=2) + "\n")
+    print(f"written: {folder / 'evaluation.json'}, {folder / 'parity.png'}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Old places of public names, which still work for one minor release, with a warning.
 
-The folder `old_places` has a module for each old module; it looks names up in the table below. The packages
-`equivar_jax` and `equivar_jax.response` have that folder at the end of their search path.
+The folder `old_places` has a module for each old module that is gone; it looks names up in the table below.
+The packages `equivar_jax` and `equivar_jax.response` have that folder at the end of their search path.
 """
 
 import functools
@@ -13,6 +13,7 @@ from typing import Any
 FORWARDED = {
     "equivar_jax.batch": ("equivar_jax.graphs", ("Batch", "Sample", "collate", "graph_of")),
     "equivar_jax.calculator": ("equivar_jax.calculators", ("EquivarCalculator",)),
+    "equivar_jax.cross_validate": ("equivar_jax.folds", ("cross_validate", "fold_folder")),
     "equivar_jax.dielectric": (
         "equivar_jax.prediction",
         ("dielectric_tensors", "electronic_dielectric_tensor"),

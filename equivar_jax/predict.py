@@ -1,24 +1,22 @@
 """Predict Born effective charges of structures: `predict(atoms)`, and `equivar predict`."""
 
+import argparse
+import inspect
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.errors import plain_messages
-from equivar_jax.io import check_output
-from equivar_jax.prediction.in_xla import apply
-from equivar_jax.prediction.loading import load, predict
-from equivar_jax.prediction.predictor import (
-    IsolatedAtomWarning,
-    Prediction,
-    Predictor,
-    UnseenElementWarning,
-)
-from equivar_jax.prediction.sweep.inputs import find_input_files
-from equivar_jax.prediction.sweep.run import sweep
-from equivar_jax.runtime import use_compilation_cache
+
+if TYPE_CHECKING:
+    from equivar_jax.prediction.in_xla import apply
+    from equivar_jax.prediction.loading import load, predict
+    from equivar_jax.prediction.members import Prediction
+    from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
 
 __all__ = [
     "IsolatedAtomWarning",
@@ -31,6 +29,26 @@ __all__ = [
     "predict",
 ]
 
+_PLACES = {
+    "load": "loading",
+    "predict": "loading",
+    "apply": "in_xla",
+    "Prediction": "members",
+    "IsolatedAtomWarning": "predictor",
+    "Predictor": "predictor",
+    "UnseenElementWarning": "predictor",
+}
+"""Name -> module of `equivar_jax.prediction`, which is imported when the name is first asked for.
+
+So `from equivar_jax import predict` and `equivar predict --help` do not wait for JAX.
+"""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(f"equivar_jax.prediction.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 class _CallableModule(ModuleType):
     """Class of this module, by which the module can be called like the function `predict`.
@@ -40,7 +58,12 @@ class _CallableModule(ModuleType):
     object.
     """
 
-    __call__ = staticmethod(predict)
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.predict(*arguments, **options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.predict)
 
 
 sys.modules[__name__].__class__ = _CallableModule
@@ -49,20 +72,29 @@ sys.modules[__name__].__class__ = _CallableModule
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, then read, predict and write any number of structures."""
     with plain_messages():
-        options = _parser().parse_args(arguments)
-        use_compilation_cache()
-        check_output(options.output, uncertainty=options.uncertainty)
-        files = find_input_files(options.inputs, Path(options.output))
-        interrupted = sweep(
-            load(options.checkpoint),
-            files,
-            Path(options.output),
-            allow_unseen=options.allow_unseen,
-            uncertainty=options.uncertainty,
-            restart=options.restart,
-        )
-        if interrupted is not None:
-            raise SystemExit(128 + interrupted)
+        _sweep(_parser().parse_args(arguments))
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    """Do what the options say."""
+    # Imported here, so that --help does not wait for it.
+    from equivar_jax.io import check_output
+    from equivar_jax.prediction.loading import load
+    from equivar_jax.prediction.sweep.inputs import find_input_files
+    from equivar_jax.prediction.sweep.run import sweep
+
+    check_output(options.output, uncertainty=options.uncertainty)
+    files = find_input_files(options.inputs, Path(options.output))
+    interrupted = sweep(
+        load(options.checkpoint),
+        files,
+        Path(options.output),
+        allow_unseen=options.allow_unseen,
+        uncertainty=options.uncertainty,
+        restart=options.restart,
+    )
+    if interrupted is not None:
+        raise SystemExit(128 + interrupted)
 
 
 def _parser() -> OptionParser:

@@ -6,18 +6,14 @@ continues it and gives the same numbers as an uninterrupted run. Fine-tuning sta
 and takes over their network: use `--config finetune.py`, or any other config with `--train.start_from RUN`.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from equivar_jax.config.command_line import OptionParser, expand_data_option, named_settings, override
 from equivar_jax.config.files import load_config
+from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError, plain_messages
-from equivar_jax.reports.run_text import announce_run, report_run
-from equivar_jax.runtime import use_compilation_cache
-from equivar_jax.training.loop import last_checkpoint, run_training, start_run
-from equivar_jax.training.run_directory import new_run_directory
-from equivar_jax.training.starting_point import use_network_of_start
-from equivar_jax.weights.checkpoint import read_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with plain_messages():
         options, settings = parser.parse_known_args(arguments)
-        use_compilation_cache()
         if options.resume is None:
             config = load_config(options.config or "bm2.py")
         elif options.config or options.run_dir:
@@ -41,20 +36,47 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "--resume RUN continues in RUN with the config of RUN; leave out --config and --run-dir"
             )
         else:
-            config = read_checkpoint(last_checkpoint(Path(options.resume)), "last")[1].config
+            config = _config_of_run(Path(options.resume))
         settings = expand_data_option(options.data, settings)
         config = override(config, settings, parser.prog, description, ("config", "resume", "run-dir", "data"))
-        if options.resume is None:
-            config = use_network_of_start(config, named_settings(settings))
-            folder = new_run_directory(Path(options.config or "bm2").stem, options.run_dir)
-        else:
-            folder = Path(options.resume)
-        run = start_run(config, folder, resume=options.resume is not None)
-        announce_run(run)
-        interrupted = run_training(run)
-        if interrupted is not None:
-            raise SystemExit(128 + interrupted)
-        report_run(run)
+        _train(options, config, named_settings(settings))
+
+
+def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None:
+    """Begin or continue a run.
+
+    Args:
+        options: The options that are no settings.
+        config: All settings.
+        named: Names of the settings that the command line has.
+    """
+    # Imported here, so that neither --help nor a complaint about the command line waits for it.
+    from equivar_jax.reports.run_text import announce_run, report_run
+    from equivar_jax.runtime import use_compilation_cache
+    from equivar_jax.training.loop import run_training, start_run
+    from equivar_jax.training.run_directory import new_run_directory
+    from equivar_jax.training.starting_point import use_network_of_start
+
+    use_compilation_cache()
+    if options.resume is None:
+        config = use_network_of_start(config, named)
+        folder = new_run_directory(Path(options.config or "bm2").stem, options.run_dir)
+    else:
+        folder = Path(options.resume)
+    run = start_run(config, folder, resume=options.resume is not None)
+    announce_run(run)
+    interrupted = run_training(run)
+    if interrupted is not None:
+        raise SystemExit(128 + interrupted)
+    report_run(run)
+
+
+def _config_of_run(folder: Path) -> Config:
+    """Return the settings that a run was begun with."""
+    from equivar_jax.training.loop import last_checkpoint
+    from equivar_jax.weights.checkpoint import read_checkpoint
+
+    return read_checkpoint(last_checkpoint(folder), "last")[1].config
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from benchmarks.accuracy.rows import DEMONSTRATION, Row, Tests, digest_tests, ru
 from benchmarks.common.machine import describe_machine
 from equivar_jax import load
 from equivar_jax.config.settings import to_dict
-from equivar_jax.cross_validate import cross_validate, fold_folder
 from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
+from equivar_jax.folds import cross_validate, fold_folder
 from equivar_jax.network.model import count_parameters
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import plot_cross_validation

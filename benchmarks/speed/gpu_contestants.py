@@ -1,8 +1,8 @@
 """The same message-passing layer in this package, in cuequivariance-jax and in e3j.
 
 The layer is the message of a middle interaction: 12 components a channel, 15 paths, the sum over neighbours
-and the mixing of channels (`equivar_jax.kernels.message`). The other libraries get our terms, radial part and
-mixing, so that all return the same numbers. All keep channels last, so that no layout is converted.
+and the mixing of channels (`equivar_jax.kernels.messages`). The other libraries get our terms, radial part
+and mixing, so that all return the same numbers. All keep channels last, so that no layout is converted.
 """
 
 import importlib.util

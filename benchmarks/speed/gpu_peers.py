@@ -26,9 +26,9 @@ from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
 from equivar_jax.kernels import EDGE, HIDDEN, EdgeFeatures, MessageWeights, ProductPlan, plan_products
+from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM
 from equivar_jax.network.edges import embed_edges
 from equivar_jax.network.model import Equivar
-from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM
 from equivar_jax.training.losses import ErrorSums
 from equivar_jax.training.steps import TrainState, make_optimizer, make_steps
 

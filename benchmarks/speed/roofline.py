@@ -20,7 +20,8 @@ from benchmarks.common.timing import RESULTS, time_in_turn, write_result
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import ModelConfig
 from equivar_jax.kernels import needs_slots, plan_products
-from equivar_jax.network.model import Equivar, live_irreps
+from equivar_jax.network.model import Equivar
+from equivar_jax.network.plan import live_irreps
 
 MATRIX_SIZE = 2048
 COPY_BYTES = 2**28

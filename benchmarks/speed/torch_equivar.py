@@ -10,13 +10,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import e3nn_jax
 import numpy as np
 import torch
 from e3nn import o3
 
 from equivar_jax.config.schema import ModelConfig
-from equivar_jax.kernels import EDGE, HIDDEN, PATHS, plan_products
+from equivar_jax.kernels import EDGE, HIDDEN, PATHS, clebsch_gordan, plan_products
 from equivar_jax.network.model import READOUT
 
 Form = Literal["uuw", "uvu"]
@@ -151,9 +150,7 @@ def _path_weight(product, weight, f):
 
 def _cartesian():
     """Return the matrices [9, 3, 3] from irreps 0e + 1e + 2e to Cartesian components."""
-    blocks = [
-        np.moveaxis(np.asarray(e3nn_jax.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, 2, 0) for ir in READOUT
-    ]
+    blocks = [np.moveaxis(clebsch_gordan(1, 1, ir.l) * ir.dim**0.5, 2, 0) for ir in READOUT]
     return torch.tensor(np.concatenate(blocks), dtype=torch.float32)
 
 

@@ -6,7 +6,6 @@ species, and `Z[i, a, b] = dP_a / du_i,b`. The sum rule holds since a translatio
 
 from collections.abc import Sequence
 
-import e3nn_jax as e3nn
 import jax
 import jax.numpy as jnp
 import jraph
@@ -14,13 +13,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equivar_jax.graphs.batch import Batch, Sample
-from equivar_jax.kernels import HIDDEN
+from equivar_jax.kernels import HIDDEN, Irrep
 from equivar_jax.network.features import matmul, unit_normal, zeros
 from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar, displace
 from equivar_jax.network.tensor import apply_sum_rule
 
-SCALAR, VECTOR = HIDDEN[0], e3nn.Irrep("1o")
+SCALAR, VECTOR = HIDDEN[0], Irrep.parse("1o")
 
 
 class Polarisation(Equivar):

@@ -6,8 +6,6 @@ import io
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import tyro
-
 from equivar_jax.config.schema import Config, check_config
 from equivar_jax.config.settings import did_you_mean, setting_types, type_name
 from equivar_jax.errors import InputError
@@ -45,6 +43,8 @@ def override(
         InputError: an unknown setting (the message names the nearest right one) or a value of the wrong type.
         SystemExit: `--help` was asked for and printed.
     """
+    import tyro  # takes a tenth of a second, and most commands do not need it
+
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -103,6 +103,8 @@ def _explain(arguments: Sequence[str], complaint: str, others: Sequence[str]) ->
 
 def _rejects(hint: Any, text: str) -> bool:
     """Try whether the parser refuses `text` for a setting of type `hint`."""
+    import tyro
+
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         try:
             tyro.cli(hint, args=[text], config=(tyro.conf.FlagConversionOff, tyro.conf.Positional))

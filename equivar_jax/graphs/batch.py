@@ -9,15 +9,17 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
-import jraph
 import numpy as np
 from ase import Atoms
 from jaxtyping import Bool, Float, Int
 
 from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
 from equivar_jax.graphs.packing import Budget
+
+if TYPE_CHECKING:  # jraph imports JAX
+    import jraph
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -36,7 +38,7 @@ class Sample(NamedTuple):
 class Batch(NamedTuple):
     """One padded batch. The last graph is padding; its nodes have species 0 and no atom as a neighbour."""
 
-    graph: jraph.GraphsTuple
+    graph: "jraph.GraphsTuple"
     tensors: Float[np.ndarray, "nodes 3 3"]
     """Labels [node, field, displacement] in e; zero for padding."""
     node_mask: Bool[np.ndarray, " nodes"]
@@ -59,6 +61,8 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
         The batch; see `equivar_jax.network.Equivar` for its graph. Padding edges have length one and lead
         from the last node, which is padding, to itself.
     """
+    import jraph  # imports JAX, which one may not need
+
     batched = jraph.batch_np([sample.graph for sample in samples])
     atoms, edges = len(batched.nodes["species"]), len(batched.senders)
     counts = np.bincount(batched.receivers, minlength=budget.nodes).astype(np.int32)
@@ -104,7 +108,7 @@ def _make_slots(counts: Int[np.ndarray, " nodes"], budget: Budget) -> Int[np.nda
     return np.where(place < counts[:, None], first + place, budget.edges).astype(np.int32)
 
 
-def graph_of(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float32) -> jraph.GraphsTuple:
+def graph_of(atoms: Atoms, cutoff: float, dtype: type[np.floating] = np.float32) -> "jraph.GraphsTuple":
     """Build the graph of one structure in the form that the network reads, without padding.
 
     Args:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
-import jraph
 import numpy as np
 from ase import Atoms
 
@@ -58,6 +57,8 @@ class SampleTable(Sequence[Sample]):
     def __getitem__(self, index: slice) -> list[Sample]: ...
 
     def __getitem__(self, index):
+        import jraph  # imports JAX, which one may not need
+
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         row = int(self._chosen[index])

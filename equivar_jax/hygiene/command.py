@@ -5,17 +5,14 @@ writes every finding to `set_aside.csv` and draws the measured values in `hygien
 """
 
 import argparse
-import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 from ase import Atoms
 
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.config.schema import Config, DataConfig, FirstIndex, HygieneConfig, check_config
-from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
+from equivar_jax.config.schema import HygieneConfig
+from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.hygiene.check import check_labels
 from equivar_jax.hygiene.findings import RULES, HygieneReport
 from equivar_jax.hygiene.picture import plot_hygiene
@@ -26,68 +23,33 @@ PICTURE = "hygiene.png"
 _SHOW_PROGRESS_FROM = 500
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Check files: print the table, and write `set_aside.csv` and `hygiene.png`."""
-    parser = _make_parser()
-    with plain_messages():
-        options = parser.parse_args(arguments)
-        config = HygieneConfig(**{name: getattr(options, name) for name in _tolerances()})
-        check_config(Config(data=DataConfig(hygiene=config)))
-        structures, unreadable = _read_files(options)
-        report = check_labels(
-            structures, config, progress=len(structures) >= _SHOW_PROGRESS_FROM, unreadable=unreadable
-        )
-        print(_table_by_file(report))
-        print(report.table())
-        folder = Path(options.output)
-        with input_error_unless_writable(folder, "--output"):
-            folder.mkdir(parents=True, exist_ok=True)
-        written = [report.write(folder)]
-        if report.elements:
-            written.append(folder / PICTURE)
-            plot_hygiene(report, config, written[-1], _title(options.files))
-        print("written: " + ", ".join(map(str, written)))
+def run(options: argparse.Namespace, config: HygieneConfig) -> None:
+    """Check files: print the table, and write `set_aside.csv` and `hygiene.png`.
+
+    Args:
+        options: Those of `equivar data check`.
+        config: The tolerances among them.
+    """
+    structures, unreadable = _read_files(options)
+    report = check_labels(
+        structures, config, progress=len(structures) >= _SHOW_PROGRESS_FROM, unreadable=unreadable
+    )
+    print(_table_by_file(report))
+    print(report.table())
+    folder = Path(options.output)
+    with input_error_unless_writable(folder, "--output"):
+        folder.mkdir(parents=True, exist_ok=True)
+    written = [report.write(folder)]
+    if report.elements:
+        written.append(folder / PICTURE)
+        plot_hygiene(report, config, written[-1], _title(options.files))
+    print("written: " + ", ".join(map(str, written)))
 
 
 def _title(files: Sequence[str]) -> str:
     """Return the title of the picture: the names of the files, as far as they fit."""
     names = ", ".join(Path(name).name for name in files)
     return names if len(names) <= 70 else f"{Path(files[0]).name} and {len(files) - 1} more"
-
-
-def _make_parser() -> argparse.ArgumentParser:
-    """Make the parser of the arguments: the files, how to read them, where to write, and every tolerance."""
-    parser = OptionParser(prog="equivar data check", description=__doc__)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="file, folder or glob with labels")
-    parser.add_argument("--key", help="column of the tensors, if it has an unusual name")
-    parser.add_argument(
-        "--first-index",
-        choices=get_args(FirstIndex),
-        help="what the first index of a stored tensor is, where the format leaves it open",
-    )
-    parser.add_argument(
-        "--output", default=".", help=f"folder for set_aside.csv and {PICTURE}; default: this one"
-    )
-    defaults = HygieneConfig()
-    for name, kind in _tolerances().items():
-        default = getattr(defaults, name)
-        option = f"--{name.replace('_', '-')}"
-        where = f"see --data.hygiene.{name} of equivar_jax.train"
-        if kind is bool:
-            parser.add_argument(option, action="store_true", help=where)
-        else:
-            parser.add_argument(option, type=kind, default=default, help=f"{where}; default: {default}")
-    return parser
-
-
-def _tolerances() -> dict[str, type]:
-    """Return name -> type of every setting of hygiene except `enabled`.
-
-    `enabled` has no option, because this command always checks.
-    """
-    hints = get_type_hints(HygieneConfig)
-    names = [setting.name for setting in dataclasses.fields(HygieneConfig)]
-    return {name: hints[name] for name in names if name != "enabled"}
 
 
 def _read_files(options: argparse.Namespace) -> tuple[list[Atoms], list[InputError]]:

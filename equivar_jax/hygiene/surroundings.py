@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import jraph
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
@@ -41,7 +40,7 @@ def find_surroundings(atoms: Atoms) -> Surroundings:
     Raises:
         InputError: `build_graph` refuses the structure, for example because two atoms are at one place.
     """
-    graph: jraph.GraphsTuple = build_graph(atoms, RADIUS)
+    graph = build_graph(atoms, RADIUS)
     vectors = graph.edges["vectors"]
     lengths = np.linalg.norm(vectors, axis=1)
     return Surroundings(

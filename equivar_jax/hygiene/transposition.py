@@ -24,7 +24,6 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
-from scipy.stats import binom
 
 from equivar_jax.hygiene.findings import IndexOrder
 from equivar_jax.hygiene.surroundings import RADIUS, Surroundings, find_surroundings
@@ -141,6 +140,8 @@ def judge_index_order(
 
 def _is_unlikely(wrong: int, cases: int) -> bool:
     """Return whether it is unlikely that so many of the clear cases are wrong by chance."""
+    from scipy.stats import binom  # takes half a second, and only this verdict needs it
+
     return wrong > 0 and float(binom.sf(wrong - 1, cases, WRONG)) < math.exp(-DECIDED)
 
 

@@ -148,7 +148,7 @@ def message(
     plan: ProductPlan,
     softplus_scale: float,
 ) -> Float[Array, "nodes outputs channels"]:
-    """Compute the message in one pass, without a derivative; see `equivar_jax.kernels.message.message`.
+    """Compute the message in one pass, without a derivative; see `equivar_jax.kernels.messages.message`.
 
     Raises:
         NotCompiledError: There is no compiled kernel on this machine.

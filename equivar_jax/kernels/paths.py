@@ -4,18 +4,19 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import e3nn_jax as e3nn
 import numpy as np
 from jaxtyping import Float
 
-HIDDEN = tuple(e3nn.Irrep(name) for name in ("0e", "1o", "1e", "2e"))
-EDGE = tuple(e3nn.Irrep(name) for name in ("0e", "1o", "2e"))
+from equivar_jax.kernels.irreps import Irrep, clebsch_gordan, parse_irreps
+
+HIDDEN = parse_irreps("0e", "1o", "1e", "2e")
+EDGE = parse_irreps("0e", "1o", "2e")
 
 # The paths node x edge -> out. O(3) allows 17; the published weight tensor has 15 blocks. This order fits
 # them best (in its first layer only the blocks 0, 6 and 11 are live); which two were left out is inferred.
 PATHS = tuple(
-    (e3nn.Irrep(node), e3nn.Irrep(edge), e3nn.Irrep(out))
-    for node, edge, out in (
+    parse_irreps(*path)
+    for path in (
         ("0e", "0e", "0e"),
         ("1o", "1o", "0e"),
         ("2e", "2e", "0e"),
@@ -54,7 +55,7 @@ class Product:
         They are so scaled that operands of unit variance give a result of unit variance.
         """
         node, edge, out = PATHS[self.path]
-        return np.asarray(e3nn.clebsch_gordan(node.l, edge.l, out.l)) * out.dim**0.5
+        return clebsch_gordan(node.l, edge.l, out.l) * out.dim**0.5
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class ProductPlan:
     which the readout does not use. What is left out contributes exactly nothing.
     """
 
-    inputs: tuple[e3nn.Irrep, ...]
+    inputs: tuple[Irrep, ...]
     products: tuple[Product, ...]
 
     @property
@@ -79,17 +80,17 @@ class ProductPlan:
         return sum(PATHS[p.path][2].dim for p in self.products)
 
     @property
-    def outputs(self) -> tuple[e3nn.Irrep, ...]:
+    def outputs(self) -> tuple[Irrep, ...]:
         """The irreps that some product leads to, in the order of `HIDDEN`."""
         return tuple(ir for ir in HIDDEN if self.products_to(ir))
 
-    def products_to(self, out: e3nn.Irrep) -> tuple[Product, ...]:
+    def products_to(self, out: Irrep) -> tuple[Product, ...]:
         """Return the products whose result transforms as `out`."""
         return tuple(p for p in self.products if PATHS[p.path][2] == out)
 
 
 @functools.cache
-def plan_products(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) -> ProductPlan:
+def plan_products(inputs: tuple[Irrep, ...], needed: tuple[Irrep, ...]) -> ProductPlan:
     """Choose the paths from `inputs` to `needed` and lay out their operands and results.
 
     Args:
@@ -110,6 +111,6 @@ def plan_products(inputs: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]
     return ProductPlan(inputs, tuple(products))
 
 
-def offsets(irreps: Sequence[e3nn.Irrep]) -> tuple[int, ...]:
+def offsets(irreps: Sequence[Irrep]) -> tuple[int, ...]:
     """Return the first component of each irrep, and the total, if they are laid one after the other."""
     return tuple(int(k) for k in np.cumsum([0, *(ir.dim for ir in irreps)]))

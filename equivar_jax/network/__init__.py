@@ -1,7 +1,12 @@
 """The Equivar network, which computes a tensor of every atom from a graph and weights (JAX, Flax)."""
 
-from equivar_jax.network.model import Equivar, born_effective_charges, count_parameters, displace
-from equivar_jax.network.tensor import apply_sum_rule, cartesian_to_irreps, irreps_to_cartesian
+from typing import TYPE_CHECKING
+
+from equivar_jax.lazy import import_lazily
+
+if TYPE_CHECKING:
+    from equivar_jax.network.model import Equivar, born_effective_charges, count_parameters, displace
+    from equivar_jax.network.tensor import apply_sum_rule, cartesian_to_irreps, irreps_to_cartesian
 
 __all__ = [
     "Equivar",
@@ -12,3 +17,16 @@ __all__ = [
     "displace",
     "irreps_to_cartesian",
 ]
+
+__getattr__, __dir__ = import_lazily(
+    __name__,
+    {
+        "Equivar": "model",
+        "apply_sum_rule": "tensor",
+        "born_effective_charges": "model",
+        "cartesian_to_irreps": "tensor",
+        "count_parameters": "model",
+        "displace": "model",
+        "irreps_to_cartesian": "tensor",
+    },
+)

@@ -11,15 +11,18 @@ import numpy as np
 from jaxtyping import Float
 
 from equivar_jax.config.schema import ModelConfig
-from equivar_jax.kernels import HIDDEN, PATHS, plan_products
 from equivar_jax.kernels.contraction import contraction_terms
-from equivar_jax.kernels.message import SOFTPLUS_SECOND_MOMENT
+from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM, SILU_SECOND_MOMENT, SOFTPLUS_SECOND_MOMENT
+from equivar_jax.kernels.paths import HIDDEN, PATHS, plan_products
 from equivar_jax.kernels.whole_network import Tape
-from equivar_jax.network.edges import SILU_SECOND_MOMENT
-from equivar_jax.network.model import READOUT, SYMMETRIC, irreps_read_after, live_irreps
-from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM
-from equivar_jax.network.squares import square_plan
-from equivar_jax.network.tensor import change_of_basis
+from equivar_jax.network.plan import (
+    READOUT,
+    SYMMETRIC,
+    change_of_basis,
+    irreps_read_after,
+    live_irreps,
+    square_plan,
+)
 
 NONE = -1
 """Stands for a row that there is not."""

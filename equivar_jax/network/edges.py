@@ -1,6 +1,5 @@
 """Edge features, which the interactions read: radial basis, angular basis, and the species at both ends."""
 
-import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,17 +8,10 @@ from jaxtyping import Array, Float
 
 from equivar_jax.config.schema import ModelConfig
 from equivar_jax.kernels import EdgeFeatures, Neighbours
+from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM, SILU_SECOND_MOMENT
 from equivar_jax.network.features import matmul, unit_normal, zeros
-from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
-
-SILU_SECOND_MOMENT = 0.3557755
-"""Second moment of `x / (1 + e^-x)` for a unit normal variable x."""
-
-HARMONICS = ("recursive", "sparse", "custom_jvp")
-"""How e3nn-jax shall compute spherical harmonics.
-
-Its default multiplies matrices, which a GPU may round to TF32 (10 bits).
-"""
+from equivar_jax.network.harmonics import spherical_harmonics
+from equivar_jax.network.radial import cosine_envelope, gaussian_basis
 
 
 def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
@@ -34,13 +26,10 @@ def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
     square = jnp.sum(vectors**2, axis=-1)
     is_positive = square > 0
     distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
-    harmonics = e3nn.spherical_harmonics(
-        "0e + 1o + 2e", vectors, normalize=True, normalization="component", algorithm=HARMONICS
-    )
     nodes = graph.nodes
     return EdgeFeatures(
         basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
-        harmonics=harmonics.array,
+        harmonics=spherical_harmonics(vectors),
         # It multiplies the radial function, not the basis: else the bias of that function would be left at
         # the cutoff.
         envelope=cosine_envelope(distances, config.cutoff) if config.envelope else None,

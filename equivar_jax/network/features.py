@@ -2,13 +2,12 @@
 
 from typing import NamedTuple
 
-import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import HIDDEN, offsets
+from equivar_jax.kernels import HIDDEN, Irrep, offsets
 
 PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 unit_normal = nn.initializers.normal(1.0)
@@ -18,10 +17,10 @@ zeros = nn.initializers.zeros
 class Features(NamedTuple):
     """Node features: those irreps that are not identically zero, and their components in the same order."""
 
-    irreps: tuple[e3nn.Irrep, ...]
+    irreps: tuple[Irrep, ...]
     array: Float[Array, "nodes components channels"]
 
-    def part(self, irrep: e3nn.Irrep) -> Float[Array, "nodes dim channels"]:
+    def part(self, irrep: Irrep) -> Float[Array, "nodes dim channels"]:
         """Return the components of one irrep."""
         start = offsets(self.irreps)[self.irreps.index(irrep)]
         return self.array[:, start : start + irrep.dim]

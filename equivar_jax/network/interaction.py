@@ -1,6 +1,5 @@
 """One interaction: nodes receive messages from their neighbours and compute new features from them."""
 
-import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -11,15 +10,17 @@ from equivar_jax.kernels import (
     HIDDEN,
     PATHS,
     EdgeFeatures,
+    Irrep,
     MessageWeights,
     ProductPlan,
     message,
     plan_products,
 )
+from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM
 from equivar_jax.network.edges import silu
 from equivar_jax.network.features import Features, matmul, mix_channels, unit_normal, zeros
-from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM
-from equivar_jax.network.squares import bound_features, multiply_with_itself, square_plan
+from equivar_jax.network.plan import square_plan
+from equivar_jax.network.squares import bound_features, multiply_with_itself
 
 
 class Interaction(nn.Module):
@@ -31,7 +32,7 @@ class Interaction(nn.Module):
     """
 
     config: ModelConfig
-    needed: tuple[e3nn.Irrep, ...]
+    needed: tuple[Irrep, ...]
     """Irreps of the result that a later layer reads; others are not computed."""
 
     @nn.compact
@@ -87,7 +88,7 @@ class Interaction(nn.Module):
             updated = self._apply_gates(updated)
         return Features(tuple(updated), jnp.concatenate(list(updated.values()), axis=1))
 
-    def _mixing_matrix(self, plan: ProductPlan, out: e3nn.Irrep, path_weights: Array, linear: Array) -> Array:
+    def _mixing_matrix(self, plan: ProductPlan, out: Irrep, path_weights: Array, linear: Array) -> Array:
         """Multiply path weights, linear layer and constants into one matrix; they act one after the other."""
         products = plan.products_to(out)
         paths = jnp.concatenate([path_weights[product.path] for product in products])
@@ -103,7 +104,7 @@ class Interaction(nn.Module):
         scaled = [mixed.part(ir) * of_node[:, None, HIDDEN.index(ir)] for ir in own.irreps]
         return Features(own.irreps, jnp.concatenate(scaled, axis=1))
 
-    def _squared_messages(self, messages: Features) -> dict[e3nn.Irrep, Array]:
+    def _squared_messages(self, messages: Features) -> dict[Irrep, Array]:
         """Mix the channels of the messages, multiply them with themselves by channel, and mix again."""
         f = self.config.channels
         mix = self.param("product_mix", unit_normal, (len(HIDDEN), f, f))
@@ -116,7 +117,7 @@ class Interaction(nn.Module):
             for out, sums in products.items()
         }
 
-    def _apply_gates(self, parts: dict[e3nn.Irrep, Array]) -> dict[e3nn.Irrep, Array]:
+    def _apply_gates(self, parts: dict[Irrep, Array]) -> dict[Irrep, Array]:
         """Pass scalars through a nonlinearity; multiply other channels by sigmoids of mixtures of scalars."""
         f = self.config.channels
         weight = self.param("gate_weight", unit_normal, (len(HIDDEN) - 1, f, f))

@@ -10,7 +10,6 @@ training starts. BM3 (`configs/bm3.py`) and `configs/bm3_deep.py` turn on the en
 
 from collections.abc import Sequence
 
-import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -18,17 +17,13 @@ import jraph
 from jaxtyping import Array, Float, Int
 
 from equivar_jax.config.schema import ModelConfig
-from equivar_jax.kernels import HIDDEN, EdgeFeatures, plan_products
+from equivar_jax.kernels import HIDDEN, EdgeFeatures, Irrep
 from equivar_jax.network.edges import SpeciesBasis, embed_edges
 from equivar_jax.network.features import PRECISION, Features, matmul, unit_normal, zeros
 from equivar_jax.network.interaction import Interaction
 from equivar_jax.network.periodic_table import periodic_table
-from equivar_jax.network.tensor import OUTPUT_IRREPS, apply_sum_rule, graph_of_node, irreps_to_cartesian
-
-READOUT = tuple(ir for _, ir in OUTPUT_IRREPS)
-"""Irreps of a tensor: 0e, 1e and 2e."""
-SYMMETRIC = (READOUT[0], READOUT[2])
-"""Irreps of a symmetric tensor: 0e and 2e."""
+from equivar_jax.network.plan import READOUT, SYMMETRIC, irreps_read_after
+from equivar_jax.network.tensor import apply_sum_rule, graph_of_node, irreps_to_cartesian
 
 
 class Equivar(nn.Module):
@@ -52,7 +47,7 @@ class Equivar(nn.Module):
             self.dielectric_weight = self.param("dielectric_weight", unit_normal, (len(SYMMETRIC), f))
             self.dielectric_bias = self.param("dielectric_bias", zeros, ())
 
-    def make_core(self, needed: Sequence[tuple[e3nn.Irrep, ...]]) -> None:
+    def make_core(self, needed: Sequence[tuple[Irrep, ...]]) -> None:
         """Make the weights and layers of everything before the readout.
 
         A network with another readout inherits from this class, and its own `setup` calls this function with
@@ -199,21 +194,6 @@ class Equivar(nn.Module):
         return sums / jnp.maximum(atom_counts, 1)[:, None, None]
 
 
-def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
-    """Return the irreps of the node features that are not identically zero before an interaction.
-
-    Args:
-        config: Config of the network.
-        layer: Number of the interaction; the number of interactions stands for the features after the last.
-    """
-    irreps = HIDDEN[:1]
-    for before in range(layer):
-        needed = irreps_read_after(config, before)
-        reached = plan_products(irreps, needed).outputs
-        irreps = tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
-    return irreps
-
-
 def born_effective_charges(
     model: Equivar, params: dict, graph: jraph.GraphsTuple
 ) -> Float[Array, "nodes 3 3"]:
@@ -251,12 +231,7 @@ def count_parameters(params: dict) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def irreps_read_after(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
-    """Return the irreps that are read after an interaction, by the next one or by the readout."""
-    return READOUT if layer == config.interactions - 1 else HIDDEN
-
-
-def _sum_channels(features: Features, irrep: e3nn.Irrep, weight: Array) -> Float[Array, "nodes dim"]:
+def _sum_channels(features: Features, irrep: Irrep, weight: Array) -> Float[Array, "nodes dim"]:
     """Sum the channels of one irrep with weights; zero if too few interactions lead to that irrep."""
     if irrep not in features.irreps:
         return jnp.zeros((features.array.shape[0], irrep.dim), features.array.dtype)

@@ -3,12 +3,6 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-GAUSSIAN_SQUARE_SUM = jnp.pi**0.5
-"""Sum over the centres of the squares of the Gaussians, for r well inside the grid.
-
-`sum_g exp(-(r - mu_g)^2 / dmu^2) = sqrt(pi)` for centres mu_g spaced by dmu, by Poisson summation.
-"""
-
 
 def gaussian_basis(
     distances: Float[Array, "*edges"], cutoff: float, functions: int

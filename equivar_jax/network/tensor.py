@@ -1,22 +1,10 @@
 """Conversion between irreps and Cartesian tensors, and the acoustic sum rule."""
 
-import e3nn_jax as e3nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-OUTPUT_IRREPS = e3nn.Irreps("0e + 1e + 2e")
-"""Irreps of a Cartesian tensor: trace, antisymmetric and symmetric traceless part."""
-
-
-def change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:
-    """Compute the orthonormal Q[k] of `Z = sum_k t_k Q[k]`: trace, antisymmetric, symmetric traceless."""
-    rows = [
-        np.moveaxis(np.asarray(e3nn.clebsch_gordan(1, 1, ir.l)) * ir.dim**0.5, -1, 0)
-        for _, ir in OUTPUT_IRREPS
-    ]
-    return np.concatenate(rows).astype(dtype)
+from equivar_jax.network.plan import change_of_basis
 
 
 def irreps_to_cartesian(components: Float[Array, "*atoms 9"]) -> Float[Array, "*atoms 3 3"]:

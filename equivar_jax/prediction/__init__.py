@@ -1,10 +1,15 @@
 """Prediction with trained weights: `load`, `predict`, `Predictor`, committees, and sweeps over many files."""
 
-from equivar_jax.prediction.committee import Committee, calibrate_committee, join_members
-from equivar_jax.prediction.dielectric import dielectric_tensors, electronic_dielectric_tensor
-from equivar_jax.prediction.loading import load, predict
-from equivar_jax.prediction.members import Prediction
-from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
+from typing import TYPE_CHECKING
+
+from equivar_jax.lazy import import_lazily
+
+if TYPE_CHECKING:
+    from equivar_jax.prediction.committee import Committee, calibrate_committee, join_members
+    from equivar_jax.prediction.dielectric import dielectric_tensors, electronic_dielectric_tensor
+    from equivar_jax.prediction.loading import load, predict
+    from equivar_jax.prediction.members import Prediction
+    from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
 
 __all__ = [
     "Committee",
@@ -19,3 +24,20 @@ __all__ = [
     "load",
     "predict",
 ]
+
+__getattr__, __dir__ = import_lazily(
+    __name__,
+    {
+        "Committee": "committee",
+        "IsolatedAtomWarning": "predictor",
+        "Prediction": "members",
+        "Predictor": "predictor",
+        "UnseenElementWarning": "predictor",
+        "calibrate_committee": "committee",
+        "dielectric_tensors": "dielectric",
+        "electronic_dielectric_tensor": "dielectric",
+        "join_members": "committee",
+        "load": "loading",
+        "predict": "loading",
+    },
+)

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int
 from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.features import Features
-from equivar_jax.network.model import Equivar, live_irreps
+from equivar_jax.network.model import Equivar
+from equivar_jax.network.plan import live_irreps
 from equivar_jax.progress import ProgressBar
 
 NODES_AT_ONCE = 8192

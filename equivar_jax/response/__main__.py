@@ -1,32 +1,56 @@
-"""Run one task: `equivar response TASK ...`. Each task is a module with a function `main`."""
+"""Run one task: `equivar response TASK ...`. Each task is a module with a function `run`."""
 
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.settings import did_you_mean
 from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.response import options
 
 
 class Task(NamedTuple):
     """A task of the command line."""
 
     module: str
-    """Name of its module below `equivar_jax.response`, which has a function `main(words)`."""
+    """Name of its module below `equivar_jax.response`, which has a function `run(options)`."""
+    parser: Callable[[], OptionParser]
+    """Makes the parser of its options."""
     what: str
     """What the task computes, as printed in the list of tasks."""
 
 
 TASKS = {
-    "polarisation": Task("polarisation.path", "change of polarisation along a trajectory"),
-    "hysteresis": Task("polarisation.hysteresis", "P-E loop of a crystal in an alternating field"),
-    "infrared": Task("optics.infrared", "infrared spectrum from a trajectory or from the phonons at Gamma"),
-    "born": Task("splitting.born", "phonopy's BORN and phonopy_params files, and bands with LO-TO splitting"),
-    "dielectric": Task(
-        "optics.dielectric", "static dielectric tensor from Born charges and phonons at Gamma"
+    "polarisation": Task(
+        "polarisation.path", options.polarisation_options, "change of polarisation along a trajectory"
     ),
-    "dynamics": Task("dynamics.simulation", "molecular dynamics in a field, compiled as a whole"),
+    "hysteresis": Task(
+        "polarisation.hysteresis",
+        options.hysteresis_options,
+        "P-E loop of a crystal in an alternating field",
+    ),
+    "infrared": Task(
+        "optics.infrared",
+        options.infrared_options,
+        "infrared spectrum from a trajectory or from the phonons at Gamma",
+    ),
+    "born": Task(
+        "splitting.born",
+        options.born_options,
+        "phonopy's BORN and phonopy_params files, and bands with LO-TO splitting",
+    ),
+    "dielectric": Task(
+        "optics.dielectric",
+        options.dielectric_options,
+        "static dielectric tensor from Born charges and phonons at Gamma",
+    ),
+    "dynamics": Task(
+        "dynamics.simulation",
+        options.dynamics_options,
+        "molecular dynamics in a field, compiled as a whole",
+    ),
 }
 
 
@@ -36,13 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with plain_messages():
         if not words or words[0] in ("-h", "--help"):
             print(__doc__)
-            print("\n".join(f"  {name:13s} {what}" for name, (_, what) in TASKS.items()))
+            print("\n".join(f"  {name:13s} {task.what}" for name, task in TASKS.items()))
             print("\n`--example` runs a task on a model crystal; `--help` after the task lists its options.")
             return
         if words[0] not in TASKS:
             raise InputError(f"no task {words[0]!r}, --help lists them{did_you_mean(words[0], TASKS)}")
-        task = importlib.import_module(f"equivar_jax.response.{TASKS[words[0]].module}")
-    task.main(words[1:])
+        task = TASKS[words[0]]
+        chosen = task.parser().parse_args(words[1:])
+        # Only now, so that `--help` does not wait for it.
+        importlib.import_module(f"equivar_jax.response.{task.module}").run(chosen)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from typing import Any, overload
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.jsonio import decode, encode
 from jaxtyping import Float
 
 from equivar_jax.storage.store import Columns, ColumnWriter, open_columns, piece_starts
@@ -53,6 +52,8 @@ class StructureTable(Sequence[Atoms]):
     def __getitem__(self, index: slice) -> "StructureTable": ...
 
     def __getitem__(self, index):
+        from ase.io.jsonio import decode  # imports all of ase.io
+
         if isinstance(index, slice):
             return self.subset(np.arange(len(self))[index])
         row = int(self.chosen[index])
@@ -160,6 +161,8 @@ def _make_row(atoms: Atoms | None) -> dict[str, np.ndarray]:
 
 def _encode_info(atoms: Atoms) -> str:
     """Encode `atoms.info` as JSON, leaving out what JSON cannot hold."""
+    from ase.io.jsonio import encode  # imports all of ase.io
+
     kept = {}
     for name, value in {**atoms.info, SOURCE: source(atoms)}.items():
         try:

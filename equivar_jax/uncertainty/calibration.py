@@ -20,16 +20,16 @@ allows. Components that are zero by the symmetry of the crystal are left out: ev
 and they are many.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import erf
 
 from equivar_jax.errors import InputError
 
-WITHIN_ONE, WITHIN_TWO = (float(erf(k / np.sqrt(2.0))) for k in (1, 2))
+WITHIN_ONE, WITHIN_TWO = (math.erf(k / math.sqrt(2.0)) for k in (1, 2))
 """Fractions of a normal distribution within one and two standard deviations: 0.6827 and 0.9545."""
 BY_SYMMETRY = 1e-5
 """Spreads and components below this, in e, are zero by symmetry; they differ from zero by rounding only."""

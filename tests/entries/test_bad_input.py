@@ -14,8 +14,9 @@ from helpers.crystals import labelled_crystal
 from helpers.frames import GOOD
 
 from equivar_jax import evaluate, predict, train
+from equivar_jax.config import load_config, override
 from equivar_jax.io import write_structures
-from equivar_jax.training import loop
+from equivar_jax.training import loop, run_directory
 
 
 @pytest.mark.parametrize("name", ["absent.extxyz", "absent.cif", "POSCAR", "folder", "absent/in.extxyz"])
@@ -53,8 +54,8 @@ def test_a_structure_file_without_labels_cannot_train(complaint, tmp_path):
 def test_a_refused_start_does_not_block_the_next_one(complaint, labelled_file, tmp_path):
     words = ("--config", "test.py", "--run-dir", tmp_path / "run", "--data.path")
     complaint(train.main, *words, tmp_path / "absent.extxyz")
-    config = train.override(train.load_config("test"), ["--data.path", str(labelled_file)], "")
-    assert train.new_run_directory("test", str(tmp_path / "run")) == tmp_path / "run"
+    config = override(load_config("test"), ["--data.path", str(labelled_file)], "")
+    assert run_directory.new_run_directory("test", str(tmp_path / "run")) == tmp_path / "run"
     loop.start_run(config, tmp_path / "run")
     assert (tmp_path / "run" / "split.json").exists()
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from equivar_jax import cross_validate, load
+from equivar_jax import cross_validate, folds, load
 from equivar_jax.config.files import load_config
 from equivar_jax.datasets.load import load_structures
 from equivar_jax.structures import born_effective_charges, source
@@ -64,7 +64,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(cross_validate, "run_training", refuse)
+    monkeypatch.setattr(folds, "run_training", refuse)
 
 
 def content(folder):
@@ -214,7 +214,7 @@ def test_an_interruption_between_two_trainings_is_no_traceback(tmp_path, monkeyp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cross_validate, "start_run", interrupted)
+    monkeypatch.setattr(folds, "start_run", interrupted)
     status, _, errors = run(*QUICK, "--run-dir", tmp_path / "run")
     assert status == 130
     assert errors.startswith("SIGINT: continue all folds with ")
@@ -256,7 +256,7 @@ def test_the_number_of_folds_comes_from_the_option_the_config_or_the_default(mon
         asked.append(config.data.folds)
         return signal.SIGINT
 
-    monkeypatch.setattr(cross_validate, "cross_validate", note)
+    monkeypatch.setattr(folds, "cross_validate", note)
     for words in ((), ("--data.folds", 3), ("--data.folds", 3, "--folds", 4)):
         run("--config", "test.py", "--run-dir", tmp_path / "run", *words)
     assert asked == [5, 3, 4]

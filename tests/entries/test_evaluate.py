@@ -12,6 +12,7 @@ from equivar_jax.datasets.load import load_structures
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.predict import UnseenElementWarning
+from equivar_jax.reports import evaluation
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
 
@@ -69,8 +70,8 @@ def test_a_transposed_label_is_a_large_error(model, labelled):
     transposed = [
         with_born_effective_charges(a, born_effective_charges(a).transpose(0, 2, 1)) for a in structures
     ]
-    right = evaluate.evaluate_model(model, structures).overall.mae_off_diagonal
-    wrong = evaluate.evaluate_model(model, transposed).overall.mae_off_diagonal
+    right = evaluation.evaluate_model(model, structures).overall.mae_off_diagonal
+    wrong = evaluation.evaluate_model(model, transposed).overall.mae_off_diagonal
     assert right < 0.002
     assert wrong > 0.01
 
@@ -78,11 +79,11 @@ def test_a_transposed_label_is_a_large_error(model, labelled):
 def test_the_drift_is_that_before_the_sum_rule(model, labelled):
     structures = list(load_structures(load_config("test").data, str(labelled)))
     raw = [prediction.raw.sum(axis=0) for prediction in model.predictions(structures)]
-    drift = evaluate.evaluate_model(model, structures).drift
+    drift = evaluation.evaluate_model(model, structures).drift
     assert drift.per_cell_mean == pytest.approx(np.mean([np.abs(total).mean() for total in raw]))
     for atoms in structures:
         atoms.info["charge"] = 2.0
-    charged = evaluate.evaluate_model(model, structures).drift
+    charged = evaluation.evaluate_model(model, structures).drift
     expected = np.mean([np.abs(total - 2 * np.eye(3)).mean() for total in raw])
     assert charged.per_cell_mean == pytest.approx(expected)
 
@@ -101,16 +102,16 @@ def test_a_column_of_another_name_is_named_by_key(trained, labelled, tmp_path, c
 
 def test_unseen_elements_are_refused_or_warned_of(model):
     with pytest.raises(InputError, match="never seen Mg"):
-        evaluate.evaluate_model(model, [labelled_crystal()])
+        evaluation.evaluate_model(model, [labelled_crystal()])
     with pytest.warns(UnseenElementWarning):
-        assert evaluate.evaluate_model(model, [labelled_crystal()], allow_unseen=True).overall.atoms == 3
+        assert evaluation.evaluate_model(model, [labelled_crystal()], allow_unseen=True).overall.atoms == 3
 
 
 def test_nothing_and_the_unlabelled_cannot_be_evaluated(model):
     with pytest.raises(InputError, match="no structures to evaluate"):
-        evaluate.evaluate_model(model, [])
+        evaluation.evaluate_model(model, [])
     with pytest.raises(InputError, match="structure O: no Born effective charges"):
-        evaluate.evaluate_model(model, [Atoms("O")])
+        evaluation.evaluate_model(model, [Atoms("O")])
 
 
 @pytest.mark.filterwarnings("ignore::equivar_jax.predict.UnseenElementWarning")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.hygiene_crystals import distorted, perovskite, relabelled
 
-from equivar_jax.hygiene.command import main
+from equivar_jax.data import main
 from equivar_jax.io import write_structures
 from equivar_jax.structures import born_effective_charges
 
@@ -28,7 +28,7 @@ def findings(folder):
 
 
 def test_the_check_counts_and_writes(files, tmp_path, capsys):
-    main([*files, "--output", str(tmp_path / "out"), "--rare-element", "0"])
+    main(["check", *files, "--output", str(tmp_path / "out"), "--rare-element", "0"])
     output = capsys.readouterr().out
     header, good, bad, nan, everything = output.splitlines()[:5]
     columns = header.replace("sum rule", "sum_rule").replace("no label", "no_label").split()
@@ -43,14 +43,26 @@ def test_the_check_counts_and_writes(files, tmp_path, capsys):
 
 
 def test_every_tolerance_is_an_option(files, tmp_path, capsys):
-    main([files[1], "--output", str(tmp_path), "--sum-rule", "0.5", "--rare-element", "2", "--refuse-rare"])
+    main(
+        [
+            "check",
+            files[1],
+            "--output",
+            str(tmp_path),
+            "--sum-rule",
+            "0.5",
+            "--rare-element",
+            "2",
+            "--refuse-rare",
+        ]
+    )
     (row,) = findings(tmp_path)
     assert (row["rule"], row["refused"]) == ("rare element", "yes")
 
 
 def test_the_first_index_can_be_told(files, tmp_path, capsys):
     def log_odds(*words):
-        main([files[1], "--output", str(tmp_path), "--sum-rule", "9", *words])
+        main(["check", files[1], "--output", str(tmp_path), "--sum-rule", "9", *words])
         return float(capsys.readouterr().out.split("log odds ")[1].split(",")[0])
 
     stored = log_odds("--key", "born_effective_charges")
@@ -68,4 +80,4 @@ def test_the_first_index_can_be_told(files, tmp_path, capsys):
     ],
 )
 def test_bad_input_is_one_line(words, message, files, complaint):
-    assert message in complaint(main, *(word.format(good=files[0]) for word in words))
+    assert message in complaint(main, "check", *(word.format(good=files[0]) for word in words))

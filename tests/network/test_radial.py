@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equivar_jax.network.radial import GAUSSIAN_SQUARE_SUM, cosine_envelope, gaussian_basis
+from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM
+from equivar_jax.network.radial import cosine_envelope, gaussian_basis
 
 
 def test_gaussians_equal_the_published_formula(float64):

@@ -25,6 +25,7 @@ from equivar_jax import predict
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.io.appending import TextOutput
 from equivar_jax.predict import UnseenElementWarning
+from equivar_jax.prediction import loading
 from equivar_jax.prediction.sweep import inputs as sweep_inputs
 from equivar_jax.prediction.sweep import run as sweep
 from equivar_jax.structures import born_effective_charges
@@ -296,7 +297,7 @@ def test_another_model_does_not_go_on(trained, unfinished, complaint, monkeypatc
         params = jax.tree.map(lambda leaf: leaf * 1.001, model.params)
         return predict.Predictor(params, model.metadata)
 
-    monkeypatch.setattr(predict, "load", changed)
+    monkeypatch.setattr(loading, "load", changed)
     message = complaint(predict.main, data, "-o", out, "--checkpoint", trained.folder)
     assert "cannot be resumed: it was begun with another model" in message
 

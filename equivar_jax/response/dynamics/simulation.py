@@ -10,7 +10,6 @@ import argparse
 import functools
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -19,8 +18,7 @@ import numpy as np
 from ase import Atoms, units
 from jaxtyping import Array, Float
 
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
@@ -137,41 +135,20 @@ def equilibrate_perovskite(cells: int, temperature: float, timestep: float) -> A
     return atoms
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Run the example and draw it."""
-    parser = OptionParser(
-        prog="equivar response dynamics",
-        description="Molecular dynamics of a crystal of springs in a pulse of the electric field.",
-    )
-    parser.add_argument("--example", action="store_true", help="SrTiO3 of springs; needed, see below")
-    parser.add_argument(
-        "--checkpoint",
-        help="run directory of a trained model (of a committee the first member); else fixed charges",
-    )
-    parser.add_argument("--cells", type=int, default=10, help="along each edge (default 10: 5,000 atoms)")
-    parser.add_argument("--temperature", type=float, default=300.0, help="in K (default 300)")
-    parser.add_argument("--field", type=float, default=0.01, help="peak in V/Å (default 0.01, 1 MV/cm)")
-    parser.add_argument("--steps", type=int, default=1000, help="(default 1000)")
-    parser.add_argument("--timestep", type=float, default=1.0, help="in fs (default 1)")
-    parser.add_argument(
-        "--charges-every", type=int, default=5, help="steps between charges, and between records (default 5)"
-    )
-    parser.add_argument("-o", "--output", default="dynamics.png", help="picture: .png, .pdf, .svg")
-    parser.epilog = "Your own crystal and potential: equivar_jax.response.dynamics.simulate, in Python."
-    with plain_messages():
-        options = parser.parse_args(arguments)
-        _check_options(options)
-        check_picture(options.output)
-        use_compilation_cache()
-        predictor = load(options.checkpoint, member=0) if options.checkpoint else None
-        if predictor and not predictor.network.config.envelope:
-            print(
-                f"{options.checkpoint}: a network without an envelope, so its tensors jump where an atom "
-                "crosses the cutoff; for dynamics train with --model.envelope True",
-                file=sys.stderr,
-            )
-        with jax.enable_x64(True):
-            _run_example(options, predictor)
+    _check_options(options)
+    check_picture(options.output)
+    use_compilation_cache()
+    predictor = load(options.checkpoint, member=0) if options.checkpoint else None
+    if predictor and not predictor.network.config.envelope:
+        print(
+            f"{options.checkpoint}: a network without an envelope, so its tensors jump where an atom "
+            "crosses the cutoff; for dynamics train with --model.envelope True",
+            file=sys.stderr,
+        )
+    with jax.enable_x64(True):
+        _run_example(options, predictor)
 
 
 def _check_options(options: argparse.Namespace) -> None:

@@ -7,15 +7,12 @@ of these as JSON, and draws the dielectric function and the reflectivity.
 import argparse
 import json
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.prediction.loading import load
@@ -26,14 +23,14 @@ from equivar_jax.response.optics.permittivity import (
     longitudinal_modes,
     permittivity,
 )
-from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, choose_epsilon_inf
+from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.gamma import (
     GammaModes,
     gamma_modes,
     infrared_intensities,
     mode_effective_charges,
 )
-from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, phonons_of
+from equivar_jax.response.phonons.gamma_input import Phonons, phonons_of
 from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import source
 
@@ -41,27 +38,24 @@ from equivar_jax.structures import source
 _MARGIN, _POINTS_ACROSS_LINE = 1.2, 20
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print the table, write the numbers, and draw the dielectric function."""
-    parser = _parser()
-    with plain_messages():
-        options = parser.parse_args(arguments)
-        if not (options.example or options.phonons):
-            raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
-        check_picture(options.output)
-        use_compilation_cache()
-        predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
-        phonons = phonons_of(options, predictor)
-        epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
-        modes = gamma_modes(phonons.atoms, phonons.force_constants)
-        modes.require_stable(source(phonons.atoms))
-        results = _collect_results(phonons, modes, epsilon_inf)
-        print(_format_results(results))
-        numbers = options.output.with_suffix(".json")
-        _draw(phonons, modes, epsilon_inf, options)
-        with open_for_writing(numbers) as handle:
-            handle.write(json.dumps(results, indent=1) + "\n")
-        print(f"written: {numbers}, {options.output}")
+    if not (options.example or options.phonons):
+        raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
+    check_picture(options.output)
+    use_compilation_cache()
+    predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
+    phonons = phonons_of(options, predictor)
+    epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
+    modes = gamma_modes(phonons.atoms, phonons.force_constants)
+    modes.require_stable(source(phonons.atoms))
+    results = _collect_results(phonons, modes, epsilon_inf)
+    print(_format_results(results))
+    numbers = options.output.with_suffix(".json")
+    _draw(phonons, modes, epsilon_inf, options)
+    with open_for_writing(numbers) as handle:
+        handle.write(json.dumps(results, indent=1) + "\n")
+    print(f"written: {numbers}, {options.output}")
 
 
 def _draw(
@@ -131,21 +125,3 @@ def _format_results(results: dict[str, Any]) -> str:
         rows = "   ".join(" ".join(f"{value:z8.4f}" for value in row) for row in results[name])
         lines.append(f"{name:13s} {rows}")
     return "\n".join(lines)
-
-
-def _parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    parser = OptionParser(prog="equivar response dielectric", description=__doc__)
-    parser.add_argument("phonons", nargs="?", type=Path, help="phonopy_params.yaml, or as phonopy writes it")
-    add_phonon_options(parser)
-    add_epsilon_option(parser)
-    parser.add_argument(
-        "--linewidth",
-        type=float,
-        default=10.0,
-        help="width of all lines in the picture in cm^-1; default: 10",
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("dielectric.png"), help="picture; default: %(default)s"
-    )
-    return parser

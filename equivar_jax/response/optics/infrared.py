@@ -9,7 +9,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -20,16 +20,13 @@ from matplotlib.figure import Figure
 
 from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.charges import Charges
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import InputError
 from equivar_jax.figures import COLOURS, STYLE, check_picture, save_figure
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
 from equivar_jax.response.optics.spectra import (
-    Correction,
-    Window,
     absorption,
     line_absorption,
     molar_absorption,
@@ -41,7 +38,7 @@ from equivar_jax.response.phonons.gamma import (
     oscillator_strengths,
     principal_modes,
 )
-from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, example_phonons, phonons_of
+from equivar_jax.response.phonons.gamma_input import Phonons, example_phonons, phonons_of
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal
 from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import labels_of, source, with_born_effective_charges
@@ -71,38 +68,35 @@ class Curve(NamedTuple):
     """Absorption in cm⁻¹ for a crystal, else in km/mol per cm⁻¹."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print the lines, write the spectra as CSV, and draw them."""
-    parser = _parser()
-    with plain_messages():
-        options = parser.parse_args(arguments)
-        if not (options.example or options.trajectory or options.phonons):
-            raise InputError("no trajectory and no --phonons; name one of them, or try --example")
-        check_picture(options.output)
-        use_compilation_cache()
-        predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
-        phonons = phonons_of(options, predictor) if options.example or options.phonons else None
-        curves, lines, periodic = [], np.zeros(0), True
-        if options.example:
-            options.timestep = _EXAMPLE_TIMESTEP
-            curves.append(_trajectory_spectrum(example_trajectory(example_phonons()), labels_of, options))
-        elif options.trajectory:
-            frames = _read_trajectory(options)
-            periodic = bool(frames[0].pbc.all())
-            charges = labels_of if predictor is None else EquivarCalculator(predictor)
-            curves.append(_trajectory_spectrum(frames, charges, options))
-        if phonons is not None:
-            if not periodic:
-                raise InputError(
-                    f"{options.trajectory}: not a crystal, unlike {options.phonons}, so that their spectra "
-                    "have different units; give only one of them"
-                )
-            curve, lines = _phonon_spectrum(phonons, options.resolution)
-            curves.append(curve)
-        table = options.output.with_suffix(".csv")
-        plot_spectra(curves, lines, options.output, periodic)
-        _write(table, curves, periodic)
-        print(f"written: {table}, {options.output}")
+    if not (options.example or options.trajectory or options.phonons):
+        raise InputError("no trajectory and no --phonons; name one of them, or try --example")
+    check_picture(options.output)
+    use_compilation_cache()
+    predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
+    phonons = phonons_of(options, predictor) if options.example or options.phonons else None
+    curves, lines, periodic = [], np.zeros(0), True
+    if options.example:
+        options.timestep = _EXAMPLE_TIMESTEP
+        curves.append(_trajectory_spectrum(example_trajectory(example_phonons()), labels_of, options))
+    elif options.trajectory:
+        frames = _read_trajectory(options)
+        periodic = bool(frames[0].pbc.all())
+        charges = labels_of if predictor is None else EquivarCalculator(predictor)
+        curves.append(_trajectory_spectrum(frames, charges, options))
+    if phonons is not None:
+        if not periodic:
+            raise InputError(
+                f"{options.trajectory}: not a crystal, unlike {options.phonons}, so that their spectra "
+                "have different units; give only one of them"
+            )
+        curve, lines = _phonon_spectrum(phonons, options.resolution)
+        curves.append(curve)
+    table = options.output.with_suffix(".csv")
+    plot_spectra(curves, lines, options.output, periodic)
+    _write(table, curves, periodic)
+    print(f"written: {table}, {options.output}")
 
 
 def example_trajectory(phonons: Phonons) -> list[Atoms]:
@@ -226,32 +220,3 @@ def _write(path: Path, curves: Sequence[Curve], periodic: bool) -> None:
         for curve in curves:
             for wavenumber, value in zip(curve.wavenumbers, curve.values, strict=True):
                 handle.write(f"{curve.name},{wavenumber:.4f},{value:.8g}\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    """Make the parser of the command line."""
-    parser = OptionParser(prog="equivar response infrared", description=__doc__)
-    parser.add_argument("trajectory", nargs="?", help="frames with velocities, or with positions only")
-    parser.add_argument("--timestep", type=float, help="time between frames in fs")
-    parser.add_argument("--temperature", type=float, help="in K; by default that of the velocities")
-    parser.add_argument(
-        "--phonons", type=Path, metavar="YAML", help="phonopy_params.yaml, or as phonopy writes it"
-    )
-    add_phonon_options(parser)
-    parser.add_argument(
-        "--every",
-        type=int,
-        default=1,
-        help="compute charges for every EVERY-th frame only, interpolate between",
-    )
-    parser.add_argument(
-        "--resolution", type=float, default=10.0, help="width of a sharp line in cm^-1; default: %(default)s"
-    )
-    parser.add_argument("--window", choices=get_args(Window), default="gaussian", help="default: %(default)s")
-    parser.add_argument(
-        "--correction", choices=get_args(Correction), default="harmonic", help="for quantum mechanics"
-    )
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("infrared.png"), help="default: %(default)s"
-    )
-    return parser

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import Literal
 
 import numpy as np
 import scipy.fft
@@ -10,11 +9,9 @@ from ase import units
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
+from equivar_jax.response.options import Correction, Window
 from equivar_jax.response.phonons.gamma import SPEED_OF_LIGHT
 from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
-
-Window = Literal["gaussian", "hann"]
-Correction = Literal["harmonic", "none"]
 
 PER_CM = 1e-2 * units.m
 """Converts an inverse length from 1/Å to 1/cm."""

@@ -1,6 +1,5 @@
 """Choice of the electronic dielectric tensor: the given one, else the structure's, else the network's."""
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,19 +11,6 @@ from equivar_jax.errors import InputError
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import EPSILON, SOURCE, epsilon_inf, source
-
-
-def add_epsilon_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option `--epsilon-inf`, whose numbers `choose_epsilon_inf` takes."""
-    parser.add_argument(
-        "--epsilon-inf",
-        type=float,
-        nargs="+",
-        metavar="NUMBER",
-        help="electronic dielectric tensor: 1, 3 (diagonal), 6 (xx yy zz yz xz xy) or 9 numbers; by default "
-        "info['epsilon_inf'] of the structure or that of the phonopy file, else that of the network, if it "
-        "was trained to give one",
-    )
 
 
 def choose_epsilon_inf(

@@ -13,8 +13,9 @@ from phonopy.physical_units import get_calculator_physical_units
 from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.errors import InputError
 from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs, rock_salt
-from equivar_jax.response.phonons.phonopy_crystal import FORCE_FILES, load_phonon, structure_of
+from equivar_jax.response.phonons.phonopy_crystal import load_phonon, structure_of
 from equivar_jax.structures import EPSILON, check_tensors
 
 
@@ -30,20 +31,11 @@ class Phonons:
     """Born effective charges in e, [atom, field, displacement]."""
 
 
-def add_phonon_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `phonons_of` reads, apart from the phonopy file itself."""
-    parser.add_argument(
-        "--force-constants", type=Path, help=f"phonopy's {', '.join(FORCE_FILES)}, if not in the YAML file"
-    )
-    parser.add_argument("--checkpoint", help="run directory of the model that gives Born effective charges")
-    parser.add_argument("--example", action="store_true", help="a model crystal, CaMgO2 of springs")
-
-
 def phonons_of(options: argparse.Namespace, predictor: Predictor | None) -> Phonons:
     """Read the phonons and Born effective charges that the options of a command name.
 
     Args:
-        options: The options of `add_phonon_options`, and the path of the phonopy file as `phonons`.
+        options: The options `force_constants` and `example`, and the path of the phonopy file as `phonons`.
         predictor: The network of `--checkpoint`; its charges are preferred to those of the phonopy file.
 
     Raises:

@@ -25,10 +25,8 @@ from phonopy.structure.dataset import forces_in_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, open_text, require_file
 from equivar_jax.io.phonopy_yaml import translate_phonopy_faults
+from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
-
-FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
-"""Files of force constants or forces, in the order in which phonopy looks for them."""
 
 
 def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str = "auto") -> Phonopy:

@@ -7,7 +7,7 @@ of Z du / V along their path. The cell is fixed. A small cell switches homogeneo
 that its coercive field exceeds measured ones by orders of magnitude.
 """
 
-from collections.abc import Sequence
+import argparse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +21,7 @@ from jaxtyping import Float
 from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.charges import Charges
 from equivar_jax.calculators.field import FieldCalculator
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
@@ -156,87 +155,51 @@ def thermal_loop(
     return Loop(*means)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Drive the model crystal through a loop; write the picture and the numbers."""
-    parser = _parser()
-    with plain_messages():
-        options = parser.parse_args(arguments)
-        if not (options.example or options.checkpoint):
-            raise InputError(
-                "give --example (fixed charges) or --checkpoint RUN (those of a model), on model BaTiO3; for "
-                "a potential of your own call quasi_static_loop or thermal_loop of this module"
-            )
-        if options.repeat < 1 or options.points < 4 or not options.temperature >= 0:
-            raise InputError(
-                "give --repeat of 1 or more, --points of 4 or more and no negative --temperature"
-            )
-        output = Path(options.output)
-        check_picture(output)
-        reference = barium_titanate([options.repeat] * 3)
-        crystal = SoftModeCrystal(reference)
-        charges: BaseCalculator = crystal
-        if options.checkpoint:
-            use_compilation_cache()
-            charges = EquivarCalculator(load(options.checkpoint), allow_unseen=options.allow_unseen)
-        if options.amplitude is None:
-            amplitude = 1.5 * crystal.coercive_field(charges.get_property(BEC, reference))
-        else:
-            amplitude = options.amplitude / KILOVOLT_PER_CM
-        protocol = triangle(amplitude, 1000 * options.period)
-        duration, points = 1.25 * 1000 * options.period, 5 * options.points
-        if options.temperature:
-            loop = thermal_loop(
-                reference,
-                crystal,
-                charges,
-                protocol,
-                duration,
-                options.temperature,
-                points=points,
-                seed=options.seed,
-            )
-        else:
-            fields = np.array([protocol(time) for time in np.linspace(0.0, duration, points + 1)])
-            loop = quasi_static_loop(reference, crystal, charges, fields)
-        field, polarisation = loop.field[:, 2], loop.polarisation[:, 2]
-        # The first quarter leads from the cubic crystal to the largest field; one full cycle follows.
-        found = measure_loop(field[options.points :], polarisation[options.points :])
-        landau = None if options.checkpoint or options.temperature else crystal.landau_field
-        draw_loop(output, field, polarisation, found, options.points, landau)
-        numbers = write_loop(output.with_suffix(".json"), field, polarisation, found)
-        _print_figures(found, crystal)
-        print(f"{output} and {numbers}: {len(field)} points")
-
-
-def _parser() -> OptionParser:
-    """Make the parser of the command line."""
-    parser = OptionParser(
-        prog="equivar response hysteresis",
-        description="P-E loop of model BaTiO3 in a field along z that rises and falls linearly.",
-    )
-    parser.add_argument("--example", action="store_true", help="with fixed Born charges")
-    parser.add_argument("--checkpoint", help="run directory of a trained model, whose charges act instead")
-    parser.add_argument(
-        "-o", "--output", default="hysteresis.png", help="picture; the numbers go to a .json file beside it"
-    )
-    parser.add_argument(
-        "--amplitude", type=float, help="largest field in kV/cm (default: 1.5 times the coercive field)"
-    )
-    parser.add_argument(
-        "--points", type=int, default=150, help="points in each quarter of the cycle (%(default)s)"
-    )
-    parser.add_argument("--repeat", type=int, default=1, help="cells along each axis (%(default)s)")
-    parser.add_argument(
-        "--temperature", type=float, default=0.0, help="in K; at 0 atoms relax in each field (%(default)s)"
-    )
-    parser.add_argument(
-        "--period", type=float, default=20.0, help="of the field in ps, at a --temperature (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat (%(default)s)")
-    parser.add_argument(
-        "--allow-unseen", action="store_true", help="only warn about elements never trained on"
-    )
-    return parser
+    if not (options.example or options.checkpoint):
+        raise InputError(
+            "give --example (fixed charges) or --checkpoint RUN (those of a model), on model BaTiO3; for "
+            "a potential of your own call quasi_static_loop or thermal_loop of this module"
+        )
+    if options.repeat < 1 or options.points < 4 or not options.temperature >= 0:
+        raise InputError("give --repeat of 1 or more, --points of 4 or more and no negative --temperature")
+    output = Path(options.output)
+    check_picture(output)
+    reference = barium_titanate([options.repeat] * 3)
+    crystal = SoftModeCrystal(reference)
+    charges: BaseCalculator = crystal
+    if options.checkpoint:
+        use_compilation_cache()
+        charges = EquivarCalculator(load(options.checkpoint), allow_unseen=options.allow_unseen)
+    if options.amplitude is None:
+        amplitude = 1.5 * crystal.coercive_field(charges.get_property(BEC, reference))
+    else:
+        amplitude = options.amplitude / KILOVOLT_PER_CM
+    protocol = triangle(amplitude, 1000 * options.period)
+    duration, points = 1.25 * 1000 * options.period, 5 * options.points
+    if options.temperature:
+        loop = thermal_loop(
+            reference,
+            crystal,
+            charges,
+            protocol,
+            duration,
+            options.temperature,
+            points=points,
+            seed=options.seed,
+        )
+    else:
+        fields = np.array([protocol(time) for time in np.linspace(0.0, duration, points + 1)])
+        loop = quasi_static_loop(reference, crystal, charges, fields)
+    field, polarisation = loop.field[:, 2], loop.polarisation[:, 2]
+    # The first quarter leads from the cubic crystal to the largest field; one full cycle follows.
+    found = measure_loop(field[options.points :], polarisation[options.points :])
+    landau = None if options.checkpoint or options.temperature else crystal.landau_field
+    draw_loop(output, field, polarisation, found, options.points, landau)
+    numbers = write_loop(output.with_suffix(".json"), field, polarisation, found)
+    _print_figures(found, crystal)
+    print(f"{output} and {numbers}: {len(field)} points")
 
 
 def _print_figures(found: LoopFigures, crystal: SoftModeCrystal) -> None:

@@ -7,6 +7,7 @@ trapezoid rule. Only such changes are well defined; the polarisation itself is d
 e R / V (King-Smith and Vanderbilt, Phys. Rev. B 47, 1651 (1993)).
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +18,7 @@ from ase.geometry import find_mic
 from jaxtyping import Float
 
 from equivar_jax.calculators.charges import Charges, make_charge_function
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import InputError
 from equivar_jax.io import check_output, read_structures
 from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
@@ -216,35 +216,22 @@ def _tensors(frames: Sequence[Atoms], charges: PathCharges) -> list[Float[np.nda
     return [check_tensors(tensors, atoms) for tensors, atoms in zip(given, frames, strict=True)]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Read a path, integrate, and write the table and the picture."""
-    parser = OptionParser(
-        prog="equivar response polarisation",
-        description="Change of polarisation along a trajectory, from Born effective charges.",
-    )
-    parser.add_argument("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")
-    parser.add_argument("--checkpoint", help="run directory of a trained model")
-    parser.add_argument("--example", action="store_true", help="reversal of the polarisation of model BaTiO3")
-    parser.add_argument(
-        "-o", "--output", default="polarisation.csv", help="table; the picture is a .png beside it"
-    )
-    parser.add_argument("--allow-unseen", action="store_true", help="only warn about unknown elements")
-    with plain_messages():
-        options = parser.parse_args(arguments)
-        output = Path(options.output)
-        if output.suffix.lower() != ".csv":
-            raise InputError(f"{output}: the table is written as .csv; name it so")
-        check_output(output)
-        frames, charges = _frames(options.path, options.example)
-        if options.checkpoint:
-            use_compilation_cache()
-            charges = load(options.checkpoint).predict(frames, allow_unseen=options.allow_unseen)
-        found = polarisation_along(frames, charges)
-        write_polarisation(output, found.change, found.quanta)
-        picture = output.with_suffix(".png")
-        draw_polarisation(picture, found.change, found.quanta[0])
-        print(describe_polarisation(found.change[-1], found.quanta[-1]))
-        print(f"{output} and {picture}: polarisation of {len(frames)} frames")
+    output = Path(options.output)
+    if output.suffix.lower() != ".csv":
+        raise InputError(f"{output}: the table is written as .csv; name it so")
+    check_output(output)
+    frames, charges = _frames(options.path, options.example)
+    if options.checkpoint:
+        use_compilation_cache()
+        charges = load(options.checkpoint).predict(frames, allow_unseen=options.allow_unseen)
+    found = polarisation_along(frames, charges)
+    write_polarisation(output, found.change, found.quanta)
+    picture = output.with_suffix(".png")
+    draw_polarisation(picture, found.change, found.quanta[0])
+    print(describe_polarisation(found.change[-1], found.quanta[-1]))
+    print(f"{output} and {picture}: polarisation of {len(frames)} frames")
 
 
 def _frames(path: str | None, example: bool) -> tuple[list[Atoms], PathCharges]:

@@ -8,20 +8,19 @@ needs the Born effective charges Z, whose first index (the field) is contracted 
 dielectric tensor eps_inf. phonopy symmetrises both, writes them, and adds the term.
 """
 
+import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from phonopy import Phonopy
 
-from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import InputError
 from equivar_jax.figures import is_picture
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import base_name, complete_file, format_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
 from equivar_jax.prediction.loading import load
-from equivar_jax.response.phonons.epsilon_inf import add_epsilon_option, choose_epsilon_inf
+from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
 from equivar_jax.response.splitting.bands import describe_gamma, plot_bands
 from equivar_jax.response.splitting.born_example import sodium_chloride
@@ -32,47 +31,24 @@ from equivar_jax.structures import with_born_effective_charges
 _YAML = (".yaml", ".yml")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def run(options: argparse.Namespace) -> None:
     """Predict the tensors, symmetrise them, and write the files that were asked for."""
-    with plain_messages():
-        options = _parser().parse_args(arguments)
-        default = "bands.png" if options.example else "BORN"
-        kinds = {path: _output_kind(path) for path in map(Path, options.output or [default])}
-        if options.example:
-            if options.structure or options.checkpoint or options.epsilon_inf:
-                raise InputError(
-                    "--example has its own crystal and tensors; leave out the structure, --checkpoint and "
-                    "--epsilon-inf"
-                )
-            phonon = sodium_chloride()
-        else:
-            phonon = _read_and_predict(options, needs_forces="bands" in kinds.values())
-        for path, kind in kinds.items():
-            _write(path, kind, phonon)
+    default = "bands.png" if options.example else "BORN"
+    kinds = {path: _output_kind(path) for path in map(Path, options.output or [default])}
+    if options.example:
+        if options.structure or options.checkpoint or options.epsilon_inf:
+            raise InputError(
+                "--example has its own crystal and tensors; leave out the structure, --checkpoint and "
+                "--epsilon-inf"
+            )
+        phonon = sodium_chloride()
+    else:
+        phonon = _read_and_predict(options, needs_forces="bands" in kinds.values())
+    for path, kind in kinds.items():
+        _write(path, kind, phonon)
 
 
-def _parser() -> OptionParser:
-    """Make the parser of the command line."""
-    parser = OptionParser(prog="equivar response born", description=__doc__.splitlines()[0])
-    add = parser.add_argument
-    add("structure", nargs="?", help="one crystal: any structure file, or a phonopy YAML file")
-    add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
-    add_epsilon_option(parser)
-    add(
-        "-o",
-        "--output",
-        nargs="+",
-        metavar="FILE",
-        help="files to write; the name tells what: BORN (default), a phonopy .yaml with everything, or a "
-        "picture of the bands such as bands.png (default of --example), which needs a phonopy YAML file with "
-        "forces as the structure",
-    )
-    add("--allow-unseen", action="store_true", help="only warn about elements never trained on")
-    add("--example", action="store_true", help="a model of NaCl: no structure, no checkpoint")
-    return parser
-
-
-def _read_and_predict(options, needs_forces: bool) -> Phonopy:
+def _read_and_predict(options: argparse.Namespace, needs_forces: bool) -> Phonopy:
     """Read the crystal that the options name, and add the predicted parameters of the non-analytical term.
 
     Args:

@@ -10,7 +10,6 @@ from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.dynamics.simulation import (
     Pulse,
     equilibrate_perovskite,
-    main,
     perovskite,
     perovskite_charges,
     with_thermal_momenta,
@@ -72,8 +71,9 @@ def test_command_draws_and_tells(tmp_path, capsys):
 
 def test_command_with_a_network(tmp_path, capsys, trained):
     picture = tmp_path / "dynamics.pdf"
-    main(
+    response(
         [
+            "dynamics",
             *SHORT,
             "--cells",
             "1",
@@ -109,4 +109,4 @@ def test_command_with_a_network(tmp_path, capsys, trained):
 )
 def test_one_line_says_what_is_wrong(complaint, tmp_path, monkeypatch, arguments, fault):
     monkeypatch.chdir(tmp_path)
-    assert fault in complaint(main, *arguments)
+    assert fault in complaint(response, "dynamics", *arguments)

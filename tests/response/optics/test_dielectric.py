@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equivar_jax.errors import InputError
-from equivar_jax.response.optics import dielectric
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.optics.permittivity import (
     active_lines,
     ionic_contributions,
@@ -140,7 +140,7 @@ def test_unstable_crystal_is_refused(magnesia):
 
 def test_example(tmp_path, capsys):
     picture = tmp_path / "dielectric.png"
-    dielectric.main(["--example", "-o", str(picture)])
+    response(["dielectric", "--example", "-o", str(picture)])
     report = json.loads((tmp_path / "dielectric.json").read_text())
     phonons = example_phonons()
     Z = phonons.charges.transpose(1, 0, 2).reshape(3, -1)
@@ -162,17 +162,17 @@ def test_given_electronic_tensor(tmp_path):
         (["3", "4", "5", "0.2", "0", "0.1"], EPSILON_INF),
         (list("210131014"), np.array([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]])),
     ):
-        dielectric.main(["--example", "-o", str(tmp_path / "a.png"), "--epsilon-inf", *words])
+        response(["dielectric", "--example", "-o", str(tmp_path / "a.png"), "--epsilon-inf", *words])
         assert np.array_equal(json.loads((tmp_path / "a.json").read_text())["epsilon_inf"], expected)
 
 
 def test_refused(complaint, tmp_path):
     def refuse(*words):
-        return complaint(dielectric.main, "-o", tmp_path / "a.png", *words)
+        return complaint(response, "dielectric", "-o", tmp_path / "a.png", *words)
 
     assert "name phonopy_params.yaml, or try --example" in refuse()
     assert "no such file" in refuse(tmp_path / "missing.yaml")
     assert "give 1, 3 (diagonal), 6" in refuse("--example", "--epsilon-inf", "1", "2")
     assert "has an eigenvalue -2, below 1" in refuse("--example", "--epsilon-inf", "-2")
     assert "--linewidth 0.0" in refuse("--example", "--linewidth", "0")
-    assert "no picture format" in complaint(dielectric.main, "--example", "-o", tmp_path / "a.docx")
+    assert "no picture format" in complaint(response, "dielectric", "--example", "-o", tmp_path / "a.docx")

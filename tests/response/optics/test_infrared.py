@@ -11,7 +11,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
-from equivar_jax.response.optics import infrared
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
 from equivar_jax.response.optics.spectra import (
     absorption,
@@ -130,7 +130,7 @@ def test_example(tmp_path, capsys):
     It takes all frames: what is left of the interference between lines falls with the length of the run.
     """
     picture = tmp_path / "infrared.png"
-    infrared.main(["--example", "-o", str(picture)])
+    response(["infrared", "--example", "-o", str(picture)])
     (wavenumbers, dynamics), (grid, lines) = curves_of(tmp_path / "infrared.csv").values()
     for low, high in ((320.0, 374.0), (376.0, 440.0)):
         found = np.where((wavenumbers > low) & (wavenumbers < high), dynamics, 0)
@@ -146,8 +146,17 @@ def test_trajectory_with_labels(moving, tmp_path):
     atoms, charges, _, moved, velocities = moving
     frames = frames_of(atoms, charges, moved[:1500], velocities)
     write_structures(tmp_path / "md.traj", frames)
-    infrared.main(
-        [str(tmp_path / "md.traj"), "--timestep", "0.5", "--resolution", "80", "-o", str(tmp_path / "a.png")]
+    response(
+        [
+            "infrared",
+            str(tmp_path / "md.traj"),
+            "--timestep",
+            "0.5",
+            "--resolution",
+            "80",
+            "-o",
+            str(tmp_path / "a.png"),
+        ]
     )
     ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
     spectrum = power_spectrum(dipole_rates(frames, 0.5), 80.0)
@@ -173,7 +182,7 @@ def phonopy_file(path, atoms, constants, charges):
 def test_phonons_alone(tmp_path, capsys):
     atoms, constants, charges = random_crystal(4)
     file = phonopy_file(tmp_path / "phonopy_params.yaml", atoms, constants, charges)
-    infrared.main(["--phonons", file, "-o", str(tmp_path / "a.png")])
+    response(["infrared", "--phonons", file, "-o", str(tmp_path / "a.png")])
     modes = gamma_modes(atoms, constants)
     ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
     strengths = oscillator_strengths(modes, charges)
@@ -195,7 +204,7 @@ def test_model_along_a_trajectory(trained, tmp_path):
     write_structures(tmp_path / "md.extxyz", frames)
     words = [tmp_path / "md.extxyz", "--timestep", 2, "--checkpoint", trained.folder, "--every", 10]
     words += ["--temperature", 300, "--resolution", 200, "-o", tmp_path / "a.pdf"]
-    infrared.main([str(word) for word in words])
+    response(["infrared", *map(str, words)])
     ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
     expected = 0.3 / (2 * units.fs) * INVERSE_CM
     assert wavenumbers[np.argmax(found)] == pytest.approx(expected, abs=20.0)
@@ -211,7 +220,7 @@ def test_refused(complaint, tmp_path, moving):
     write_structures(tmp_path / "free.traj", free)
 
     def refuse(*words):
-        return complaint(infrared.main, "-o", tmp_path / "a.png", *words)
+        return complaint(response, "infrared", "-o", tmp_path / "a.png", *words)
 
     assert "name one of them, or try --example" in refuse()
     assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 1)
@@ -224,8 +233,10 @@ def test_refused(complaint, tmp_path, moving):
     phonons = phonopy_file(tmp_path / "phonopy_params.yaml", *random_crystal(7))
     words = [tmp_path / "free.traj", "--timestep", 0.5, "--resolution", 700, "--phonons", phonons]
     assert f"free.traj: not a crystal, unlike {phonons}" in refuse(*words)
-    assert "cannot be written" in complaint(infrared.main, "--example", "-o", tmp_path / "nowhere" / "a.png")
-    assert "no picture format" in complaint(infrared.main, "--example", "-o", tmp_path / "a.txt")
+    assert "cannot be written" in complaint(
+        response, "infrared", "--example", "-o", tmp_path / "nowhere" / "a.png"
+    )
+    assert "no picture format" in complaint(response, "infrared", "--example", "-o", tmp_path / "a.txt")
 
 
 def test_free_molecule_is_given_per_mole(tmp_path):
@@ -235,7 +246,7 @@ def test_free_molecule_is_given_per_mole(tmp_path):
     write_structures(tmp_path / "md.traj", frames_of(atoms, charges, moved, velocities))
     words = [tmp_path / "md.traj", "--timestep", 1, "--temperature", 300, "--resolution", 50]
     words += ["-o", tmp_path / "a.png"]
-    infrared.main([str(word) for word in words])
+    response(["infrared", *map(str, words)])
     ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
     assert (tmp_path / "a.csv").read_text().splitlines()[0].endswith("absorption (km/mol cm)")
     assert integral(wavenumbers, found) == pytest.approx(infrared_intensities(modes, charges).sum(), rel=0.02)

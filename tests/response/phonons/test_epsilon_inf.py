@@ -12,12 +12,11 @@ from equivar_jax import load, train
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
-from equivar_jax.response.optics import dielectric
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.gamma_input import read_phonons
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs, rock_salt
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, phonon_of
-from equivar_jax.response.splitting import born
 from equivar_jax.structures import with_born_effective_charges
 
 EPSILON = np.array([[5.1, 0.2, -0.3], [0.2, 6.2, 0.4], [-0.3, 0.4, 7.3]])
@@ -100,7 +99,7 @@ def test_both_commands_take_it_and_say_so(network, tmp_path, capsys):
     atoms = rock_salt(cubic=False)
     expected = electronic_dielectric_tensor(load(network), atoms)
     write(tmp_path / "POSCAR", atoms, format="vasp")
-    born.main([str(tmp_path / "POSCAR"), "--checkpoint", str(network), "-o", str(tmp_path / "BORN")])
+    response(["born", str(tmp_path / "POSCAR"), "--checkpoint", str(network), "-o", str(tmp_path / "BORN")])
     assert "electronic dielectric tensor of the network" in capsys.readouterr().out
     found = parse_BORN(phonon_of(atoms).primitive, filename=tmp_path / "BORN")
     np.testing.assert_allclose(found["dielectric"], expected, atol=1e-4)
@@ -109,7 +108,7 @@ def test_both_commands_take_it_and_say_so(network, tmp_path, capsys):
     path = tmp_path / "phonopy_params.yaml"
     phonon.save(path, settings={"force_constants": True})
     assert "epsilon_inf" not in read_phonons(path, charges=load(network).predict).atoms.info
-    dielectric.main([str(path), "--checkpoint", str(network), "-o", str(tmp_path / "a.png")])
+    response(["dielectric", str(path), "--checkpoint", str(network), "-o", str(tmp_path / "a.png")])
     assert "electronic dielectric tensor of the network" in capsys.readouterr().out
     report = json.loads((tmp_path / "a.json").read_text())
     np.testing.assert_allclose(report["epsilon_inf"], expected, rtol=1e-5)

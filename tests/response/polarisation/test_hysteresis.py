@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from equivar_jax.errors import InputError
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal, nearest_neighbour_springs, rock_salt
-from equivar_jax.response.polarisation import hysteresis as task
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
 from equivar_jax.response.polarisation.hysteresis import quasi_static_loop, thermal_loop
 from equivar_jax.response.polarisation.loop_report import measure_loop
@@ -115,7 +115,7 @@ def test_dynamics_is_repeated_by_its_seed():
 
 def test_the_example_draws_and_writes_its_numbers(tmp_path, capsys):
     picture = tmp_path / "loop.png"
-    task.main(["--example", "--points", "20", "-o", str(picture)])
+    response(["hysteresis", "--example", "--points", "20", "-o", str(picture)])
     numbers = json.loads(picture.with_suffix(".json").read_text())
     expected = SoftModeCrystal(barium_titanate()).coercive_field() * KILOVOLT_PER_CM
     # A point lies every 7.5 % of the coercive field.
@@ -128,17 +128,19 @@ def test_the_example_draws_and_writes_its_numbers(tmp_path, capsys):
 @pytest.mark.slow  # a network in a loop
 def test_the_command_takes_the_charges_of_a_model(tmp_path, trained):
     picture = tmp_path / "loop.png"
-    task.main(["--checkpoint", str(trained.folder), "--points", "4", "-o", str(picture)])
+    response(["hysteresis", "--checkpoint", str(trained.folder), "--points", "4", "-o", str(picture)])
     numbers = json.loads(picture.with_suffix(".json").read_text())
     assert numbers["remanent_polarisation_uC_per_cm2"][1] > 0
     assert len(numbers["field_kV_per_cm"]) == 21
 
 
 def test_command_refuses_in_one_line(tmp_path, complaint):
-    assert "--example" in complaint(task.main)
-    assert "picture format" in complaint(task.main, "--example", "-o", tmp_path / "loop.txt")
-    assert "folder" in complaint(task.main, "--example", "-o", tmp_path / "none" / "loop.png")
+    assert "--example" in complaint(response, "hysteresis")
+    assert "picture format" in complaint(response, "hysteresis", "--example", "-o", tmp_path / "loop.txt")
+    assert "folder" in complaint(response, "hysteresis", "--example", "-o", tmp_path / "none" / "loop.png")
     weak = ("--example", "--points", "4", "--amplitude", "100", "-o", tmp_path / "loop.png")
-    assert "no hysteresis" in complaint(task.main, *weak)
-    assert "--repeat of 1" in complaint(task.main, "--example", "--temperature", "nan")
-    assert "period of -1000" in complaint(task.main, "--example", "--period", "-1", "-o", tmp_path / "a.png")
+    assert "no hysteresis" in complaint(response, "hysteresis", *weak)
+    assert "--repeat of 1" in complaint(response, "hysteresis", "--example", "--temperature", "nan")
+    assert "period of -1000" in complaint(
+        response, "hysteresis", "--example", "--period", "-1", "-o", tmp_path / "a.png"
+    )

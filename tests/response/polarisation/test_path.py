@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from equivar_jax import load
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
-from equivar_jax.response.polarisation import path as task
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.polarisation.path import (
     nearest_branch,
     polarisation_along,
@@ -199,7 +199,7 @@ def test_command_on_frames_that_carry_charges(tmp_path, capsys):
     frames, moved = path(start)
     source, table = tmp_path / "path.extxyz", tmp_path / "out.csv"
     write_structures(source, [with_born_effective_charges(atoms, charges) for atoms in frames])
-    task.main([str(source), "-o", str(table)])
+    response(["polarisation", str(source), "-o", str(table)])
     expected = np.einsum("iab,kib->ka", charges, moved) / start.get_volume()
     with table.open() as handle:
         rows = list(csv.DictReader(handle))
@@ -211,14 +211,16 @@ def test_command_on_frames_that_carry_charges(tmp_path, capsys):
 
 
 def test_the_example_reverses_the_polarisation(tmp_path, capsys):
-    task.main(["--example", "-o", str(tmp_path / "out.csv")])
+    response(["polarisation", "--example", "-o", str(tmp_path / "out.csv")])
     assert "0.000 0.000 52.000" in capsys.readouterr().out
 
 
 def test_command_refuses_in_one_line(tmp_path, complaint):
     molecule = tmp_path / "molecule.xyz"
     molecule.write_text("1\n\nH 0 0 0\n")
-    assert "either a trajectory or --example" in complaint(task.main)
-    assert ".csv" in complaint(task.main, "--example", "-o", tmp_path / "out.txt")
-    assert "none.traj" in complaint(task.main, tmp_path / "none.traj", "-o", tmp_path / "out.csv")
-    assert "periodic along" in complaint(task.main, molecule, "-o", tmp_path / "out.csv")
+    assert "either a trajectory or --example" in complaint(response, "polarisation")
+    assert ".csv" in complaint(response, "polarisation", "--example", "-o", tmp_path / "out.txt")
+    assert "none.traj" in complaint(
+        response, "polarisation", tmp_path / "none.traj", "-o", tmp_path / "out.csv"
+    )
+    assert "periodic along" in complaint(response, "polarisation", molecule, "-o", tmp_path / "out.csv")

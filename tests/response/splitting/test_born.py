@@ -16,9 +16,9 @@ from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 
 from equivar_jax import load
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
-from equivar_jax.response.splitting.born import main
 from equivar_jax.response.splitting.born_example import sodium_chloride
 from equivar_jax.response.splitting.born_gamma import mode_splitting
 from equivar_jax.response.splitting.born_nac import nac_params
@@ -54,7 +54,7 @@ def test_predicted_tensors_reach_phonopy(trained, structure, tmp_path, capsys):
     """Cubic perovskite: BORN and the YAML file hold the prediction, made symmetric."""
     born, yaml = tmp_path / "BORN", tmp_path / "phonopy_params.yaml"
     words = [structure, "--checkpoint", trained.folder, "--epsilon-inf", 6, "-o", born, yaml]
-    main([str(word) for word in words])
+    response(["born", *map(str, words)])
     assert "symmetrisation moved the tensors by at most" in capsys.readouterr().out
     predicted = load(trained.folder).predict(perovskite())
     phonon = phonopy.load(yaml, is_nac=True)
@@ -62,7 +62,7 @@ def test_predicted_tensors_reach_phonopy(trained, structure, tmp_path, capsys):
         np.testing.assert_allclose(nac["born"], predicted, atol=1e-5)
         np.testing.assert_allclose(nac["dielectric"], 6 * np.eye(3), atol=1e-8)
     # The next run finds the dielectric tensor in the file.
-    main([str(yaml), "--checkpoint", str(trained.folder), "-o", str(tmp_path / "again.born")])
+    response(["born", str(yaml), "--checkpoint", str(trained.folder), "-o", str(tmp_path / "again.born")])
     assert (tmp_path / "again.born").read_text() == born.read_text()
 
 
@@ -71,7 +71,7 @@ def test_a_crystal_without_symmetry_keeps_every_component(trained, calcium_titan
     born = tmp_path / "BORN"
     epsilon = [str(value) for value in EPSILON.ravel()]
     options = ["--checkpoint", str(trained.folder), "--epsilon-inf", *epsilon, "-o", str(born)]
-    main([str(tmp_path / "POSCAR"), *options])
+    response(["born", str(tmp_path / "POSCAR"), *options])
     found = parse_BORN(phonon_of(calcium_titanate).primitive, filename=born)
     predicted = load(trained.folder).predict(calcium_titanate)
     np.testing.assert_allclose(found["born"], predicted, atol=1e-5)
@@ -103,7 +103,7 @@ def test_a_file_of_forces_keeps_them_and_gives_bands(trained, tmp_path, capsys):
     path, result, picture = (tmp_path / name for name in ("params.yaml", "with_nac.yaml", "bands.png"))
     with_forces().save(path)
     words = [path, "--checkpoint", trained.folder, "--epsilon-inf", 6, "-o", result, picture]
-    main([str(word) for word in words])
+    response(["born", *map(str, words)])
     assert "Gamma to X: LO" in capsys.readouterr().out
     assert picture.stat().st_size > 20_000
     read = phonopy.load(result)
@@ -139,9 +139,9 @@ def test_a_calculator_of_other_units_gives_the_same_frequencies(tmp_path):
 
 def test_the_example_writes_what_is_asked_for(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    main(["--example"])
+    response(["born", "--example"])
     assert (tmp_path / "bands.png").is_file()
-    main(["--example", "-o", "BORN", "nacl.yaml"])
+    response(["born", "--example", "-o", "BORN", "nacl.yaml"])
     captured = capsys.readouterr()
     assert "LO 7.541 THz" in captured.out
     assert captured.err.splitlines() == ["bands.png: written", "BORN: written", "nacl.yaml: written"]
@@ -156,22 +156,24 @@ def test_the_example_writes_what_is_asked_for(tmp_path, monkeypatch, capsys):
 def test_one_line_for_each_mistake(trained, structure, tmp_path, complaint):
     run, epsilon = ["--checkpoint", trained.folder], ["--epsilon-inf", "6"]
     nowhere = ["-o", tmp_path / "BORN"]
-    assert "--epsilon-inf" in complaint(main, structure, *run, *nowhere)
-    assert "no such file" in complaint(main, tmp_path / "nothing", *run, *epsilon, *nowhere)
-    assert "give a structure" in complaint(main, *run, *epsilon, *nowhere)
-    assert "no forces" in complaint(main, structure, *run, *epsilon, "-o", tmp_path / "bands.png")
-    assert "no format" in complaint(main, structure, *run, *epsilon, "-o", tmp_path / "born.csv")
+    assert "--epsilon-inf" in complaint(response, "born", structure, *run, *nowhere)
+    assert "no such file" in complaint(response, "born", tmp_path / "nothing", *run, *epsilon, *nowhere)
+    assert "give a structure" in complaint(response, "born", *run, *epsilon, *nowhere)
+    assert "no forces" in complaint(response, "born", structure, *run, *epsilon, "-o", tmp_path / "bands.png")
+    assert "no format" in complaint(response, "born", structure, *run, *epsilon, "-o", tmp_path / "born.csv")
     missing = tmp_path / "missing" / "phonopy_params.yaml"
-    assert "missing" in complaint(main, structure, *run, *epsilon, "-o", missing)
-    assert "its own crystal" in complaint(main, structure, "--example")
+    assert "missing" in complaint(response, "born", structure, *run, *epsilon, "-o", missing)
+    assert "its own crystal" in complaint(response, "born", structure, "--example")
     write(tmp_path / "two.extxyz", [perovskite()] * 2)
-    assert "2 structures" in complaint(main, tmp_path / "two.extxyz", *run, *epsilon, *nowhere)
+    assert "2 structures" in complaint(response, "born", tmp_path / "two.extxyz", *run, *epsilon, *nowhere)
     write(tmp_path / "water.xyz", Atoms("OH2", positions=[(0, 0, 0), (0.8, 0.6, 0), (-0.8, 0.6, 0)]))
-    assert "not periodic" in complaint(main, tmp_path / "water.xyz", *run, *epsilon, *nowhere)
+    assert "not periodic" in complaint(response, "born", tmp_path / "water.xyz", *run, *epsilon, *nowhere)
     for text, fault in (("a: [1,\n", "cannot read"), ("- 1\n", "no phonopy YAML"), ("a: 1\n", "unit_cell")):
         (tmp_path / "bad.yaml").write_text(text)
-        assert fault in complaint(main, tmp_path / "bad.yaml", *run, *epsilon, *nowhere)
+        assert fault in complaint(response, "born", tmp_path / "bad.yaml", *run, *epsilon, *nowhere)
     assert not (tmp_path / "BORN").exists()
     with_forces(1).save(tmp_path / "phonopy_disp.yaml", settings={"force_sets": False})
     (tmp_path / "FORCE_SETS").write_text("nonsense\n")
-    assert "FORCE_SETS" in complaint(main, tmp_path / "phonopy_disp.yaml", *run, *epsilon, *nowhere)
+    assert "FORCE_SETS" in complaint(
+        response, "born", tmp_path / "phonopy_disp.yaml", *run, *epsilon, *nowhere
+    )

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from equivar_jax.kernels import native
+from equivar_jax.kernels.moments import SOFTPLUS_SECOND_MOMENT
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.sums import choose_kernel, neighbour_sum
 
 PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
-SOFTPLUS_SECOND_MOMENT = 0.2842636221740419
-"""Second moment of `log(1 + e^x) - log 2` for a unit normal variable x."""
 
 
 class EdgeFeatures(NamedTuple):

@@ -1,0 +1,167 @@
+"""The command lines of the tasks of `equivar response`.
+
+They are apart from the tasks, so that `--help` need not wait for what a task imports.
+"""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from equivar_jax.config.command_line import OptionParser
+
+Window = Literal["gaussian", "hann"]
+"""What the correlation function of a trajectory is multiplied by before its Fourier transform."""
+Correction = Literal["harmonic", "none"]
+"""What corrects the absorption of classical dynamics for quantum mechanics."""
+FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
+"""Files of force constants or forces, in the order in which phonopy looks for them."""
+
+_ALLOW_UNSEEN = "only warn about elements never trained on"
+_LO_TO = "LO-TO splitting from predicted tensors: phonopy's BORN and YAML files, and the bands."
+_DIELECTRIC = """\
+Dielectric tensor of a crystal whose ions are free to move, from Born charges and phonons at Gamma.
+The command prints the contribution of each mode, the static tensor, and the longitudinal modes; it writes all
+of these as JSON, and draws the dielectric function and the reflectivity."""
+_INFRARED = """\
+Infrared spectrum of a crystal or molecule: from molecular dynamics, from phonons at Gamma, or both.
+A trajectory includes the anharmonicity of the dynamics. Phonons give lines, which are drawn with the
+resolution of the spectrum of the trajectory. For a crystal the spectrum is the absorption coefficient times
+the refractive index; for a structure that is not periodic in all directions it is the molar absorption."""
+
+
+def polarisation_options() -> OptionParser:
+    """Make the parser of `equivar response polarisation`."""
+    parser = OptionParser(
+        prog="equivar response polarisation",
+        description="Change of polarisation along a trajectory, from Born effective charges.",
+    )
+    add = parser.add_argument
+    add("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")
+    add("--checkpoint", help="run directory of a trained model")
+    add("--example", action="store_true", help="reversal of the polarisation of model BaTiO3")
+    add("-o", "--output", default="polarisation.csv", help="table; the picture is a .png beside it")
+    add("--allow-unseen", action="store_true", help="only warn about unknown elements")
+    return parser
+
+
+def hysteresis_options() -> OptionParser:
+    """Make the parser of `equivar response hysteresis`."""
+    parser = OptionParser(
+        prog="equivar response hysteresis",
+        description="P-E loop of model BaTiO3 in a field along z that rises and falls linearly.",
+    )
+    add = parser.add_argument
+    add("--example", action="store_true", help="with fixed Born charges")
+    add("--checkpoint", help="run directory of a trained model, whose charges act instead")
+    add("-o", "--output", default="hysteresis.png", help="picture; the numbers go to a .json file beside it")
+    add("--amplitude", type=float, help="largest field in kV/cm (default: 1.5 times the coercive field)")
+    add("--points", type=int, default=150, help="points in each quarter of the cycle (%(default)s)")
+    add("--repeat", type=int, default=1, help="cells along each axis (%(default)s)")
+    add("--temperature", type=float, default=0.0, help="in K; at 0 atoms relax in each field (%(default)s)")
+    add("--period", type=float, default=20.0, help="of the field in ps, at a --temperature (%(default)s)")
+    add("--seed", type=int, default=0, help="of velocities and thermostat (%(default)s)")
+    add("--allow-unseen", action="store_true", help=_ALLOW_UNSEEN)
+    return parser
+
+
+def infrared_options() -> OptionParser:
+    """Make the parser of `equivar response infrared`."""
+    parser = OptionParser(prog="equivar response infrared", description=_INFRARED)
+    add = parser.add_argument
+    add("trajectory", nargs="?", help="frames with velocities, or with positions only")
+    add("--timestep", type=float, help="time between frames in fs")
+    add("--temperature", type=float, help="in K; by default that of the velocities")
+    add("--phonons", type=Path, metavar="YAML", help="phonopy_params.yaml, or as phonopy writes it")
+    _add_phonon_options(parser)
+    add(
+        "--every",
+        type=int,
+        default=1,
+        help="compute charges for every EVERY-th frame only, interpolate between",
+    )
+    add("--resolution", type=float, default=10.0, help="width of a sharp line in cm^-1; default: %(default)s")
+    add("--window", choices=get_args(Window), default="gaussian", help="default: %(default)s")
+    add("--correction", choices=get_args(Correction), default="harmonic", help="for quantum mechanics")
+    add("-o", "--output", type=Path, default=Path("infrared.png"), help="default: %(default)s")
+    return parser
+
+
+def born_options() -> OptionParser:
+    """Make the parser of `equivar response born`."""
+    parser = OptionParser(prog="equivar response born", description=_LO_TO)
+    add = parser.add_argument
+    add("structure", nargs="?", help="one crystal: any structure file, or a phonopy YAML file")
+    add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
+    _add_epsilon_option(parser)
+    add(
+        "-o",
+        "--output",
+        nargs="+",
+        metavar="FILE",
+        help="files to write; the name tells what: BORN (default), a phonopy .yaml with everything, or a "
+        "picture of the bands such as bands.png (default of --example), which needs a phonopy YAML file with "
+        "forces as the structure",
+    )
+    add("--allow-unseen", action="store_true", help=_ALLOW_UNSEEN)
+    add("--example", action="store_true", help="a model of NaCl: no structure, no checkpoint")
+    return parser
+
+
+def dielectric_options() -> OptionParser:
+    """Make the parser of `equivar response dielectric`."""
+    parser = OptionParser(prog="equivar response dielectric", description=_DIELECTRIC)
+    add = parser.add_argument
+    add("phonons", nargs="?", type=Path, help="phonopy_params.yaml, or as phonopy writes it")
+    _add_phonon_options(parser)
+    _add_epsilon_option(parser)
+    add(
+        "--linewidth",
+        type=float,
+        default=10.0,
+        help="width of all lines in the picture in cm^-1; default: 10",
+    )
+    add("-o", "--output", type=Path, default=Path("dielectric.png"), help="picture; default: %(default)s")
+    return parser
+
+
+def dynamics_options() -> OptionParser:
+    """Make the parser of `equivar response dynamics`."""
+    parser = OptionParser(
+        prog="equivar response dynamics",
+        description="Molecular dynamics of a crystal of springs in a pulse of the electric field.",
+        epilog="Your own crystal and potential: equivar_jax.response.dynamics.simulate, in Python.",
+    )
+    add = parser.add_argument
+    add("--example", action="store_true", help="SrTiO3 of springs; needed, see below")
+    add(
+        "--checkpoint",
+        help="run directory of a trained model (of a committee the first member); else fixed charges",
+    )
+    add("--cells", type=int, default=10, help="along each edge (default 10: 5,000 atoms)")
+    add("--temperature", type=float, default=300.0, help="in K (default 300)")
+    add("--field", type=float, default=0.01, help="peak in V/Å (default 0.01, 1 MV/cm)")
+    add("--steps", type=int, default=1000, help="(default 1000)")
+    add("--timestep", type=float, default=1.0, help="in fs (default 1)")
+    add("--charges-every", type=int, default=5, help="steps between charges, and between records (default 5)")
+    add("-o", "--output", default="dynamics.png", help="picture: .png, .pdf, .svg")
+    return parser
+
+
+def _add_phonon_options(parser: OptionParser) -> None:
+    """Add the options that `phonons.gamma_input.phonons_of` reads, apart from the phonopy file itself."""
+    add = parser.add_argument
+    add("--force-constants", type=Path, help=f"phonopy's {', '.join(FORCE_FILES)}, if not in the YAML file")
+    add("--checkpoint", help="run directory of the model that gives Born effective charges")
+    add("--example", action="store_true", help="a model crystal, CaMgO2 of springs")
+
+
+def _add_epsilon_option(parser: OptionParser) -> None:
+    """Add the option `--epsilon-inf`, whose numbers `phonons.choose_epsilon_inf` takes."""
+    parser.add_argument(
+        "--epsilon-inf",
+        type=float,
+        nargs="+",
+        metavar="NUMBER",
+        help="electronic dielectric tensor: 1, 3 (diagonal), 6 (xx yy zz yz xz xy) or 9 numbers; by default "
+        "info['epsilon_inf'] of the structure or that of the phonopy file, else that of the network, if it "
+        "was trained to give one",
+    )
