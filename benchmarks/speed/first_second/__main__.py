@@ -58,9 +58,12 @@ def compare(row: Row, builds: tuple[Build, Build], amounts: Amounts, repeats: in
         For each number what it is, median and all values with both builds, target, and whether it is reached.
     """
     values: dict[str, dict[str, list[float]]] = {}
-    for _ in range(repeats):
+    for turn in range(repeats + row.warm_up):
         for build in builds:
-            for what, value in row.measure(build, amounts).items():
+            measured = row.measure(build, amounts)
+            if turn < row.warm_up:
+                continue
+            for what, value in measured.items():
                 values.setdefault(what, {}).setdefault(build.name, []).append(value)
     return [describe(row, what, of_builds) for what, of_builds in values.items()]
 

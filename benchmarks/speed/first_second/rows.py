@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from ase.build import bulk
 
 from benchmarks.speed.first_second.builds import Build
 
 SAME_TENSORS = 1e-4
 """Both builds must give the same tensors up to this, in e."""
+_IMPORT = "new process: `from equivar_jax import predict`"
+_FIRST = "new process: `from equivar_jax import predict; predict(atoms)`"
 _RESPONSE_TASKS = ("born", "infrared", "dynamics")
 _COMMANDS = "import json; from equivar_jax.__main__ import COMMANDS; print(json.dumps({'all': [*COMMANDS]}))"
 _ONLY_COMMAND = {"data": ["check"]}
@@ -59,8 +62,10 @@ class Row:
     unit: str = "s"
     most_repeats: int = 20
     """What takes minutes with the old build is not measured more often."""
-    targets: Mapping[str, Target] = field(default_factory=dict)
-    """Those of the numbers that must be something."""
+    warm_up: bool = False
+    """Whether a first round is not counted, which leaves byte code, data and compiled programs."""
+    targets: Mapping[str, Target | None] = field(default_factory=dict)
+    """Those of single numbers; None for one that is only stated."""
     others: Target | None = None
     """That of all the others."""
 
@@ -71,11 +76,13 @@ class Row:
 
 def measure_first_prediction(build: Build, _: Amounts) -> Measured:
     """Time whole processes with everything in the cache."""
+    bulk("MgO", "rocksalt", a=4.21).write(build.folder / "POSCAR")
+    (build.folder / "first.csv").unlink(missing_ok=True)  # else there is nothing left to predict
+    command = ("-m", "equivar_jax", "predict", "POSCAR", "-o", "first.csv")
     return {
-        "`from equivar_jax import predict` alone": build.python(
-            "-c", "from equivar_jax import predict"
-        ).seconds,
-        "and `predict(atoms)`": build.script("first_prediction").seconds,
+        _IMPORT: build.python("-c", "from equivar_jax import predict").seconds,
+        _FIRST: build.script("first_prediction").seconds,
+        "`equivar predict POSCAR -o first.csv`": build.python(*command).seconds,
     }
 
 
@@ -83,7 +90,9 @@ def measure_installation(build: Build, _: Amounts) -> Measured:
     """Time the first prediction with nothing in the cache."""
     with build.fresh_cache(kernels=False) as cache:
         return {
-            "`predict(atoms)`, nothing in the cache": build.script("first_prediction", cache=cache).seconds
+            "the same, nothing in the cache (after installation)": build.script(
+                "first_prediction", cache=cache
+            ).seconds
         }
 
 
@@ -92,7 +101,7 @@ def measure_help(build: Build, _: Amounts) -> Measured:
     commands = build.python("-c", _COMMANDS).json()["all"]
     asked = [[], *([command, *_ONLY_COMMAND.get(command, [])] for command in commands)]
     asked += [["response", task] for task in _RESPONSE_TASKS]
-    seconds = {}
+    seconds = {"`python -c pass`, for comparison": build.python("-c", "pass").seconds}
     for words in asked:
         finished = build.python("-m", "equivar_jax", *words, "--help")
         seconds[f"`{' '.join(['equivar', *words, '--help'])}`"] = finished.seconds
@@ -179,10 +188,15 @@ def measure_first_step(build: Build, _: Amounts) -> Measured:
 
 ROWS = {
     "first_prediction": Row(
-        measure_first_prediction, targets={"and `predict(atoms)`": Target("times faster", 3, 5)}
+        measure_first_prediction, warm_up=True, targets={_FIRST: Target("times faster", 3, 5)}
     ),
     "installation": Row(measure_installation, most_repeats=3, others=Target("times faster", 2)),
-    "help": Row(measure_help, others=Target("times faster", 10)),
+    "help": Row(
+        measure_help,
+        warm_up=True,
+        targets={"`python -c pass`, for comparison": None},
+        others=Target("times faster", 10),
+    ),
     "many_cells": Row(
         measure_many_cells,
         most_repeats=3,
@@ -196,6 +210,9 @@ ROWS = {
     "roofline": Row(measure_roofline, unit="times", others=Target("at most", 1.5)),
     "million": Row(measure_million, unit="times", most_repeats=1, others=Target("at most", 1.15)),
     "first_step": Row(
-        measure_first_step, most_repeats=3, targets={"first training step of BM2": Target("at most", 5)}
+        measure_first_step,
+        most_repeats=3,
+        warm_up=True,
+        targets={"first training step of BM2": Target("at most", 5)},
     ),
 }

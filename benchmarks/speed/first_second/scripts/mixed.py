@@ -1,4 +1,7 @@
-"""Time mixed structures beside the network alone, by the build's `end_to_end`: `mixed.py RUN COUNT ROUNDS`."""
+"""Time mixed structures beside the network alone, by the `end_to_end` of the build.
+
+`mixed.py CHECKPOINT STRUCTURES ROUNDS`
+"""
 
 import sys
 
