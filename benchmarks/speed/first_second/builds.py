@@ -84,7 +84,7 @@ class Build:
         return self.python("-P", str(SCRIPTS / f"{name}.py"), *map(str, words), cache=cache, **variables)
 
     def prepare(self) -> None:
-        """Leave what a first call leaves (byte code, compiled kernels and programs), and write checkpoints.
+        """Leave what a first call leaves: byte code, compiled kernels and programs.
 
         Raises:
             RuntimeError: Python takes the package from elsewhere, or a script fails.
@@ -94,7 +94,13 @@ class Build:
         if not Path(package).is_relative_to(self.root):
             raise RuntimeError(f"{self.name} build: {package} was imported, not the package in {self.root}")
         self.script("first_prediction")
-        self.script("write_checkpoints", self.folder)
+
+    def checkpoint(self, config: str) -> Path:
+        """Return a checkpoint of initial weights ("bm1.py"), which the build writes at the first call."""
+        folder = self.folder / Path(config).stem
+        if not folder.is_dir():
+            self.script("initial_checkpoint", config, folder)
+        return folder
 
     @contextlib.contextmanager
     def fresh_cache(self, kernels: bool) -> Iterator[Path]:

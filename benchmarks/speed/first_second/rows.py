@@ -141,7 +141,7 @@ def require_same_tensors(old: Build, new: Build) -> None:
 
 def measure_small_cell(build: Build, amounts: Amounts) -> Measured:
     """Time warm calls on a 2-atom cell."""
-    found = build.script("small_cell", build.folder / "bm2", amounts.calls).json()
+    found = build.script("small_cell", build.checkpoint("bm2.py"), amounts.calls).json()
     return {
         "2 atoms, warm: BM2": found["bm2"],
         "2 atoms, warm: a shipped member": found["member"],
@@ -153,7 +153,7 @@ def measure_mixed(build: Build, amounts: Amounts) -> Measured:
     """Compare a list of mixed structures with the network alone."""
     return {
         f"mixed structures / network alone, {name}": build.script(
-            "mixed", build.folder / name.lower(), amounts.structures, amounts.rounds
+            "mixed", build.checkpoint(f"{name.lower()}.py"), amounts.structures, amounts.rounds
         ).json()["ratio"]
         for name in ("BM1", "BM2")
     }
@@ -167,7 +167,7 @@ def measure_roofline(build: Build, amounts: Amounts) -> Measured:
 
 def measure_million(build: Build, amounts: Amounts) -> Measured:
     """Compare a large crystal layer by layer with the network on one batch."""
-    found = build.script("million", build.folder / "bm1", amounts.atoms, amounts.most_in_batch).json()
+    found = build.script("million", build.checkpoint("bm1.py"), amounts.atoms, amounts.most_in_batch).json()
     return {
         "large crystal layer by layer / one batch of it, BM1": found["large"],
         "large crystal layer by layer / one batch of 1,080 atoms, BM1": found["small"],
