@@ -23,7 +23,6 @@ _CHANGES_THE_RESULT = (
     "JAX_DISABLE_MOST_OPTIMIZATIONS",
 )
 """Variables that a user does not have, and that would make one start slow or another one fast."""
-_COMPILED_KERNELS = "native-*.so"
 
 
 class Finished(NamedTuple):
@@ -94,6 +93,7 @@ class Build:
         if not Path(package).is_relative_to(self.root):
             raise RuntimeError(f"{self.name} build: {package} was imported, not the package in {self.root}")
         self.script("first_prediction")
+        self.script("many_cells", "list", 2, self.folder / "prepared.npy")  # may need other C++ code
 
     def checkpoint(self, config: str) -> Path:
         """Return a checkpoint of initial weights ("bm1.py"), which the build writes at the first call."""
@@ -104,22 +104,24 @@ class Build:
 
     @contextlib.contextmanager
     def fresh_cache(self, kernels: bool) -> Iterator[Path]:
-        """Make a cache folder for a few processes, empty or with the compiled C++ kernels only.
+        """Make a cache folder for a few processes, empty or with the compiled C++ code only.
 
         Raises:
-            RuntimeError: the build has left no compiled kernels where they are looked for.
+            RuntimeError: C++ was compiled although it was there, which would be in the time of the processes.
         """
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             folder = Path(name)
-            if kernels:
-                found = list(self.cache.glob(_COMPILED_KERNELS))
-                if not found:
-                    raise RuntimeError(
-                        f"{self.name} build: no {_COMPILED_KERNELS} in its cache to start from"
-                    )
-                for path in found:
-                    shutil.copy2(path, folder)
+            for path in _libraries(self.cache) if kernels else ():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.cache / path, folder / path)
             yield folder
+            if kernels and (added := _libraries(folder) - _libraries(self.cache)):
+                raise RuntimeError(f"{self.name} build: compiled {', '.join(map(str, added))} once more")
+
+
+def _libraries(cache: Path) -> set[Path]:
+    """Return the places of compiled C++ code in a cache folder; a build may also bring some with it."""
+    return {path.relative_to(cache) for path in cache.rglob("*.so")}
 
 
 @contextlib.contextmanager

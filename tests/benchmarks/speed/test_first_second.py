@@ -83,9 +83,17 @@ def test_a_build_with_other_tensors_is_refused(builds):
         rows.require_same_tensors(old, new)
 
 
-def test_a_cache_without_compiled_kernels_is_refused(builds):
-    with pytest.raises(RuntimeError, match="no native"), builds[0].fresh_cache(kernels=True):
-        pass
+def test_c_plus_plus_is_not_compiled_in_the_time_of_a_row(builds):
+    old, _ = builds
+    (old.cache / "compiled").mkdir(parents=True)
+    (old.cache / "native.so").touch()
+    (old.cache / "compiled/program").touch()
+    with old.fresh_cache(kernels=True) as cache:
+        assert [path.name for path in cache.iterdir()] == ["native.so"]
+    with old.fresh_cache(kernels=False) as cache:
+        assert not list(cache.iterdir())
+    with pytest.raises(RuntimeError, match=r"again\.so"), old.fresh_cache(kernels=True) as cache:
+        (cache / "again.so").touch()
 
 
 def test_the_package_of_the_build_is_the_one_that_is_imported(builds):
