@@ -1,15 +1,13 @@
 """The time that a user waits: `python -m benchmarks.speed.end_to_end`.
 
-It measures the first tensors in a new process, a thousand structures of mixed sizes beside the network alone
-on the same batches, and a giant crystal with its peak memory. Each runs in a process of its own, after a
-first one that leaves compiled programs in the cache. The weights are initial ones, since times do not depend
-on them.
+It measures a thousand structures of mixed sizes beside the network alone on the same batches, and a giant
+crystal with its peak memory, each in a process of its own. The weights are initial ones, since times do not
+depend on them. The first tensors of a process are in `first_second`.
 """
 
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,7 +34,6 @@ from equivar_jax.prediction.batches import plan_batches
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
 
 STRUCTURES = 1000
-FIRST_CALLS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,23 +72,12 @@ def measure(folder: Path, atoms: int, repeats: int) -> dict[str, Any]:
     """Measure everything with one checkpoint.
 
     Args:
-        folder: A folder with the checkpoint in `run`; other files are written to it.
+        folder: A folder with the checkpoint in `run`.
         atoms: Number of atoms in the giant crystal.
         repeats: Number of rounds on mixed structures.
     """
-    (structure,) = perovskites(1)
-    structure.write(folder / "POSCAR")
     run = str(folder / "run")
-    program = [sys.executable, "-m", "equivar_jax.predict", str(folder / "POSCAR")]
-    program += ["--checkpoint", run, "-o", str(folder / "first.csv")]
-    seconds = []
-    for _ in range(FIRST_CALLS + 1):
-        (folder / "first.csv").unlink(missing_ok=True)
-        started = time.perf_counter()
-        subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - started)
     return {
-        "first_result_seconds": {"cache_filled": seconds[0], "median": statistics.median(seconds[1:])},
         "mixed": _run_in_process("measure_mixed", run, repeats),
         "giant": _run_in_process("measure_giant", run, atoms),
     }

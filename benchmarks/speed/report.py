@@ -68,7 +68,6 @@ def end_to_end_section() -> str:
     rows = [
         [
             result["config"],
-            f"{result['first_result_seconds']['median']:.2f}",
             f"{result['mixed']['ratio']:.2f}",
             f"{result['giant']['atoms']:,}",
             f"{result['giant']['seconds']:.0f}",
@@ -77,9 +76,45 @@ def end_to_end_section() -> str:
         ]
         for result in found["results"]
     ]
-    header = ["config", "first result of a process, s", "1,000 mixed structures, times the network alone"]
+    header = ["config", "1,000 mixed structures, times the network alone"]
     header += ["giant crystal, atoms", "s", "peak GiB", "kB an atom"]
     return f"### End to end\n\n{describe_where(found)}.\n\n{markdown_table(header, rows)}"
+
+
+def first_second_section(found: dict[str, Any] | None) -> str:
+    """Return the section on what a user waits for, before and after.
+
+    Args:
+        found: As `benchmarks.speed.first_second` writes it; None where it was not measured.
+    """
+    if found is None:
+        return "### From the first second\n\nNot measured."
+    rows = [
+        _compare_in_words(result, row["commits"])
+        for row in found["rows"].values()
+        for result in row["results"]
+    ]
+    header = ["", "old", "new", "times faster", "must", "aim", "reached", "commits"]
+    return f"### From the first second\n\n{describe_where(found)}.\n\n{markdown_table(header, rows)}"
+
+
+def _compare_in_words(result: Mapping[str, Any], commits: Sequence[str]) -> list[str]:
+    """Return one line of the table: a number with both builds, and what it must be."""
+    unit, target = result["unit"], result["target"]
+
+    def words(value: float | None, unit: str = unit) -> str:
+        return "" if value is None else f"{value:.3g} {unit}".replace(" times", "")
+
+    must = aim = ""
+    if target is not None:
+        prefix, of = ("", "x") if target["kind"] == "times faster" else ("at most ", unit)
+        must, aim = (
+            "" if bound is None else prefix + words(bound, of).replace(" x", "x")
+            for bound in (target["must"], target["aim"])
+        )
+    reached = {True: "yes", False: "no", None: ""}[result["reached"]]
+    values = [words(result["old"]), words(result["new"]), words(result["times_faster"], "times")]
+    return [result["what"], *values, must, aim, reached, " / ".join(commits)]
 
 
 def scaling_section() -> str:
@@ -137,6 +172,7 @@ def main() -> None:
     parts = [
         peers_section("peers", "Against torch with e3nn"),
         peers_section("peers_slow", "Against the slower forms, on few structures"),
+        first_second_section(read_result("first_second")),
         roofline_section(),
         end_to_end_section(),
         scaling_section(),
