@@ -30,7 +30,7 @@ ffi::Error Forward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
   const Inputs<T> in{{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()},
                      radial.typed_data(), harmonics.typed_data()};
-  const Terms terms{out.begin(), u.begin(), coefficient.begin(), out.size()};
+  const Terms<T> terms(out.begin(), u.begin(), coefficient.begin(), out.size());
   T* result = sums->typed_data();
   constexpr int64_t kBlock = 32;
   Parallel(pool, (shape.nodes + kBlock - 1) / kBlock, [&, result](int64_t block) {
@@ -57,7 +57,7 @@ ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
   const Inputs<T> in{{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()},
                      radial.typed_data(), harmonics.typed_data()};
-  const Terms terms{out.begin(), u.begin(), coefficient.begin(), out.size()};
+  const Terms<T> terms(out.begin(), u.begin(), coefficient.begin(), out.size());
   const Cotangents<T> bar{sums_bar.typed_data(), radial_bar->typed_data(),
                           harmonics_bar->element_count() ? harmonics_bar->typed_data() : nullptr};
   // Edges that belong to no node, which are padding, get their zeros here.
@@ -109,7 +109,7 @@ ffi::Error Message(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
   const MessageWeights<T> weights{edge_weight.typed_data(), edge_bias.typed_data(), mixing.typed_data(),
                                   T(softplus_scale)};
   const T* ends = envelope.element_count() ? envelope.typed_data() : nullptr;
-  const Terms terms{out.begin(), u.begin(), coefficient.begin(), out.size()};
+  const Terms<T> terms(out.begin(), u.begin(), coefficient.begin(), out.size());
   const auto outputs = OutputsOf(layout, product_rows, shape.channels);
   const int functions = basis.dimensions()[1];
   const auto edges_of = [&](int64_t i) {

@@ -36,7 +36,7 @@ struct Result {
 template <typename T>
 struct Layer {
   Shape shape;  // of the neighbour sum; table, nodes and edges are not set
-  Terms terms;
+  Terms<T> terms;
   MessageWeights<T> message;
   std::vector<int32_t> layout;
   std::vector<Output> outputs;
@@ -83,10 +83,9 @@ Layer<T> Layer<T>::Read(Tape<T>& tape, int species, int channels, int functions,
   int components = 0;
   for (int dim : layer.inputs) components += dim;
   layer.shape = {0, 0, 0, components, channels, tape.Integer()};
-  layer.terms.count = tape.Integer();
-  layer.terms.out = tape.Integers(layer.terms.count);
-  layer.terms.u = tape.Integers(layer.terms.count);
-  layer.terms.coefficient = tape.Numbers(layer.terms.count);
+  const int n_terms = tape.Integer();
+  const int32_t *out = tape.Integers(n_terms), *u = tape.Integers(n_terms);
+  layer.terms = Terms<T>(out, u, tape.Numbers(n_terms), n_terms);
   int n_products = 0;
   for (int n = tape.Integer(); n > 0; --n) {
     const int dim = tape.Integer(), products = tape.Integer();

@@ -33,6 +33,18 @@ inline void Tile(const T* const left[], const T* right, int64_t depth, int64_t s
 
 constexpr int kTileRows = kVectorBytes == 64 ? 6 : 4;
 
+// Computes a tile of as many rows as there are, at most Rows.
+template <typename T, int Rows, int Columns, bool Add>
+inline void TileOfRest(int rows, const T* const left[], const T* right, int64_t depth, int64_t stride,
+                       T* const result[]) {
+  if constexpr (Rows > 0) {
+    if (rows == Rows)
+      Tile<T, Rows, Columns, Add>(left, right, depth, stride, result);
+    else
+      TileOfRest<T, Rows - 1, Columns, Add>(rows, left, right, depth, stride, result);
+  }
+}
+
 // Computes Columns vectors of the result, from `column` on, for all rows.
 template <typename T, int Columns, bool Add>
 void TileColumns(const std::vector<const T*>& left, const T* right, int64_t depth, int64_t stride,
@@ -43,10 +55,9 @@ void TileColumns(const std::vector<const T*>& left, const T* right, int64_t dept
     for (int k = 0; k < kTileRows; ++k) to[k] = result[r + k] + column;
     Tile<T, kTileRows, Columns, Add>(left.data() + r, right + column, depth, stride, to);
   }
-  for (; r < left.size(); ++r) {
-    to[0] = result[r] + column;
-    Tile<T, 1, Columns, Add>(left.data() + r, right + column, depth, stride, to);
-  }
+  const int rest = int(left.size() - r);
+  for (int k = 0; k < rest; ++k) to[k] = result[r + k] + column;
+  TileOfRest<T, kTileRows - 1, Columns, Add>(rest, left.data() + r, right + column, depth, stride, to);
 }
 
 // Computes result[r, :width] (+)= left[r, :depth] @ right[:depth, :width]; left and result are lists of pointers

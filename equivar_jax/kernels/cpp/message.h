@@ -42,26 +42,26 @@ struct Output {
 // Memory of one task, used again for each block of nodes.
 template <typename T>
 struct Workspace {
-  std::vector<T> radial, sums, u;
+  std::vector<T> radial, sums, u, envelopes;
+  std::vector<const T*> harmonics;
   std::vector<const T*> left;
   std::vector<T*> result;
 };
 
 constexpr int64_t kNodesAtOnce = 16;
 
-// Computes rho of `count` edges into work.radial, [edges, 3, f].
+// Edges whose radial part is computed together: enough for whole tiles, few enough for the cache.
+constexpr int64_t kEdgesAtOnce = 48;
+
+// Computes rho of the edges whose rows of the basis are in work.left and whose envelopes are in work.envelopes, into
+// work.radial, [edges, 3, f].
 template <typename T>
-void RadialPart(const MessageWeights<T>& weights, const EdgeRows<T>& edges, int64_t count, int f, int functions,
-                Workspace<T>& work) {
+void RadialPart(const MessageWeights<T>& weights, int f, int functions, Workspace<T>& work) {
   using V = Simd<T>;
-  const int64_t width = 3 * f;
+  const int64_t width = 3 * f, count = work.left.size();
   if (int64_t(work.radial.size()) < count * width) work.radial.resize(count * width);
-  work.left.resize(count);
   work.result.resize(count);
-  for (int64_t e = 0; e < count; ++e) {
-    work.left[e] = edges.basis + e * functions;
-    work.result[e] = work.radial.data() + e * width;
-  }
+  for (int64_t e = 0; e < count; ++e) work.result[e] = work.radial.data() + e * width;
   MatrixProduct<T, false>(work.left, weights.edge_weight, functions, width, width, work.result);
   for (int64_t e = 0; e < count; ++e) {
     T* rho = work.result[e];
@@ -69,8 +69,8 @@ void RadialPart(const MessageWeights<T>& weights, const EdgeRows<T>& edges, int6
       const auto value = Softplus(V::Load(rho + c) + V::Load(weights.edge_bias + c)) - T(0.693147180559945309417);
       V::Store(rho + c, value * weights.softplus_scale);
     }
-    if (edges.envelope == nullptr) continue;
-    for (int c = 0; c < width; c += V::W) V::Store(rho + c, V::Load(rho + c) * edges.envelope[e]);
+    if (work.envelopes.empty()) continue;
+    for (int c = 0; c < width; c += V::W) V::Store(rho + c, V::Load(rho + c) * work.envelopes[e]);
   }
 }
 
@@ -78,18 +78,32 @@ void RadialPart(const MessageWeights<T>& weights, const EdgeRows<T>& edges, int6
 // the first of them. `edges_of(i)` returns the EdgeRows of node i.
 template <typename T, typename EdgesOf>
 void MessagesOfNodes(const MessageWeights<T>& weights, const Neighbours<T>& in, const Shape& shape,
-                     const Terms& terms, const std::vector<Output>& outputs, int functions, int64_t begin,
+                     const Terms<T>& terms, const std::vector<Output>& outputs, int functions, int64_t begin,
                      int64_t end, const EdgesOf& edges_of, T* messages, Workspace<T>& work) {
   const int f = shape.channels;
   const int64_t nodes = end - begin;
   work.u.resize(kHarmonics * shape.components * Simd<T>::W);
   work.sums.resize(nodes * shape.products * f);
-  for (int64_t i = 0; i < nodes; ++i) {
-    const int64_t count = in.counts[begin + i];
-    const EdgeRows<T> edges = edges_of(begin + i);
-    RadialPart(weights, edges, count, f, functions, work);
-    SumOfNode(in.features, work.radial.data(), edges.harmonics, in.senders + in.first[begin + i], count, shape, terms,
-              work.u.data(), work.sums.data() + i * shape.products * f);
+  work.harmonics.resize(nodes);
+  for (int64_t i = 0, next; i < nodes; i = next) {
+    work.left.clear();
+    work.envelopes.clear();
+    for (next = i; next < nodes; ++next) {
+      const int64_t count = in.counts[begin + next];
+      if (next > i && int64_t(work.left.size()) + count > kEdgesAtOnce) break;
+      const EdgeRows<T> edges = edges_of(begin + next);
+      for (int64_t e = 0; e < count; ++e) work.left.push_back(edges.basis + e * functions);
+      if (edges.envelope) work.envelopes.insert(work.envelopes.end(), edges.envelope, edges.envelope + count);
+      work.harmonics[next] = edges.harmonics;
+    }
+    RadialPart(weights, f, functions, work);
+    const T* radial = work.radial.data();
+    for (int64_t k = i; k < next; ++k) {
+      const int64_t count = in.counts[begin + k];
+      SumOfNode(in.features, radial, work.harmonics[k], in.senders + in.first[begin + k], count, shape, terms,
+                work.u.data(), work.sums.data() + k * shape.products * f);
+      radial += count * 3 * f;
+    }
   }
   int components = 0;
   for (const auto& output : outputs) components += output.dim;

@@ -23,10 +23,18 @@ namespace equivar {
 constexpr int kHarmonics = 9;
 
 // The Clebsch-Gordan coefficients: row `out` of the sums is the sum of `coefficient` times row `u` of U.
+template <typename T>
 struct Terms {
   const int32_t *out, *u;
-  const double* coefficient;
-  size_t count;
+  std::vector<T> coefficient;
+  std::vector<size_t> ends;  // of the terms of each row; they are sorted by row, and every row has some
+
+  Terms() = default;
+  Terms(const int32_t* out, const int32_t* u, const double* coefficient, size_t count)
+      : out(out), u(u), coefficient(coefficient, coefficient + count) {
+    for (size_t t = 1; t <= count; ++t)
+      if (t == count || out[t] != out[t - 1]) ends.push_back(t);
+  }
 };
 
 struct Shape {
@@ -84,7 +92,7 @@ void OuterProductsOfDegree(const T* features, const T* radial, const T* harmonic
 // Computes the sums of one node, whose edges have the radial part, harmonics and senders given.
 template <typename T>
 void SumOfNode(const T* features, const T* radial, const T* harmonics, const int32_t* senders, int count,
-               const Shape& shape, const Terms& terms, T* u, T* sums) {
+               const Shape& shape, const Terms<T>& terms, T* u, T* sums) {
   using V = Simd<T>;
   const int f = shape.channels;
   const int degree_rows = shape.components * V::W;
@@ -93,11 +101,11 @@ void SumOfNode(const T* features, const T* radial, const T* harmonics, const int
     OuterProductsOfDegree<T, 1>(x, rho, harmonics, senders, count, shape, u);
     OuterProductsOfDegree<T, 3>(x, rho + f, harmonics + 1, senders, count, shape, u + degree_rows);
     OuterProductsOfDegree<T, 5>(x, rho + 2 * f, harmonics + 4, senders, count, shape, u + 4 * degree_rows);
-    for (size_t t = 0; t < terms.count;) {  // sorted by out, each out at least once
-      const int32_t row = terms.out[t];
+    size_t t = 0;
+    for (size_t row = 0; row < terms.ends.size(); ++row) {
       typename V::Vector sum = {};
-      for (; t < terms.count && terms.out[t] == row; ++t)
-        sum += T(terms.coefficient[t]) * V::Load(u + terms.u[t] * V::W);
+      for (const size_t end = terms.ends[row]; t < end; ++t)
+        sum += terms.coefficient[t] * V::Load(u + terms.u[t] * V::W);
       V::Store(sums + row * f + c, sum);
     }
   }
@@ -207,16 +215,16 @@ void CotangentsFromEdge(const Inputs<T>& in, const Shape& shape, const Cotangent
 
 // Adds the cotangents of all edges of one node.
 template <typename T>
-void CotangentsOfNode(const Inputs<T>& in, const Shape& shape, const Terms& terms, const Cotangents<T>& bar,
+void CotangentsOfNode(const Inputs<T>& in, const Shape& shape, const Terms<T>& terms, const Cotangents<T>& bar,
                       int64_t node, T* u_bar, T* x_bar, int64_t first_row) {
   using V = Simd<T>;
   const int f = shape.channels;
   for (int c = 0; c < f; c += V::W) {
     std::fill(u_bar, u_bar + kHarmonics * shape.components * V::W, T(0));
     const T* out = bar.sums + node * shape.products * f + c;
-    for (size_t t = 0; t < terms.count; ++t) {
+    for (size_t t = 0; t < terms.coefficient.size(); ++t) {
       T* to = u_bar + terms.u[t] * V::W;
-      V::Store(to, V::Load(to) + T(terms.coefficient[t]) * V::Load(out + terms.out[t] * f));
+      V::Store(to, V::Load(to) + terms.coefficient[t] * V::Load(out + terms.out[t] * f));
     }
     int64_t edge = in.first[node];
     const int64_t end = edge + in.counts[node];
@@ -251,7 +259,7 @@ std::vector<Part<T>> Divide(const Inputs<T>& in, const Shape& shape, int64_t thr
 
 // Computes the cotangents of one run of nodes.
 template <typename T>
-void RunPart(const Inputs<T>& in, const Shape& shape, const Terms& terms, const Cotangents<T>& bar, Part<T>& part) {
+void RunPart(const Inputs<T>& in, const Shape& shape, const Terms<T>& terms, const Cotangents<T>& bar, Part<T>& part) {
   const int64_t row = int64_t(shape.components) * shape.channels;
   int64_t low = shape.table, high = 0;
   for (int64_t i = part.begin; i < part.end; ++i)

@@ -8,9 +8,16 @@
 #ifndef EQUIVAR_NETWORK_H_
 #define EQUIVAR_NETWORK_H_
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
+#include <utility>
 #include <vector>
 
 #include "edges.h"
@@ -22,6 +29,28 @@
 namespace equivar {
 
 constexpr int64_t kKeptBytes = int64_t(1) << 28;
+
+// A large array that is not initialised, on large pages where the system has them: neighbours are read from all over
+// it.
+template <typename T>
+class Table {
+ public:
+  explicit Table(int64_t size) : data_(static_cast<T*>(std::aligned_alloc(kPage, Bytes(size)))) {
+    if (!data_) throw std::bad_alloc();
+#if defined(__linux__)
+    if (Bytes(size) > kPage) madvise(data_.get(), Bytes(size), MADV_HUGEPAGE);
+#endif
+  }
+  T* get() const { return data_.get(); }
+
+ private:
+  static constexpr size_t kPage = size_t(1) << 21;
+  static size_t Bytes(int64_t size) { return (size * sizeof(T) + kPage) / kPage * kPage; }
+  struct Free {
+    void operator()(T* data) const { std::free(data); }
+  };
+  std::unique_ptr<T[], Free> data_;
+};
 
 // Reads irreps of the last features: sum over the channels with weights, then the tensor sum_k t_k Q[k].
 template <typename T>
@@ -125,7 +154,9 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
   const int f = network.channels, stored = network.edges.stored();
   const bool keep = graph.edges * stored * int64_t(sizeof(T)) <= kKeptBytes;
   std::unique_ptr<T[]> kept(keep ? new T[std::max<int64_t>(1, graph.edges * stored)] : nullptr);
-  std::unique_ptr<T[]> features(new T[graph.nodes * f]);
+  int most = 1;
+  for (const auto& layer : network.layers) most = std::max(most, layer.rows);
+  Table<T> features(graph.nodes * most * f), updated(network.layers.size() > 1 ? graph.nodes * most * f : 0);
   for (int64_t i = 0; i < graph.nodes; ++i) {
     const T* row = network.embedding + int64_t(graph.species[i]) * f;
     std::copy(row, row + f, features.get() + i * f);
@@ -134,7 +165,6 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
   for (size_t k = 0; k < network.layers.size(); ++k) {
     const Layer<T>& layer = network.layers[k];
     const bool last = k + 1 == network.layers.size();
-    std::unique_ptr<T[]> updated(last ? nullptr : new T[graph.nodes * layer.rows * f]);
     const Neighbours<T> in{features.get(), graph.senders, graph.first, graph.counts};
     OnThreads(blocks, threads, [&] {
       return [&, work = LayerWorkspace<T>(), end_features = std::vector<T>()](int64_t block) mutable {
@@ -151,8 +181,10 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
             const T* envelope = network.edges.has_envelope ? harmonics + count * kHarmonics : nullptr;
             return EdgeRows<T>{rows, envelope, harmonics};
           }
-          if (!keep) work.edges.rows.resize(count * stored);
-          T* rows = keep ? kept.get() + e * stored : work.edges.rows.data();
+          // A block's edges lie together, so each node has its own place in the memory of the task.
+          const int64_t first = graph.first[begin];
+          if (!keep && i == begin) work.edges.rows.resize((graph.first[end - 1] + graph.counts[end - 1] - first) * stored);
+          T* rows = keep ? kept.get() + e * stored : work.edges.rows.data() + (e - first) * stored;
           return FeaturesOfEdges(network.edges, graph.vectors + 3 * e, graph.senders + e, graph.species,
                                  graph.species[i], count, rows, work.edges);
         };
@@ -164,7 +196,7 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
           ReadOut(network, to + (i - begin) * layer.rows * f, i, graph.species[i], born, dielectric);
       };
     });
-    if (!last) features = std::move(updated);
+    std::swap(features, updated);
   }
 }
 
