@@ -21,6 +21,19 @@ class Features(NamedTuple):
     irreps: tuple[e3nn.Irrep, ...]
     array: Float[Array, "nodes components channels"]
 
+    def parts(self) -> dict[e3nn.Irrep, Float[Array, "nodes _dim channels"]]:
+        """Split the components by irrep; the derivative is a concatenation, which compiles fast."""
+        parts = jnp.split(self.array, offsets(self.irreps)[1:-1], axis=1)
+        return dict(zip(self.irreps, parts, strict=True))
+
+    def select(self, irreps: tuple[e3nn.Irrep, ...]) -> Float[Array, "nodes _components channels"]:
+        """Return the components of these irreps one after the other, zeros for those that are not there."""
+        if irreps == self.irreps:
+            return self.array
+        parts, (nodes, _, channels) = self.parts(), self.array.shape
+        missing = {ir: jnp.zeros((nodes, ir.dim, channels), self.array.dtype) for ir in irreps}
+        return jnp.concatenate([(missing | parts)[ir] for ir in irreps], axis=1)
+
     def part(self, irrep: e3nn.Irrep) -> Float[Array, "nodes dim channels"]:
         """Return the components of one irrep."""
         start = offsets(self.irreps)[self.irreps.index(irrep)]
@@ -39,5 +52,5 @@ def mix_channels(features: Features, weights: Float[Array, "hidden channels chan
         features: Node features.
         weights: The matrices, in the order of `HIDDEN`.
     """
-    mixed = [matmul(features.part(ir), weights[HIDDEN.index(ir)]) for ir in features.irreps]
+    mixed = [matmul(part, weights[HIDDEN.index(ir)]) for ir, part in features.parts().items()]
     return Features(features.irreps, jnp.concatenate(mixed, axis=1) / weights.shape[-1] ** 0.5)

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import jraph
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from equivar_jax.config.schema import ModelConfig
@@ -66,9 +67,20 @@ class Equivar(nn.Module):
         self.embedding = self.param("embedding", start, (config.species, config.embedding))
         self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
         self.lin0_bias = self.param("lin0_bias", zeros, (f,))
-        self.interaction = [Interaction(config, irreps) for irreps in needed]
+        live, layers = HIDDEN[:1], []
+        for irreps in needed:
+            layers.append(Interaction(config, irreps, live))
+            live = _live_after(live, irreps)
+        self.interaction = layers
         if config.edge_hidden:
             self.species_basis = SpeciesBasis(config)
+
+    def make_weights(self) -> None:
+        """Make all weights and compute nothing: `init(key, method="make_weights")` needs no graph."""
+        for layer in self.interaction:
+            layer.make_weights()
+        if self.config.edge_hidden:
+            self.species_basis.make_weights()
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Compute the Born effective charges of all nodes, before the acoustic sum rule.
@@ -151,8 +163,8 @@ class Equivar(nn.Module):
         `config.element_shift` the tensor is then scaled by a factor of the node's species, and a charge of
         the species is added to its diagonal.
         """
-        parts = [_sum_channels(features, ir, self.lin1_weight[k]) for k, ir in enumerate(READOUT)]
-        tensors = irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
+        sums = _sum_channels(features, READOUT, self.lin1_weight)
+        tensors = irreps_to_cartesian(_add_to_first(sums, self.lin1_bias))
         if not self.config.element_shift:
             return tensors
         scale, shift = (
@@ -175,9 +187,8 @@ class Equivar(nn.Module):
             features: Node features after the last interaction.
             atom_counts: Atoms of each graph, padding graph included.
         """
-        scalar, quadrupole = (
-            _sum_channels(features, ir, self.dielectric_weight[k]) for k, ir in enumerate(SYMMETRIC)
-        )
+        sums = _sum_channels(features, SYMMETRIC, self.dielectric_weight)
+        scalar, quadrupole = jnp.split(sums, [1], axis=1)
         antisymmetric = jnp.zeros((len(scalar), 3), scalar.dtype)
         atomic = irreps_to_cartesian(
             jnp.concatenate([scalar + self.dielectric_bias, antisymmetric, quadrupole], axis=1)
@@ -198,9 +209,7 @@ def live_irreps(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...]:
     """
     irreps = HIDDEN[:1]
     for before in range(layer):
-        needed = _irreps_read_after(config, before)
-        reached = plan_products(irreps, needed).outputs
-        irreps = tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
+        irreps = _live_after(irreps, _irreps_read_after(config, before))
     return irreps
 
 
@@ -246,8 +255,23 @@ def _irreps_read_after(config: ModelConfig, layer: int) -> tuple[e3nn.Irrep, ...
     return READOUT if layer == config.interactions - 1 else HIDDEN
 
 
-def _sum_channels(features: Features, irrep: e3nn.Irrep, weight: Array) -> Float[Array, "nodes dim"]:
-    """Sum the channels of one irrep with weights; zero if too few interactions lead to that irrep."""
-    if irrep not in features.irreps:
-        return jnp.zeros((features.array.shape[0], irrep.dim), features.array.dtype)
-    return matmul(features.part(irrep), weight) / weight.shape[0] ** 0.5
+def _live_after(irreps: tuple[e3nn.Irrep, ...], needed: tuple[e3nn.Irrep, ...]) -> tuple[e3nn.Irrep, ...]:
+    """Return the irreps that are not identically zero after an interaction that computes `needed`."""
+    reached = plan_products(irreps, needed).outputs
+    return tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
+
+
+def _sum_channels(
+    features: Features, irreps: tuple[e3nn.Irrep, ...], weights: Float[Array, "irreps channels"]
+) -> Float[Array, "nodes components"]:
+    """Sum the channels of each irrep with weights; zero if too few interactions lead to that irrep."""
+    selected = features.select(irreps)
+    of_irrep = np.repeat(np.eye(len(irreps)) / weights.shape[1] ** 0.5, [ir.dim for ir in irreps], axis=0)
+    of_component = matmul(jnp.asarray(of_irrep, selected.dtype), weights)
+    return jnp.sum(selected * of_component, axis=2)
+
+
+def _add_to_first(components: Float[Array, "nodes components"], bias: Array) -> Array:
+    """Add a bias to the first component."""
+    first = np.arange(components.shape[1]) == 0
+    return components + bias * jnp.asarray(first, components.dtype)
