@@ -1,18 +1,36 @@
 """Node features: the irreps that they hold, and matrix products that mix their channels."""
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import e3nn_jax as e3nn
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from equivar_jax.kernels import HIDDEN, offsets
 
 PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
-unit_normal = nn.initializers.normal(1.0)
+DRAWN_AT_ONCE = 65536
+"""Random numbers that are drawn at least, so that few sizes have to be compiled."""
 zeros = nn.initializers.zeros
+
+
+def unit_normal(key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> Float[Array, "*shape"]:
+    """Draw unit normal variables: those of `jax.random.normal`, but compiled once for all small shapes.
+
+    With `jax_threefry_partitionable`, JAX's default, a number depends on the key and its place alone.
+    """
+    size = math.prod(shape)
+    if size > DRAWN_AT_ONCE or not jax.config.jax_threefry_partitionable:
+        return jax.random.normal(key, shape, dtype)
+    drawn = jax.random.normal(key, (DRAWN_AT_ONCE,), dtype)
+    if not isinstance(drawn, jax.core.Tracer):
+        drawn = np.asarray(drawn)  # else each shape is compiled after all, to be cut out
+    return drawn[:size].reshape(shape)
 
 
 class Features(NamedTuple):

@@ -91,7 +91,7 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
     if config.train.start_from is not None:
         config = use_stored_network(config, progress.config.model, str(folder))
     plan = plan_run(config, folder, loss)
-    shapes = weight_shapes(plan.config.model, plan.typical)
+    shapes = weight_shapes(plan.config.model)
     empty = initial_state(optax.tree.zeros_like(shapes), plan.config.train, plan.optimizer)
     state = restore_last_state(empty, saved, progress, plan.config, plan.dataset, folder)
     return Run(plan, state, dataclasses.replace(progress, config=plan.config))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jaxtyping import Array
 
 from equivar_jax.config.schema import Freeze, ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
@@ -101,15 +102,21 @@ def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.Gradi
     )
 
 
-def draw_weights(model: ModelConfig, seed: int, batch: Batch) -> dict:
+def draw_weights(model: ModelConfig, seed: int) -> dict:
     """Draw the weights of a network at random."""
-    params = jax.jit(Equivar(model).init)(jax.random.key(seed), batch.graph)
-    return {"params": params["params"]}
+    # Not under `jit`: compiled together, the many small drawings would take seconds.
+    params = _make_weights(model, jax.random.key(seed))["params"]
+    return {"params": jax.tree.map(jnp.asarray, params)}
 
 
-def weight_shapes(model: ModelConfig, batch: Batch) -> dict:
+def weight_shapes(model: ModelConfig) -> dict:
     """Return the shapes and types of the weights of a network, without computing any."""
-    return {"params": jax.eval_shape(Equivar(model).init, jax.random.key(0), batch.graph)["params"]}
+    return {"params": jax.eval_shape(lambda key: _make_weights(model, key), jax.random.key(0))["params"]}
+
+
+def _make_weights(model: ModelConfig, key: Array) -> dict:
+    """Make the weights of a network without running it, which would have to be compiled."""
+    return Equivar(model).init(key, method="make_weights")
 
 
 def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
