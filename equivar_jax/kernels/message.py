@@ -93,7 +93,7 @@ def _message_in_steps(features, edges: EdgeFeatures, weights: MessageWeights, pl
     """Compute the message in separate operations, each with its own derivative."""
     radial = radial_part(edges, weights)
     sums = neighbour_sum(features, radial, edges.harmonics, edges.neighbours, plan, kernel)
-    # Products that lead to one irrep lie together, so that a block is cut out once and not product by product:
+    # Products that lead to one irrep lie together, so a block is cut out at once and not product by product:
     # each operation of its own is code to compile.
     layout = [(out, plan.products_to(out)) for out in plan.outputs]
     layout.sort(key=lambda entry: entry[1][0].out.start)

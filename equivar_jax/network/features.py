@@ -19,18 +19,19 @@ DRAWN_AT_ONCE = 65536
 zeros = nn.initializers.zeros
 
 
-def unit_normal(key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> Float[Array, "*shape"]:
-    """Draw unit normal variables: those of `jax.random.normal`, but compiled once for all small shapes.
+def unit_normal(
+    key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32
+) -> Float[Array | np.ndarray, "*shape"]:
+    """Draw unit normal variables, compiled once for all small shapes.
 
-    With `jax_threefry_partitionable`, JAX's default, a number depends on the key and its place alone.
+    With `jax_threefry_partitionable`, JAX's default, a number depends on the key and its place alone, so that
+    these are the numbers of `jax.random.normal`.
     """
     size = math.prod(shape)
-    if size > DRAWN_AT_ONCE or not jax.config.jax_threefry_partitionable:
-        return jax.random.normal(key, shape, dtype)
-    drawn = jax.random.normal(key, (DRAWN_AT_ONCE,), dtype)
-    if not isinstance(drawn, jax.core.Tracer):
-        drawn = np.asarray(drawn)  # else each shape is compiled after all, to be cut out
-    return drawn[:size].reshape(shape)
+    drawn = jax.random.normal(key, (max(size, DRAWN_AT_ONCE),), dtype)
+    if isinstance(drawn, jax.core.Tracer):
+        return drawn[:size].reshape(shape)
+    return np.asarray(drawn)[:size].reshape(shape)  # JAX would compile the cut for each shape after all
 
 
 class Features(NamedTuple):

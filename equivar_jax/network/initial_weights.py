@@ -13,6 +13,8 @@ from equivar_jax.graphs.batch import Sample
 from equivar_jax.kernels import HIDDEN
 from equivar_jax.network.model import Equivar
 
+COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
+"""Options of XLA for what runs a few times only, which is not worth the time of an optimising compiler."""
 SMALLEST_MESSAGE = 1e-2
 """Root mean square below which a message is not rescaled."""
 SMALLEST_SPREAD = 0.05
@@ -36,9 +38,10 @@ def scale_to_unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTupl
     """
     for layer in range(model.config.interactions):
         name = f"interaction_{layer}"
-        sizes = {irrep: float(size) for irrep, size in _message_sizes(model, params, graph)[name].items()}
+        measured = _message_sizes(model, params, graph)[name]
         # A tiny message is zero by the symmetry of the crystals; scaling would only enlarge its rounding.
-        factors = [1.0 / size if size > SMALLEST_MESSAGE else 1.0 for size in (sizes.get(str(ir), 1.0) for ir in HIDDEN)]
+        sizes = [float(measured.get(str(ir), 1.0)) for ir in HIDDEN]
+        factors = [1.0 / size if size > SMALLEST_MESSAGE else 1.0 for size in sizes]
         weights = params["params"][name]
         linear = np.asarray(weights["linear_weight"])
         linear = linear * np.array(factors, linear.dtype)[:, None, None]
@@ -47,8 +50,7 @@ def scale_to_unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTupl
     return params
 
 
-# What runs a few times only is not worth the time of an optimising compiler.
-@functools.partial(jax.jit, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+@functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_QUICKLY)
 def _message_sizes(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict[str, dict[str, Array]]:
     """Compute the root mean square of the messages of every interaction, by irrep."""
     is_atom = (graph.nodes["species"] > 0)[:, None, None]

@@ -1,5 +1,7 @@
 """One interaction: nodes receive messages from their neighbours and compute new features from them."""
 
+import functools
+import operator
 from collections.abc import Collection, Sequence
 
 import e3nn_jax as e3nn
@@ -41,7 +43,7 @@ class Interaction(nn.Module):
     """Irreps of the node features that are not identically zero before this interaction."""
 
     def setup(self) -> None:
-        """Make the weights. Flax calls this; nothing is computed, so that weights are drawn without a graph."""
+        """Make the weights. Flax calls this; nothing is computed, so weights can be drawn without a graph."""
         config, f = self.config, self.config.channels
         functions = config.edge_hidden or config.radial_functions
         self.edge_weight = self.param("edge_weight", unit_normal, (functions, 3, f))
@@ -165,7 +167,7 @@ def _sum_to_unit_variance(terms: Sequence[Features], needed: Collection[e3nn.Irr
     """Sum the terms of every irrep that is needed, and divide by the root of their number."""
     irreps = tuple(ir for ir in HIDDEN if ir in needed and any(ir in term.irreps for term in terms))
     numbers = [sum(ir in term.irreps for term in terms) for ir in irreps for _ in range(ir.dim)]
-    total = sum(term.select(irreps) for term in terms)
+    total = functools.reduce(operator.add, (term.select(irreps) for term in terms))
     return Features(irreps, total / jnp.asarray(numbers, total.dtype)[:, None] ** 0.5)
 
 
