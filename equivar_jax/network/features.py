@@ -20,7 +20,7 @@ zeros = nn.initializers.zeros
 
 
 def unit_normal(
-    key: Array, shape: Sequence[int], dtype: jnp.dtype = jnp.float32
+    key: Array, shape: Sequence[int], dtype: np.dtype | type = jnp.float32
 ) -> Float[Array | np.ndarray, "*shape"]:
     """Draw unit normal variables, compiled once for all small shapes.
 

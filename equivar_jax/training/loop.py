@@ -29,7 +29,7 @@ from equivar_jax.training.starting_point import (
     restore_last_state,
     use_stored_network,
 )
-from equivar_jax.training.steps import TrainState, initial_state, state_shapes, weight_shapes
+from equivar_jax.training.steps import TrainState, initial_state, weight_shapes
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata, read_checkpoint
 
 
@@ -91,7 +91,8 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
         config = use_stored_network(config, progress.config.model, str(folder))
     plan = plan_run(config, folder, loss)
     shapes = weight_shapes(plan.config.model)
-    empty = state_shapes(shapes, plan.config.train, plan.optimizer)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    empty = initial_state(zeros, plan.config.train, plan.optimizer)
     state = restore_last_state(empty, saved, progress, plan.config, plan.dataset, folder)
     return Run(plan, state, dataclasses.replace(progress, config=plan.config))
 

@@ -135,12 +135,6 @@ def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTra
     return TrainState(params, *jax.jit(begin, compiler_options=COMPILE_QUICKLY)(params))
 
 
-def state_shapes(params: dict, train: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
-    """Return the shapes and types of the state, without computing any; `params` may be shapes, too."""
-    begin = functools.partial(_begin, train=train, optimizer=optimizer)
-    return TrainState(params, *jax.eval_shape(begin, params))
-
-
 def _begin(
     params: dict, train: TrainConfig, optimizer: optax.GradientTransformation
 ) -> tuple[dict | None, optax.OptState, ErrorSums]:
