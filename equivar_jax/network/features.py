@@ -21,7 +21,7 @@ zeros = nn.initializers.zeros
 
 def unit_normal(
     key: Array, shape: Sequence[int], dtype: np.dtype | type = jnp.float32
-) -> Float[Array | np.ndarray, "*shape"]:
+) -> Float[Array, "*shape"]:
     """Draw unit normal variables, compiled once for all small shapes.
 
     With `jax_threefry_partitionable`, JAX's default, a number depends on the key and its place alone, so that
@@ -31,7 +31,8 @@ def unit_normal(
     drawn = jax.random.normal(key, (max(size, DRAWN_AT_ONCE),), dtype)
     if isinstance(drawn, jax.core.Tracer):
         return drawn[:size].reshape(shape)
-    return np.asarray(drawn)[:size].reshape(shape)  # JAX would compile the cut for each shape after all
+    # Cut in NumPy: JAX would compile the cut for each shape after all.
+    return jnp.asarray(np.asarray(drawn)[:size].reshape(shape))
 
 
 class Features(NamedTuple):

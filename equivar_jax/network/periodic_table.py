@@ -31,7 +31,7 @@ def period_and_group(number: int) -> tuple[int, int]:
 
 def periodic_table(
     key: Array, shape: tuple[int, int], dtype: np.dtype | type = jnp.float32
-) -> Float[Array | np.ndarray, "species embedding"]:
+) -> Float[Array, "species embedding"]:
     """Draw an initial embedding: each element gets the sum of three random vectors of equal size.
 
     One vector belongs to its period, one to its group, and one to the element alone.

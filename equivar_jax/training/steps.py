@@ -115,8 +115,7 @@ def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:
 def draw_weights(model: ModelConfig, seed: int) -> dict:
     """Draw the weights of a network at random."""
     # Not under `jit`: compiled together, the many small drawings would take seconds.
-    params = _make_weights(model, jax.random.key(seed))["params"]
-    return {"params": jax.tree.map(jnp.asarray, params)}
+    return {"params": _make_weights(model, jax.random.key(seed))["params"]}
 
 
 def weight_shapes(model: ModelConfig) -> dict:
