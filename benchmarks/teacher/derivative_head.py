@@ -60,7 +60,7 @@ class Head(NamedTuple):
 def make_direct_head(config: ModelConfig, samples: Sequence[Sample], typical: Batch, seed: int) -> Head:
     """Make the network with the readout of the package, and the weights that it starts with."""
     model = Equivar(config)
-    params = scale_to_unit_variance(model, draw_weights(config, seed, typical), typical.graph)
+    params = scale_to_unit_variance(model, draw_weights(config, seed), typical.graph)
     return Head(lambda p, graph: born_effective_charges(model, p, graph), start_from_labels(params, samples))
 
 

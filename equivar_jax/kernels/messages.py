@@ -92,10 +92,17 @@ def _message_in_steps(features, edges: EdgeFeatures, weights: MessageWeights, pl
     """Compute the message in separate operations, each with its own derivative."""
     radial = radial_part(edges, weights)
     sums = neighbour_sum(features, radial, edges.harmonics, edges.neighbours, plan, kernel)
-    mixed = []
+    # Products that lead to one irrep lie together, so a block is cut out at once and not product by product:
+    # each operation of its own is code to compile.
+    layout = [(out, plan.products_to(out)) for out in plan.outputs]
+    layout.sort(key=lambda entry: entry[1][0].out.start)
+    starts = [products[0].out.start for _, products in layout]
+    blocks = dict(zip((out for out, _ in layout), jnp.split(sums, starts[1:], axis=1), strict=True))
+    mixed, (nodes, _, channels) = [], sums.shape
     for out, matrix in zip(plan.outputs, weights.mixing, strict=True):
-        stacked = jnp.concatenate([sums[:, product.out] for product in plan.products_to(out)], axis=-1)
-        mixed.append(jnp.matmul(stacked, matrix, precision=PRECISION))
+        by_component = jnp.swapaxes(blocks[out].reshape(nodes, -1, out.dim, channels), 1, 2)
+        product = jnp.matmul(by_component.reshape(nodes * out.dim, -1), matrix, precision=PRECISION)
+        mixed.append(product.reshape(nodes, out.dim, channels))
     return jnp.concatenate(mixed, axis=1)
 
 

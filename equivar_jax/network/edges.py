@@ -46,7 +46,17 @@ class SpeciesBasis(nn.Module):
 
     config: ModelConfig
 
-    @nn.compact
+    def setup(self) -> None:
+        """Make the weights. Flax calls this."""
+        width, depth = self.config.edge_hidden, self.config.embedding
+        self.radial = self.param("radial", unit_normal, (self.config.radial_functions, width))
+        self.ends = self.param("ends", unit_normal, (2, depth, width))
+        self.mix = self.param("mix", unit_normal, (width, width))
+        self.bias = self.param("bias", zeros, (width,))
+
+    def make_weights(self) -> None:
+        """Make the weights and compute nothing; `setup` does it when the first method is called."""
+
     def __call__(
         self,
         basis: Float[Array, "edges functions"],
@@ -61,16 +71,12 @@ class SpeciesBasis(nn.Module):
             graph: Its `nodes["species"]` must hold all nodes that `senders` and `receivers` point at.
         """
         width, depth = self.config.edge_hidden, embedding.shape[1]
-        radial = self.param("radial", unit_normal, (basis.shape[1], width))
-        ends = self.param("ends", unit_normal, (2, depth, width))
-        mix = self.param("mix", unit_normal, (width, width))
-        bias = self.param("bias", zeros, (width,))
         species = graph.nodes["species"]
-        receiver, sender = (matmul(embedding.astype(basis.dtype), end) / depth**0.5 for end in ends)
-        hidden = matmul(basis, radial) / GAUSSIAN_SQUARE_SUM**0.5
+        receiver, sender = (matmul(embedding.astype(basis.dtype), end) / depth**0.5 for end in self.ends)
+        hidden = matmul(basis, self.radial) / GAUSSIAN_SQUARE_SUM**0.5
         hidden = hidden + receiver[species[graph.receivers]] + sender[species[graph.senders]]
         hidden = silu(hidden / 3**0.5)
-        return silu(matmul(hidden, mix) / width**0.5 + bias.astype(basis.dtype))
+        return silu(matmul(hidden, self.mix) / width**0.5 + self.bias.astype(basis.dtype))
 
 
 def silu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

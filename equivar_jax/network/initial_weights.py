@@ -1,17 +1,20 @@
 """Initial weights of training: messages have unit variance on typical structures."""
 
+import functools
 from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.kernels import HIDDEN
 from equivar_jax.network.model import Equivar
 
+COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
+"""Options of XLA for what runs a few times only, which is not worth the time of an optimising compiler."""
 SMALLEST_MESSAGE = 1e-2
 """Root mean square below which a message is not rescaled."""
 SMALLEST_SPREAD = 0.05
@@ -33,24 +36,32 @@ def scale_to_unit_variance(model: Equivar, params: dict, graph: jraph.GraphsTupl
     Returns:
         The weights, with `linear_weight` rescaled.
     """
-    is_atom = (jnp.asarray(graph.nodes["species"]) > 0)[:, None, None]
-
-    @jax.jit
-    def message_sizes(params):
-        messages = model.apply(params, graph, mutable="intermediates")[1]["intermediates"]
-        return jax.tree.map(
-            lambda m: jnp.sqrt(jnp.sum(m**2 * is_atom) / (is_atom.sum() * m[0].size)), messages
-        )
-
     for layer in range(model.config.interactions):
         name = f"interaction_{layer}"
-        sizes = {irrep: size for irrep, (size,) in message_sizes(params)[name].items()}
+        measured = _message_sizes(model, params, graph)[name]
         # A tiny message is zero by the symmetry of the crystals; scaling would only enlarge its rounding.
-        factors = jnp.array([_inverse(sizes.get(str(ir), 1.0)) for ir in HIDDEN])
+        sizes = [float(measured.get(str(ir), 1.0)) for ir in HIDDEN]
+        factors = [1.0 / size if size > SMALLEST_MESSAGE else 1.0 for size in sizes]
         weights = params["params"][name]
-        scaled = {**weights, "linear_weight": weights["linear_weight"] * factors[:, None, None]}
+        linear = np.asarray(weights["linear_weight"])
+        linear = linear * np.array(factors, linear.dtype)[:, None, None]
+        scaled = {**weights, "linear_weight": jnp.asarray(linear)}
         params = {"params": {**params["params"], name: scaled}}
     return params
+
+
+@functools.partial(jax.jit, static_argnums=0, compiler_options=COMPILE_QUICKLY)
+def _message_sizes(model: Equivar, params: dict, graph: jraph.GraphsTuple) -> dict[str, dict[str, Array]]:
+    """Compute the root mean square of the messages of every interaction, by irrep."""
+    is_atom = (graph.nodes["species"] > 0)[:, None, None]
+    messages = model.apply(params, graph, mutable="intermediates")[1]["intermediates"]
+    return {
+        layer: {
+            irrep: jnp.sqrt(jnp.sum(m**2 * is_atom) / (is_atom.sum() * m[0].size))
+            for irrep, (m,) in of_layer.items()
+        }
+        for layer, of_layer in messages.items()
+    }
 
 
 def start_from_labels(params: dict, samples: Iterable[Sample]) -> dict:
@@ -85,8 +96,3 @@ def start_from_labels(params: dict, samples: Iterable[Sample]) -> dict:
         "element_scale": jnp.asarray(scale, old["element_scale"].dtype),
     }
     return {"params": {**old, **tables}}
-
-
-def _inverse(size: Float[Array, ""] | float) -> Float[Array, ""]:
-    """Return 1 / size, or 1 if the size is tiny."""
-    return jnp.where(jnp.asarray(size) > SMALLEST_MESSAGE, 1.0 / jnp.maximum(size, SMALLEST_MESSAGE), 1.0)

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import jraph
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from equivar_jax.config.schema import ModelConfig
@@ -22,7 +23,7 @@ from equivar_jax.network.edges import SpeciesBasis, embed_edges
 from equivar_jax.network.features import PRECISION, Features, matmul, unit_normal, zeros
 from equivar_jax.network.interaction import Interaction
 from equivar_jax.network.periodic_table import periodic_table
-from equivar_jax.network.plan import READOUT, SYMMETRIC, irreps_read_after
+from equivar_jax.network.plan import READOUT, SYMMETRIC, irreps_after, irreps_read_after
 from equivar_jax.network.tensor import apply_sum_rule, graph_of_node, irreps_to_cartesian
 
 
@@ -61,9 +62,20 @@ class Equivar(nn.Module):
         self.embedding = self.param("embedding", start, (config.species, config.embedding))
         self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
         self.lin0_bias = self.param("lin0_bias", zeros, (f,))
-        self.interaction = [Interaction(config, irreps) for irreps in needed]
+        live, layers = HIDDEN[:1], []
+        for irreps in needed:
+            layers.append(Interaction(config, irreps, live))
+            live = irreps_after(live, irreps)
+        self.interaction = layers
         if config.edge_hidden:
             self.species_basis = SpeciesBasis(config)
+
+    def make_weights(self) -> None:
+        """Make all weights and compute nothing: `init(key, method="make_weights")` needs no graph."""
+        for layer in self.interaction:
+            layer.make_weights()
+        if self.config.edge_hidden:
+            self.species_basis.make_weights()
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Compute the Born effective charges of all nodes, before the acoustic sum rule.
@@ -146,8 +158,8 @@ class Equivar(nn.Module):
         `config.element_shift` the tensor is then scaled by a factor of the node's species, and a charge of
         the species is added to its diagonal.
         """
-        parts = [_sum_channels(features, ir, self.lin1_weight[k]) for k, ir in enumerate(READOUT)]
-        tensors = irreps_to_cartesian(jnp.concatenate(parts, axis=1).at[:, 0].add(self.lin1_bias))
+        sums = _sum_channels(features, READOUT, self.lin1_weight)
+        tensors = irreps_to_cartesian(_add_to_first(sums, self.lin1_bias))
         if not self.config.element_shift:
             return tensors
         scale, shift = (
@@ -182,9 +194,8 @@ class Equivar(nn.Module):
         self, features: Features, atom_counts: Int[Array, " graphs"]
     ) -> Float[Array, "graphs 3 3"]:
         """Compute the mean over the atoms of each graph of one 0e + 2e as a Cartesian tensor."""
-        scalar, quadrupole = (
-            _sum_channels(features, ir, self.dielectric_weight[k]) for k, ir in enumerate(SYMMETRIC)
-        )
+        sums = _sum_channels(features, SYMMETRIC, self.dielectric_weight)
+        scalar, quadrupole = jnp.split(sums, [1], axis=1)
         antisymmetric = jnp.zeros((len(scalar), 3), scalar.dtype)
         atomic = irreps_to_cartesian(
             jnp.concatenate([scalar + self.dielectric_bias, antisymmetric, quadrupole], axis=1)
@@ -231,8 +242,17 @@ def count_parameters(params: dict) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _sum_channels(features: Features, irrep: Irrep, weight: Array) -> Float[Array, "nodes dim"]:
-    """Sum the channels of one irrep with weights; zero if too few interactions lead to that irrep."""
-    if irrep not in features.irreps:
-        return jnp.zeros((features.array.shape[0], irrep.dim), features.array.dtype)
-    return matmul(features.part(irrep), weight) / weight.shape[0] ** 0.5
+def _sum_channels(
+    features: Features, irreps: tuple[Irrep, ...], weights: Float[Array, "irreps channels"]
+) -> Float[Array, "nodes components"]:
+    """Sum the channels of each irrep with weights; zero if too few interactions lead to that irrep."""
+    selected = features.select(irreps)
+    of_irrep = np.repeat(np.eye(len(irreps)) / weights.shape[1] ** 0.5, [ir.dim for ir in irreps], axis=0)
+    of_component = matmul(jnp.asarray(of_irrep, selected.dtype), weights)
+    return jnp.sum(selected * of_component, axis=2)
+
+
+def _add_to_first(components: Float[Array, "nodes components"], bias: Array) -> Array:
+    """Add a bias to the first component."""
+    first = np.arange(components.shape[1]) == 0
+    return components + bias * jnp.asarray(first, components.dtype)

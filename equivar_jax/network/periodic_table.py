@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from equivar_jax.network.features import unit_normal
+
 _NOBLE = (0, 2, 10, 18, 36, 54, 86, 118)
 
 
@@ -28,7 +30,7 @@ def period_and_group(number: int) -> tuple[int, int]:
 
 
 def periodic_table(
-    key: Array, shape: tuple[int, int], dtype: jnp.dtype = jnp.float32
+    key: Array, shape: tuple[int, int], dtype: np.dtype | type = jnp.float32
 ) -> Float[Array, "species embedding"]:
     """Draw an initial embedding: each element gets the sum of three random vectors of equal size.
 
@@ -45,7 +47,7 @@ def periodic_table(
     rows, width = shape
     places = np.array([(0, 0)] + [period_and_group(min(number, 118)) for number in range(1, rows)])
     of_period, of_group, own = (
-        jax.random.normal(k, (count, width), dtype)
+        unit_normal(k, (count, width), dtype)
         for k, count in zip(jax.random.split(key, 3), (8, 19, rows), strict=True)
     )
     return (of_period[places[:, 0]] + of_group[places[:, 1]] + own) / 3**0.5

@@ -25,10 +25,14 @@ def live_irreps(config: ModelConfig, layer: int) -> tuple[Irrep, ...]:
     """
     irreps = HIDDEN[:1]
     for before in range(layer):
-        needed = irreps_read_after(config, before)
-        reached = plan_products(irreps, needed).outputs
-        irreps = tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
+        irreps = irreps_after(irreps, irreps_read_after(config, before))
     return irreps
+
+
+def irreps_after(irreps: tuple[Irrep, ...], needed: tuple[Irrep, ...]) -> tuple[Irrep, ...]:
+    """Return the irreps that are not identically zero after an interaction that computes `needed`."""
+    reached = plan_products(irreps, needed).outputs
+    return tuple(ir for ir in HIDDEN if ir in needed and (ir in irreps or ir in reached))
 
 
 def irreps_read_after(config: ModelConfig, layer: int) -> tuple[Irrep, ...]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import optax
+import numpy as np
 from flax import serialization
 
 from equivar_jax.config.schema import Config
@@ -91,8 +90,9 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
     if config.train.start_from is not None:
         config = use_stored_network(config, progress.config.model, str(folder))
     plan = plan_run(config, folder, loss)
-    shapes = weight_shapes(plan.config.model, plan.typical)
-    empty = initial_state(optax.tree.zeros_like(shapes), plan.config.train, plan.optimizer)
+    shapes = weight_shapes(plan.config.model)
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    empty = initial_state(zeros, plan.config.train, plan.optimizer)
     state = restore_last_state(empty, saved, progress, plan.config, plan.dataset, folder)
     return Run(plan, state, dataclasses.replace(progress, config=plan.config))
 
@@ -171,8 +171,8 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
         best_validation_mae=mae if improved else run.progress.best_validation_mae,
     )
     if improved or run.plan.config.train.keep == "last":
-        run.kept = jax.tree.map(jnp.copy, run.state.evaluated), run.progress
-    rate = float(run.plan.schedule((epoch + 1) * run.plan.batches_per_epoch))
+        run.kept = jax.tree.map(np.array, run.state.evaluated), run.progress  # the step consumes its state
+    rate = float(run.plan.learning_rate((epoch + 1) * run.plan.batches_per_epoch))
     dielectric = {}
     if run.plan.config.model.dielectric:
         dielectric = {"validation_dielectric": dataclasses.asdict(validate_dielectric(run))}
@@ -231,7 +231,7 @@ def validate_dielectric(run: Run) -> DielectricSummary:
 
 def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
     """Save the last state, and the weights to keep if they are new; never weights that are not finite."""
-    finite = all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(run.state.params))
+    finite = all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(run.state.params))
     if finite and run.kept is None and run.progress.best_validation_mae is None:
         run.kept = run.state.evaluated, run.progress  # interrupted before the first validation
     if run.kept is not None:

@@ -2,17 +2,20 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import optax
+from jaxtyping import Array
 
 from equivar_jax.config.schema import Config
 from equivar_jax.datasets.load import Dataset, load_dataset
 from equivar_jax.graphs.batch import Batch, collate
 from equivar_jax.graphs.packing import Budget, epoch_batches, pack, plan_budgets
 from equivar_jax.kernels import needs_slots
+from equivar_jax.network.initial_weights import COMPILE_QUICKLY
 from equivar_jax.training.losses import Loss, l1_loss
 from equivar_jax.training.steps import Steps, learning_rate_schedule, make_optimizer, make_steps
 
@@ -42,6 +45,11 @@ class Plan:
     def typical(self) -> Batch:
         """The first training batch, for the shapes and the scale of the weights."""
         return self.collate(self.epoch(0)[0])
+
+    @functools.cached_property
+    def learning_rate(self) -> Callable[[int], Array]:
+        """The schedule, compiled as a whole: the rate after a number of steps."""
+        return jax.jit(self.schedule, compiler_options=COMPILE_QUICKLY)
 
     def epoch(self, number: int) -> list[tuple[int, list[int]]]:
         """Divide the training part into batches: for each, the number of its budget and its structures."""

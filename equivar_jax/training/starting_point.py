@@ -129,16 +129,16 @@ def make_first_weights(config: Config, dataset: Dataset, typical: Batch, start: 
         InputError: the stored weights are not those of the network of their config.
     """
     if start is None:
-        params = draw_weights(config.model, config.train.seed, typical)
+        params = draw_weights(config.model, config.train.seed)
         params = scale_to_unit_variance(Equivar(config.model), params, typical.graph)
         return start_from_labels(params, dataset.training) if config.model.element_shift else params
     params = start.params
     if config.model.dielectric != start.network.dielectric:
-        other = params if start.network.dielectric else draw_weights(config.model, config.train.seed, typical)
+        other = params if start.network.dielectric else draw_weights(config.model, config.train.seed)
         second = {name: leaf for name, leaf in other["params"].items() if name.startswith("dielectric_")}
         rest = {name: leaf for name, leaf in params["params"].items() if name not in second}
         params = {"params": rest | (second if config.model.dielectric else {})}
-    check_parameters(params, weight_shapes(config.model, typical), start.location)
+    check_parameters(params, weight_shapes(config.model), start.location)
     return _add_rows(start.new_elements(dataset), params, start.metadata.elements, dataset)
 
 

@@ -7,10 +7,12 @@ import optax
 import pytest
 from ase.build import bulk
 
+from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Sample, collate
 from equivar_jax.graphs.graph import build_graph
 from equivar_jax.graphs.packing import Budget
+from equivar_jax.network.features import unit_normal
 from equivar_jax.network.initial_weights import scale_to_unit_variance
 from equivar_jax.network.model import Equivar, born_effective_charges
 from equivar_jax.training.losses import ErrorSums, absolute_errors
@@ -34,7 +36,7 @@ def batch_of(structures, nodes=24, edges=300, seed=0):
 
 
 def fresh_state(config, optimizer, batch, model=MODEL):
-    params = scale_to_unit_variance(Equivar(model), draw_weights(model, config.seed, batch), batch.graph)
+    params = scale_to_unit_variance(Equivar(model), draw_weights(model, config.seed), batch.graph)
     return initial_state(params, config, optimizer)
 
 
@@ -43,6 +45,25 @@ def batch():
     magnesia = bulk("MgO", "rocksalt", a=4.21, cubic=True)
     magnesia.rattle(0.1, seed=0)
     return batch_of([magnesia, bulk("MgO", "rocksalt", a=4.3)])
+
+
+@pytest.mark.parametrize("name", ["bm2", "bm3", "bm3_deep"])
+def test_weights_drawn_without_a_graph_are_those_that_the_network_needs(batch, name):
+    model = dataclasses.replace(load_config(name).model, mean_neighbours=12.0)
+    needed = jax.eval_shape(Equivar(model).init, jax.random.key(0), batch.graph)["params"]
+    drawn = draw_weights(model, 0)["params"]
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), drawn) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), needed
+    )
+    other = draw_weights(model, 1)["params"]["interaction_0"]["path_weights"]
+    assert abs(np.corrcoef(np.ravel(other), np.ravel(drawn["interaction_0"]["path_weights"]))[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (3, 50, 5), (300, 300)])
+def test_unit_normal_draws_the_numbers_of_jax(shape):
+    key = jax.random.key(5)
+    np.testing.assert_array_equal(unit_normal(key, shape), jax.random.normal(key, shape))
+    np.testing.assert_array_equal(jax.jit(unit_normal, static_argnums=1)(key, shape), unit_normal(key, shape))
 
 
 def test_errors_are_sums_over_real_atoms_only(batch):
