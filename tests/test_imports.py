@@ -65,9 +65,24 @@ def test_rooms_that_compute_in_numpy_do_not_load_jax(room):
 
 
 def test_a_network_needs_neither_e3nn_jax_nor_sympy():
-    found = loaded("import equivar_jax.network, equivar_jax.prediction, equivar_jax.calculators")
+    found = loaded("from equivar_jax.network import Equivar; import equivar_jax.calculators")
     assert "jax" in found
     assert found & {"e3nn_jax", "matplotlib", "orbax", "phonopy", "sympy", "tyro"} == set()
+
+
+def test_a_prediction_on_a_cpu_needs_no_jax():
+    """Neither that of one crystal nor that of a list; nor do weights of one's own."""
+    code = """
+import os
+os.environ["JAX_PLATFORMS"] = "cpu"
+from ase import Atoms
+from equivar_jax import load, predict
+vectors = [[0, 2.1, 2.1], [2.1, 0, 2.1], [2.1, 2.1, 0]]
+cell = Atoms("MgO", scaled_positions=[[0, 0, 0], [0.5] * 3], cell=vectors, pbc=True)
+predict(cell, uncertainty=True)
+load("shipped", member=0).predict([cell, cell])
+"""
+    assert loaded(code) & (JAX | {"matplotlib", "phonopy", "spglib", "sympy", "tyro"}) == set()
 
 
 def test_graphs_are_those_of_jraph():

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from ase import Atoms
 
@@ -27,10 +26,9 @@ from benchmarks.common.timing import RESULTS, time_in_turn, write_result
 from equivar_jax import load
 from equivar_jax.config.files import load_config
 from equivar_jax.datasets import demonstration_set
-from equivar_jax.graphs.batch import collate
-from equivar_jax.kernels import needs_slots
+from equivar_jax.kernels.whole_network import run as run_network
 from equivar_jax.network.model import count_parameters
-from equivar_jax.prediction.batches import plan_batches
+from equivar_jax.prediction.in_cpp import NetworksInCpp
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
 
 STRUCTURES = 1000
@@ -104,20 +102,14 @@ def make_mixed_structures() -> list[Atoms]:
 
 
 def measure_mixed(run: str, repeats: int) -> None:
-    """Time `predict` from Atoms to tensors beside the network alone on the same batches, and print JSON."""
+    """Time `predict` from Atoms to tensors beside the network alone on the same graphs, and print JSON."""
     predictor, structures = load(run), make_mixed_structures()
-    model, params = predictor.network, predictor.params
-    samples = [predictor.prepare(atoms)[0] for atoms in structures]
-    slots = needs_slots(model.config.kernel, model.config.channels)
-    batches = [
-        jax.device_put(collate([samples[k] for k in members], budget).graph)
-        for members, budget in plan_batches(samples, slots)
-    ]
-    apply = jax.jit(model.apply)
+    networks = NetworksInCpp(predictor.config, [predictor.weights], predictor.dtype)
+    batches = networks.stage([predictor.prepare(atoms)[0] for atoms in structures])
     seconds = time_in_turn(
         {
             "predict": lambda: predictor.predict(structures),
-            "network": lambda: [apply(params, graph).block_until_ready() for graph in batches],
+            "network": lambda: [run_network(networks.tapes[0], graphs) for _, graphs in batches],
         },
         repeats,
     )
@@ -125,7 +117,6 @@ def measure_mixed(run: str, repeats: int) -> None:
         "structures": len(structures),
         "atoms": sum(map(len, structures)),
         "batches": len(batches),
-        "shapes": len({(graph.nodes["species"].shape, graph.senders.shape) for graph in batches}),
         "seconds": seconds,
         "ratio": seconds["predict"]["median"] / seconds["network"]["median"],
     }

@@ -146,9 +146,11 @@ def _run_watched(
     with ProgressBar(total=total, unit="atom", unit_scale=True, disable=not progress) as bar:
         worker.start()
         try:
-            while worker.is_alive():
+            while True:
                 worker.join(_POLL_SECONDS)
                 bar.update(watch.done - bar.n)
+                if not worker.is_alive():
+                    break
         finally:
             watch.stop = 1  # no more than a wish if it is done already
             worker.join()

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.io import read, write
+from helpers.committees import with_kernel
 from helpers.crystals import titanate
 
 from equivar_jax import load, predict
@@ -129,9 +130,11 @@ def test_double_precision_agrees_with_single(trained, model, float64):
     np.testing.assert_allclose(precise.predict(titanate()), model.predict(titanate()), atol=1e-4)
 
 
-def test_double_precision_without_64_bits_in_jax_is_refused(trained):
+def test_double_precision_without_64_bits_in_jax_is_refused_where_jax_computes(trained):
+    double = load(trained.folder, dtype="float64")
+    assert double.predict(titanate()).dtype == np.float64  # in C++
     with pytest.raises(InputError, match="float64 needs"):
-        load(trained.folder, dtype="float64")
+        with_kernel(double, "chunked").predict(titanate())
 
 
 def test_isolated_atoms_are_a_warning(model):

@@ -20,7 +20,7 @@ from equivar_jax.kernels import HIDDEN
 from equivar_jax.network.initial_weights import start_from_labels
 from equivar_jax.network.model import Equivar, born_effective_charges, displace
 from equivar_jax.network.periodic_table import period_and_group, periodic_table
-from equivar_jax.network.squares import square_plan
+from equivar_jax.network.plan import square_plan
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
 
 ADDED = {

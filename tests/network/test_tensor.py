@@ -6,6 +6,7 @@ from helpers.examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
+from equivar_jax.network.plan import READOUT
 from equivar_jax.network.tensor import (
     apply_sum_rule,
     cartesian_to_irreps,

@@ -8,7 +8,8 @@ from helpers.networks import SMALL, random_params
 
 from equivar_jax.graphs.batch import graph_of
 from equivar_jax.graphs.graph import build_graph
-from equivar_jax.network.model import Equivar, live_irreps
+from equivar_jax.network.model import Equivar
+from equivar_jax.network.plan import live_irreps
 from equivar_jax.prediction import layerwise
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
 

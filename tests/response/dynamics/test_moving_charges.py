@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ase import Atoms
+from helpers.committees import with_kernel
 from helpers.examples import slow
 
 from equivar_jax import load
 from equivar_jax.errors import InputError
-from equivar_jax.network.model import Equivar
 from equivar_jax.response.dynamics.moving_charges import fixed_charges, network_charges
 from equivar_jax.response.dynamics.simulation import perovskite, with_thermal_momenta
 from equivar_jax.response.dynamics.springs import springs_between
@@ -39,9 +39,8 @@ def in_motion(predictor, atoms, steps=60, **settings):
 @pytest.mark.parametrize(("kernel", "cells"), [slow("auto", 2), ("chunked", 1)])
 def test_charges_in_motion_are_those_of_the_predictor(predictor, kernel, cells):
     """In single precision, on a last frame whose list was renewed; the sum rule in double."""
-    config = dataclasses.replace(predictor.network.config, kernel=kernel)
     atoms = hot(cells)
-    state, _ = in_motion(dataclasses.replace(predictor, network=Equivar(config)), atoms)
+    state, _ = in_motion(with_kernel(predictor, kernel), atoms)
     assert int(state.pairs.builds) > 1
     atoms.positions = np.asarray(state.positions)
     np.testing.assert_allclose(state.charges, predictor.predict(atoms), atol=1e-5)

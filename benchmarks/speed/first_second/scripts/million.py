@@ -10,17 +10,24 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 
 import jax
-import jraph
 from ase import Atoms
 
-from equivar_jax import load
+from equivar_jax import Predictor, load
 from equivar_jax.datasets import demonstration_set
 from equivar_jax.graphs import graph_of
 from equivar_jax.graphs.graph import build_graph
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
+
+try:
+    from equivar_jax.kernels.whole_network import run as run_network
+    from equivar_jax.network.compiled import write_tape
+    from equivar_jax.prediction.in_cpp import structures_of
+
+    in_cpp = True
+except ModuleNotFoundError:  # an old build
+    in_cpp = False
 
 SMALL_BATCH = 1080
 ROUNDS = 2
@@ -33,25 +40,35 @@ def repeat_to(cell: Atoms, atoms: int) -> Atoms:
     return cell.repeat((edge, edge, max(1, round(atoms / len(cell) / edge**2))))
 
 
+def call_as_predict(predictor: Predictor, crystal: Atoms) -> Callable[[], object]:
+    """Return the call that `predict` makes for a large structure: in C++, else layer by layer."""
+    if in_cpp:
+        sample, _ = predictor.prepare(crystal)
+        return lambda: predictor.predict_samples([sample])
+    graph = build_graph(crystal, predictor.network.config.cutoff)
+    return lambda: tensors_layer_by_layer(predictor.network, predictor.params, graph)
+
+
+def call_in_one_batch(predictor: Predictor, crystal: Atoms) -> Callable[[], object]:
+    """Return the call of the network on one batch."""
+    if in_cpp:
+        structures = structures_of([predictor.prepare(crystal)[0]])
+        tape = write_tape(predictor.config, predictor.weights)
+        return lambda: run_network(tape, structures)
+    batch = jax.device_put(graph_of(crystal, predictor.network.config.cutoff))
+    apply = jax.jit(predictor.network.apply)
+    return lambda: apply(predictor.params, batch).block_until_ready()
+
+
 def main(run: str, atoms: int, most_in_batch: int) -> None:
     """Time all three in turn."""
     predictor = load(run)
-    network, params, cutoff = predictor.network, predictor.params, predictor.network.config.cutoff
     (cell,) = demonstration_set(1, 0, 0, progress=False)
     crystal = repeat_to(cell, atoms)
-    graph = build_graph(crystal, cutoff)
-    apply = jax.jit(network.apply)
-
-    def apply_whole(batch: jraph.GraphsTuple) -> None:
-        apply(params, batch).block_until_ready()
-
-    calls: dict[str, tuple[int, Callable[[], object]]] = {
-        "layers": (len(crystal), lambda: tensors_layer_by_layer(network, params, graph))
-    }
+    calls = {"layers": (len(crystal), call_as_predict(predictor, crystal))}
     for name, size in (("large", min(atoms, most_in_batch)), ("small", SMALL_BATCH)):
         part = repeat_to(cell, size)
-        batch = jax.device_put(graph_of(part, cutoff))
-        calls[name] = len(part), partial(apply_whole, batch)
+        calls[name] = len(part), call_in_one_batch(predictor, part)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(ROUNDS + 1):
         for name, (size, call) in calls.items():

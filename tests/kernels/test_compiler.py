@@ -1,0 +1,61 @@
+"""Where the compiled kernels come from."""
+
+import subprocess
+
+import pytest
+
+from equivar_jax.kernels import compiler, prebuild
+from equivar_jax.kernels.compiler import NotCompiledError, load_library
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """Nothing is compiled: no prebuilt library, an empty cache, and nothing loaded so far."""
+    monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compiler, "PREBUILT", tmp_path / "prebuilt")
+    load_library.cache_clear()
+    yield tmp_path
+    load_library.cache_clear()
+
+
+def test_without_a_compiler_it_is_said(fresh, monkeypatch):
+    monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
+    with pytest.raises(NotCompiledError, match="no C"):
+        load_library("network")
+
+
+def test_what_the_compiler_says_is_passed_on(fresh, monkeypatch):
+    def fail(*_, **__):
+        raise subprocess.CalledProcessError(1, "c++", stderr="network.cc:1: error: no such thing\nmore")
+
+    monkeypatch.setattr(compiler.subprocess, "run", fail)
+    with pytest.raises(NotCompiledError, match=r"network\.cc:1: error: no such thing$"):
+        load_library("network")
+
+
+@pytest.mark.slow
+def test_a_library_of_the_wheel_is_taken_before_the_compiler(fresh, monkeypatch):
+    level = next(
+        level for level, flags in compiler.LEVELS.items() if set(flags) <= compiler._processor_flags()
+    )
+    (made,) = prebuild.prebuild(("network",), (level,))
+    assert made.parent == fresh / "prebuilt"
+    monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
+    assert load_library("network").equivar_network_f32
+    assert not (fresh / "cache").exists()
+
+
+def test_a_library_for_another_processor_is_left_alone(fresh, monkeypatch):
+    path = compiler.prebuilt_path("network", compiler.source_key("network"), "x86-64-v4")
+    path.parent.mkdir()
+    path.write_bytes(b"of no use here")
+    monkeypatch.setattr(compiler, "_processor_flags", frozenset)
+    monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
+    with pytest.raises(NotCompiledError, match="no C"):
+        load_library("network")
+
+
+def test_prebuilt_libraries_are_for_their_kind_of_machine_only(monkeypatch):
+    monkeypatch.setattr(prebuild.platform, "machine", lambda: "riscv64")
+    with pytest.raises(OSError, match="riscv64"):
+        next(prebuild.prebuild())
