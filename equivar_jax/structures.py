@@ -145,24 +145,25 @@ def check_structure(atoms: Atoms) -> None:
             (`info["charge"]`) that is not a number, an atomic number outside 1 to 118, or periodic directions
             that span no volume.
     """
-    where = source(atoms)
     if len(atoms) == 0:
-        raise InputError(f"{where}: no atoms; remove the empty frame")
+        raise InputError(f"{source(atoms)}: no atoms; remove the empty frame")
     finite = np.isfinite(atoms.positions).all(axis=1)
     if not finite.all():
-        raise InputError(f"{where}: position of atom {int(np.argmin(finite))} is not finite; repair the file")
+        raise InputError(
+            f"{source(atoms)}: position of atom {int(np.argmin(finite))} is not finite; repair the file"
+        )
     if not np.isfinite(atoms.cell.array).all():
-        raise InputError(f"{where}: the cell is not finite; repair the file")
+        raise InputError(f"{source(atoms)}: the cell is not finite; repair the file")
     charge = atoms.info.get("charge", 0.0)
     if not isinstance(charge, Real) or not math.isfinite(charge):
         raise InputError(
-            f"{where}: the net charge {charge!r} in its info is not a finite number (in e); "
+            f"{source(atoms)}: the net charge {charge!r} in its info is not a finite number (in e); "
             "repair or remove it"
         )
     if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
         wrong = int(np.argmax((atoms.numbers < 1) | (atoms.numbers > 118)))
         raise InputError(
-            f"{where}: atom {wrong} has atomic number {atoms.numbers[wrong]}; name a chemical element"
+            f"{source(atoms)}: atom {wrong} has atomic number {atoms.numbers[wrong]}; name a chemical element"
         )
     periodic = atoms.cell.array[atoms.pbc]
     # The smallest singular value is at least |det| / (sum of squares); most cells need no more than that.
@@ -170,6 +171,6 @@ def check_structure(atoms: Atoms) -> None:
         return
     if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
         raise InputError(
-            f"{where}: periodic along {len(periodic)} directions, but their cell vectors span no volume; "
+            f"{source(atoms)}: periodic along {len(periodic)} directions, but their cell vectors span no volume; "
             "give the lattice, or set pbc to false for a molecule"
         )

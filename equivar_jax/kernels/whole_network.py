@@ -130,7 +130,7 @@ def run(
         *(len(structures.species), len(structures.senders)),
         *(array.ctypes.data for array in structures),
         *(born.ctypes.data, None if atomic is None else atomic.ctypes.data),
-        1 if len(structures.senders) < SMALL else thread_count(),
+        1 if is_small(structures) else thread_count(),
         None if watch is None else ctypes.addressof(watch),
     )
     if failed:
@@ -147,6 +147,11 @@ def _function(dtype: str):
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     function.argtypes = [*[pointer] * 3, size, size, *[pointer] * 7, ctypes.c_int, pointer]
     return function
+
+
+def is_small(structures: Structures) -> bool:
+    """Return whether one thread does the work of a network."""
+    return len(structures.senders) < SMALL
 
 
 @functools.cache

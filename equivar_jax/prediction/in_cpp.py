@@ -1,10 +1,12 @@
 """Prediction by the C++ form of the networks (see `kernels.whole_network`): on a CPU, without JAX."""
 
+import functools
 import importlib.util
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Float
@@ -12,7 +14,16 @@ from jaxtyping import Float
 from equivar_jax.config.schema import ModelConfig
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.kernels.compiler import NotCompiledError
-from equivar_jax.kernels.whole_network import Structures, Tape, Watch, fills_vectors, reason_unavailable, run
+from equivar_jax.kernels.whole_network import (
+    Structures,
+    Tape,
+    Watch,
+    fills_vectors,
+    is_small,
+    reason_unavailable,
+    run,
+    thread_count,
+)
 from equivar_jax.network.compiled import write_tape
 from equivar_jax.prediction.members import Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import ProgressBar
@@ -65,7 +76,7 @@ class NetworksInCpp:
                 moments = mean_and_spread(self._tensors_of_each(structures, progress), len(self.tapes))
                 found.append(Prediction.of(moments, charges[0]))
             else:
-                raw = np.stack([run(tape, structures)[0] for tape in self.tapes])
+                raw = self._tensors(structures)
                 sizes = [len(samples[k].graph.nodes["species"]) for k in group]
                 found += predictions_of(raw, sizes, charges)
             advance(len(structures.species))
@@ -80,6 +91,20 @@ class NetworksInCpp:
             sums = np.add.reduceat(atomic, np.cumsum(sizes) - sizes, axis=1)
             means.append(sums / sizes[:, None, None])
         return np.concatenate(means, axis=1)
+
+    def _tensors(self, structures: Structures) -> Float[np.ndarray, "members nodes 3 3"]:
+        """Compute the tensors by each network; of a few atoms by several at a time, a thread each."""
+        if len(self.tapes) == 1:
+            return run(self.tapes[0], structures)[0][None]
+        if is_small(structures):
+            found = self._threads.map(lambda tape: run(tape, structures)[0], self.tapes)
+        else:
+            found = (run(tape, structures)[0] for tape in self.tapes)
+        return np.stack(list(found))
+
+    @functools.cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(min(len(self.tapes), thread_count()))
 
     def _tensors_of_each(
         self, structures: Structures, progress: bool

@@ -65,6 +65,9 @@ def predictions_of(
         sizes: Number of atoms of each structure.
         charges: Net charge of each cell in e.
     """
+    if len(sizes) == 1:
+        spread = _without_drift(raw).std(axis=0, ddof=1) if len(raw) > 1 else None
+        return [Prediction.of((raw.mean(axis=0), spread), charges[0])]
     counts = np.asarray(sizes)
     starts = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(len(counts)), counts)
@@ -98,7 +101,7 @@ def mean_and_spread(raw: Iterable[Float[np.ndarray, "atoms 3 3"]], members: int)
         mean = mean + (one - mean) / number
         if members == 1:
             return mean, None
-        without_drift = one - one.mean(axis=0)
+        without_drift = _without_drift(one)
         step = without_drift - centre
         centre = centre + step / number
         squares = squares + step * (without_drift - centre)
@@ -129,3 +132,10 @@ def impose_sum_rule(tensors: Float[np.ndarray, "atoms 3 3"], charge: float) -> F
     so that the tensors sum to the net charge in e times the identity.
     """
     return tensors - (tensors.sum(axis=0) - charge * np.eye(3)) / len(tensors)
+
+
+def _without_drift(
+    tensors: Float[np.ndarray, "*members atoms 3 3"],
+) -> Float[np.ndarray, "*members atoms 3 3"]:
+    """Apply the sum rule with net charge 0; used for the spread only, where the charge cancels."""
+    return tensors - tensors.mean(axis=-3, keepdims=True)

@@ -1,9 +1,10 @@
 """`Predictor`: a loaded network or committee that predicts Born effective charges of structures."""
 
+import contextlib
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -206,15 +207,13 @@ class Predictor:
         windows = list(split_into_windows(structures))
         # The batches of a window are made while the network works on the window before it.
         ready = prefetch(prepare, windows, ahead=1) if len(windows) > 1 else map(prepare, windows)
-        total = sum(map(len, structures))
-        hidden = not progress or len(structures) == 1
-        with ProgressBar(total=total, unit="atom", unit_scale=True, disable=hidden, delay=0.5) as bar:
+        with _progress_of(structures, progress and len(structures) > 1) as advance:
             for samples, remarks, staged in ready:
                 outside += [remark for remark in remarks if isinstance(remark, DomainWarning)]
                 for remark in remarks:
                     if not isinstance(remark, DomainWarning):
                         warnings.warn(remark, stacklevel=3)
-                found += self._networks.run(samples, staged, progress, bar.update)
+                found += self._networks.run(samples, staged, progress, advance)
         if self.metadata.calibration is not None:
             for atoms, prediction in zip(structures, found, strict=True):
                 outside += self.uncertainty_warnings(atoms, prediction)
@@ -342,3 +341,13 @@ class Predictor:
             known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
             raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
         return [UnseenElementWarning(f"{message}; the tensors mean nothing there")]
+
+
+@contextlib.contextmanager
+def _progress_of(structures: Sequence[Atoms], is_shown: bool) -> Iterator[Callable[[int], object]]:
+    """Show a bar of atoms if it is wanted; give the function that advances it."""
+    if not is_shown:
+        yield lambda _: None
+        return
+    with ProgressBar(total=sum(map(len, structures)), unit="atom", unit_scale=True, delay=0.5) as bar:
+        yield bar.update

@@ -35,17 +35,20 @@ constexpr int64_t kKeptBytes = int64_t(1) << 28;
 template <typename T>
 class Table {
  public:
-  explicit Table(int64_t size) : data_(static_cast<T*>(std::aligned_alloc(kPage, Bytes(size)))) {
+  explicit Table(int64_t size) {
+    const size_t bytes = std::max<int64_t>(size, 1) * sizeof(T), pages = (bytes + kPage - 1) / kPage * kPage;
+    // A small table on a large page would cost the time to clear the page.
+    const bool large = bytes >= 4 * kPage;
+    data_.reset(static_cast<T*>(large ? std::aligned_alloc(kPage, pages) : std::malloc(bytes)));
     if (!data_) throw std::bad_alloc();
 #if defined(__linux__)
-    if (Bytes(size) > kPage) madvise(data_.get(), Bytes(size), MADV_HUGEPAGE);
+    if (large) madvise(data_.get(), pages, MADV_HUGEPAGE);
 #endif
   }
   T* get() const { return data_.get(); }
 
  private:
   static constexpr size_t kPage = size_t(1) << 21;
-  static size_t Bytes(int64_t size) { return (size * sizeof(T) + kPage) / kPage * kPage; }
   struct Free {
     void operator()(T* data) const { std::free(data); }
   };
