@@ -27,7 +27,10 @@ def plain_messages() -> Iterator[None]:
 
     def format_once(message: Warning | str, *_: object, **__: object) -> str:
         text = _one_line(message)
-        return "" if text in said else (said.add(text) or text)
+        if text in said:
+            return ""
+        said.add(text)
+        return text
 
     warnings.formatwarning = format_once
     try:

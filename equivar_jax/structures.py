@@ -167,8 +167,8 @@ def check_structure(atoms: Atoms) -> None:
         )
     if disorder := find_disorder(atoms):
         raise InputError(
-            f"{where}: a partly occupied site, {disorder}, for which one structure cannot stand; give ordered "
-            "structures (for example of a supercell), without an occupancy in info or arrays"
+            f"{where}: a partly occupied site, {disorder}, for which one structure cannot stand; give an "
+            "ordered one (for example a supercell), without an occupancy in info or arrays"
         )
     periodic = atoms.cell.array[atoms.pbc]
     if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):

@@ -12,7 +12,8 @@ from phonopy.structure.atoms import PhonopyAtoms
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.response.optics import infrared
-from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
+from equivar_jax.response.optics.dipole import dipole_rates
+from equivar_jax.response.optics.motion import mean_temperature
 from equivar_jax.response.optics.spectra import (
     absorption,
     line_absorption,
