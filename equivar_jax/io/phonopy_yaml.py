@@ -150,6 +150,7 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
         numbers=cell.numbers,
         cell=cell.cell * crystal.length,
         scaled_positions=cell.scaled_positions,
+        masses=_own_masses(cell),
         pbc=True,
     )
     if crystal.nac is None:
@@ -161,6 +162,13 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
             f"({len(atoms)}, 3, 3); write the file again with phonopy"
         )
     return finish_structure(atoms, where, tensors, check_epsilon(crystal.nac["dielectric"], where))
+
+
+def _own_masses(cell: Any) -> np.ndarray | None:
+    """Return the masses of a `PhonopyAtoms` in u if they are not phonopy's own, as those of isotopes."""
+    own = type(cell)(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions).masses
+    known = cell.masses is not None and own is not None
+    return cell.masses if known and not np.allclose(cell.masses, own, rtol=1e-3) else None
 
 
 def check_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:

@@ -150,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--cells", type=int, default=10, help="along each edge (default 10: 5,000 atoms)")
     parser.add_argument("--temperature", type=float, default=300.0, help="in K (default 300)")
-    parser.add_argument("--field", type=float, default=0.01, help="peak in V/Å (default 0.01, 1 MV/cm)")
+    parser.add_argument("--field", type=float, default=0.01, help="peak in V/Å (default 0.01, 1000 kV/cm)")
     parser.add_argument("--steps", type=int, default=1000, help="(default 1000)")
     parser.add_argument("--timestep", type=float, default=1.0, help="in fs (default 1)")
     parser.add_argument(

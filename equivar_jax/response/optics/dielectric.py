@@ -34,6 +34,7 @@ from equivar_jax.response.phonons.gamma import (
     mode_effective_charges,
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, add_phonon_options, phonons_of
+from equivar_jax.response.phonons.surroundings import warn_of_vacuum
 from equivar_jax.runtime import enable_compilation_cache
 from equivar_jax.structures import source
 
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
         modes = gamma_modes(phonons.atoms, phonons.force_constants)
         modes.require_stable(source(phonons.atoms))
+        warn_of_vacuum(phonons.atoms, "the dielectric tensors and longitudinal modes")
         results = _collect_results(phonons, modes, epsilon_inf)
         print(_format_results(results))
         numbers = options.output.with_suffix(".json")

@@ -17,11 +17,11 @@ from equivar_jax.structures import source
 _COMPARED = 200
 """Steps, evenly spread over the trajectory, in which displacements and velocities are compared."""
 _SHORTEST, _FARTHEST = 0.5, 1.25
-"""Displacements over velocities times the time step, both as root mean squares. A vibration of frequency omega
-has `sin(x) / x` with x = omega dt / 2: from 1 to 0.64 where the frames resolve it."""
+"""Displacements over velocities times the time step, both as root mean squares. A vibration of frequency
+omega has `sin(x) / x` with x = omega dt / 2: from 1 to 0.64 where the frames resolve it."""
 _UNRELATED = 0.3
 """Correlation of displacements and velocities below which they are not of one motion."""
-_COLDEST, _HOTTEST = 1 / 3, 3.0
+_COLDEST, _HOTTEST = 0.2, 5.0
 """The same for the temperature that displacements have, over the temperature that is given."""
 
 
@@ -32,8 +32,8 @@ class MotionWarning(UserWarning):
 def displacements(first: Atoms, second: Atoms) -> Float[np.ndarray, "atoms 3"]:
     """Return the displacements from one frame to the next in Å, those of the nearest images.
 
-    If the cell changes, they are the changes of the fractional coordinates times the mean of both cells, as in
-    `response.polarisation`: an atom that follows the cell does not move, whichever of its images it is.
+    If the cell changes, they are the changes of the fractional coordinates times the mean of both cells, as
+    in `response.polarisation`: an atom that follows the cell does not move, whichever of its images it is.
     """
     moved = second.positions - first.positions
     if (first.cell.array != second.cell.array).any():
@@ -75,9 +75,9 @@ def warn_of_contradiction(frames: Sequence[Atoms], timestep: float) -> None:
     where = f"{source(frames[0])} and following: between frames the atoms move"
     if not _SHORTEST * expected <= length <= _FARTHEST * expected:
         warnings.warn(
-            f"{where} {length / expected:.3g} times as far as their velocities make them in {timestep:g} fs; check "
-            "--timestep, which is that between frames, and the unit of the velocities (LAMMPS has Å/fs in units "
-            "real, which is read as Å/ps); or the frames are too far apart",
+            f"{where} {length / expected:.3g} times as far as their velocities make them in {timestep:g} fs; "
+            "check --timestep, which is that between frames, and the unit of the velocities (LAMMPS has Å/fs "
+            "in units real, which is read as Å/ps); or the frames are too far apart",
             MotionWarning,
             stacklevel=2,
         )
@@ -86,8 +86,8 @@ def warn_of_contradiction(frames: Sequence[Atoms], timestep: float) -> None:
     agreement = np.sum(moved * mean) / max(length * _rms(mean) * moved.size, np.finfo(float).tiny)
     if agreement < _UNRELATED:
         warnings.warn(
-            f"{where} elsewhere than along their velocities (correlation {agreement:.2f}); are velocities and "
-            "positions in the same order, and of the same frames?",
+            f"{where} elsewhere than along their velocities (correlation {agreement:.2f}); check that both "
+            "are in the same order and of the same frames",
             MotionWarning,
             stacklevel=2,
         )
@@ -102,13 +102,8 @@ def warn_of_other_temperature(frames: Sequence[Atoms], timestep: float, temperat
         temperature: Temperature in K that the spectrum is computed with.
     """
     steps = np.unique(np.linspace(0, len(frames) - 2, _COMPARED).astype(int))
-    moving = []
-    for step in steps:
-        moving.append(frames[step].copy())
-        moving[-1].set_velocities(
-            displacements(frames[step], frames[step + 1]) / (timestep * units.fs), apply_constraint=False
-        )
-    found = mean_temperature(moving) if any(atoms.get_momenta().any() for atoms in moving) else 0.0
+    moved = np.array([displacements(frames[step], frames[step + 1]) for step in steps])
+    found = _temperature(frames[0], moved / (timestep * units.fs))
     if not _COLDEST * temperature <= found <= _HOTTEST * temperature:
         warnings.warn(
             f"{source(frames[0])} and following: displacements in {timestep:g} fs as at {found:.4g} K, not "
@@ -134,29 +129,31 @@ def mean_temperature(frames: Sequence[Atoms]) -> float:
     Raises:
         InputError: The frames have no velocities, nothing can move, or ASE has no count for a constraint.
     """
-    atoms = _with_resting_atoms(frames)
-    masses, free = atoms.get_masses(), _free_translations(atoms)
-    twice_kinetic = 0.0
-    for frame in frames:
-        velocities = frame.get_velocities()
-        relative = velocities - free @ (masses @ velocities) / masses.sum()
-        twice_kinetic += float(np.sum(masses[:, None] * relative**2)) / len(frames)
-    freedom = 3 * len(masses) - _removed(atoms) - round(np.trace(free))
-    if not (twice_kinetic > 0 and freedom > 0):
+    found = _temperature(frames[0], np.array([atoms.get_velocities() for atoms in frames]))
+    if not found > 0:
         raise InputError(
             f"{source(frames[0])}: no velocities to take the temperature from; give --temperature"
         )
-    return twice_kinetic / (freedom * units.kB)
+    return found
 
 
-def _with_resting_atoms(frames: Sequence[Atoms]) -> Atoms:
-    """Return the first frame; if it has no constraints, atoms that never move are fixed in it."""
-    atoms = frames[0].copy()
-    if not atoms.constraints:
-        resting = np.all([~frame.get_momenta().any(axis=1) for frame in frames], axis=0)
-        if resting.any() and not resting.all():
-            atoms.set_constraint(FixAtoms(mask=resting))
-    return atoms
+def _temperature(atoms: Atoms, velocities: Float[np.ndarray, "frames atoms 3"]) -> float:
+    """Compute the temperature of velocities in K; 0 if nothing moves."""
+    resting = ~velocities.any(axis=(0, 2))
+    if resting.all():
+        return 0.0
+    if resting.any() and not atoms.constraints:
+        atoms = atoms.copy()
+        atoms.set_constraint(FixAtoms(mask=resting))
+    masses, free = atoms.get_masses(), _free_translations(atoms)
+    freedom = 3 * len(masses) - _removed(atoms) - round(np.trace(free))
+    if freedom < 1:
+        return 0.0
+    centre = np.einsum("i,tia->ta", masses, velocities) @ free / masses.sum()
+    relative = velocities - centre[:, None]
+    return float(np.einsum("i,tia,tia->", masses, relative, relative)) / (
+        len(velocities) * freedom * units.kB
+    )
 
 
 def _removed(atoms: Atoms) -> int:
@@ -166,7 +163,7 @@ def _removed(atoms: Atoms) -> int:
     except NotImplementedError:
         names = ", ".join(type(constraint).__name__ for constraint in atoms.constraints)
         raise InputError(
-            f"{source(atoms)}: ASE does not say how many degrees of freedom {names} leaves; give --temperature"
+            f"{source(atoms)}: ASE has no count of the degrees of freedom of {names}; give --temperature"
         ) from None
 
 
@@ -179,11 +176,8 @@ def _free_translations(atoms: Atoms) -> Float[np.ndarray, "3 3"]:
         for constraint in atoms.constraints:
             constraint.adjust_momenta(atoms, kept)
         changes.append((kept - momenta).ravel() / masses.sum())
-    free = (
-        scipy.linalg.null_space(np.array(changes).T, rcond=1e-6)
-        if np.abs(changes).max() > 1e-9
-        else np.eye(3)
-    )
+    held = np.array(changes).T
+    free = np.eye(3) if np.abs(held).max() < 1e-9 else scipy.linalg.null_space(held, rcond=1e-6)
     return free @ free.T
 
 

@@ -1,6 +1,7 @@
-"""Vacuum in a periodic cell: molecules, whose rotations are no vibrations, and slabs, wires and their like."""
+"""Vacuum in a periodic cell: molecules, whose rotations are no vibrations, and slabs and wires."""
 
 import dataclasses
+import itertools
 import warnings
 
 import numpy as np
@@ -46,8 +47,8 @@ def warn_of_vacuum(atoms: Atoms, what: str) -> None:
         found = ", ".join(f"{layers[axis]:.1f} Å across {'abc'[axis]}" for axis in empty)
         kind = {1: "a slab", 2: "a wire", 3: "a molecule"}[len(empty)]
         warnings.warn(
-            f"{source(atoms)}: vacuum, {found}, so {kind}: {what} are those of this cell as a crystal in three "
-            "dimensions and depend on the thickness of the vacuum; of a slab alone LO and TO meet at Gamma",
+            f"{source(atoms)}: {found} of vacuum, so {kind}: {what} are those of this cell as a crystal in "
+            "three dimensions and depend on the vacuum; alone in space, its LO and TO meet at Gamma",
             VacuumWarning,
             stacklevel=2,
         )
@@ -77,28 +78,27 @@ def _whole(atoms: Atoms) -> Atoms:
     """Return the atoms as one molecule that is not periodic."""
     size = len(atoms)
     first, second = np.triu_indices(size, 1)
-    steps, lengths = find_mic(atoms.positions[second] - atoms.positions[first], atoms.cell, atoms.pbc)
+    bonds, lengths = find_mic(atoms.positions[second] - atoms.positions[first], atoms.cell, atoms.pbc)
     vectors, distances = np.zeros((size, size, 3)), np.zeros((size, size))
-    vectors[first, second], vectors[second, first] = steps, -steps
+    vectors[first, second], vectors[second, first] = bonds, -bonds
     distances[first, second] = lengths
     # The shortest bonds that hold the molecule together, and the way along them from the first atom.
-    bonds = minimum_spanning_tree(distances)
-    order, previous = breadth_first_order(bonds, 0, directed=False)
+    tree = minimum_spanning_tree(distances)
+    order, previous = breadth_first_order(tree, 0, directed=False)
     whole = atoms.copy()
     for atom in order[1:]:
         whole.positions[atom] = whole.positions[previous[atom]] + vectors[previous[atom], atom]
-    shifts = (
-        np.array(np.meshgrid(*[[-1, 0, 1] if periodic else [0] for periodic in atoms.pbc])).reshape(3, -1).T
-    )
+    steps = [[-1, 0, 1] if periodic else [0] for periodic in atoms.pbc]
+    shifts = np.array(list(itertools.product(*steps)))
     images = shifts[shifts.any(axis=1)] @ atoms.cell.array
     apart = whole.positions[:, None] - whole.positions
     if len(images):
         nearest = np.linalg.norm(apart[:, :, None] + images, axis=-1).min()
-        longest = float(bonds.max()) if bonds.nnz else 0.0
+        longest = float(tree.max()) if tree.nnz else 0.0
         if nearest <= max(longest, 1.0):
             raise InputError(
-                f"{source(atoms)}: not a molecule in a box: the next image is {nearest:.2f} Å away, and the longest "
-                f"bond has {longest:.2f} Å; leave out --molecule"
+                f"{source(atoms)}: not a molecule in a box: the next image is {nearest:.2f} Å away, and the "
+                f"longest bond has {longest:.2f} Å; leave out --molecule"
             )
     whole.pbc = False
     return whole

@@ -97,19 +97,19 @@ def test_unusable_trajectories(moving):
     atoms, charges, _, moved, velocities = moving
     frames = frames_of(atoms, charges, moved[:3], velocities)
     with pytest.raises(InputError, match="1 frames, a spectrum needs a trajectory"):
-        dipole_rates(frames[:1], 1.0)
+        dipole_rates(frames[:1], 0.5)
     with pytest.raises(InputError, match="both must be positive"):
         dipole_rates(frames, 0.0)
     with pytest.raises(InputError, match="both must be positive"):
-        dipole_rates(frames, 1.0, every=0)
+        dipole_rates(frames, 0.5, every=0)
     with pytest.raises(InputError, match="no velocities, as other frames have"):
-        dipole_rates([*frames, *frames_of(atoms, charges, moved[:1])], 1.0)
+        dipole_rates([*frames, *frames_of(atoms, charges, moved[:1])], 0.5)
     with pytest.raises(InputError, match="other atoms than in the first frame"):
-        dipole_rates([*frames, Atoms("H")], 1.0)
+        dipole_rates([*frames, Atoms("H")], 0.5)
     with pytest.raises(InputError, match="name a model by --checkpoint"):
-        dipole_rates([frame.copy() for frame in frames], 1.0)
+        dipole_rates([frame.copy() for frame in frames], 0.5)
     with pytest.raises(InputError, match=r"Born effective charges of shape \(1, 3, 3\)"):
-        dipole_rates(frames, 1.0, lambda _: charges[:1])
+        dipole_rates(frames, 0.5, lambda _: charges[:1])
     with pytest.raises(InputError, match="give --temperature"):
         mean_temperature(frames_of(atoms, charges, moved[:2]))
 
@@ -215,11 +215,11 @@ def test_refused(complaint, tmp_path, moving):
         return complaint(infrared.main, "-o", tmp_path / "a.png", *words)
 
     assert "name one of them, or try --example" in refuse()
-    assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 1)
+    assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 0.5)
     assert "--timestep is missing" in refuse(tmp_path / "md.traj")
-    assert "needs a trajectory of" in refuse(tmp_path / "md.traj", "--timestep", 1)
-    assert "1 frames, a spectrum needs a trajectory" in refuse(tmp_path / "one.traj", "--timestep", 1)
-    too_cold = refuse(tmp_path / "md.traj", "--timestep", 1, "--temperature", 0)
+    assert "needs a trajectory of" in refuse(tmp_path / "md.traj", "--timestep", 0.5)
+    assert "1 frames, a spectrum needs a trajectory" in refuse(tmp_path / "one.traj", "--timestep", 0.5)
+    too_cold = refuse(tmp_path / "md.traj", "--timestep", 0.5, "--temperature", 0)
     assert "a temperature of 0.0 K; give a positive one" in too_cold
     assert "invalid choice" in refuse("--example", "--window", "boxcar")
     phonons = phonopy_file(tmp_path / "phonopy_params.yaml", *random_crystal(7))
