@@ -49,11 +49,12 @@ def check_labels(
 ) -> HygieneReport:
     """Find broken, rotated, transposed and duplicate labels.
 
-    These structures are set aside: those that could not be read, those of several elements whose tensors
-    are all zero, those that violate the sum rule, those with a component beyond a bound, those whose tensors lack the symmetry of their crystal, and, among the
-    remaining ones, all but the first of several equal structures (all of them if their labels contradict each
-    other). These are reported but kept: near-duplicates, tensors that look transposed, and structures with
-    rare elements (which `refuse_rare` sets aside).
+    These structures are set aside: those that could not be read, those of several elements whose tensors are
+    all zero, those that violate the sum rule, those with a component beyond a bound, those whose tensors lack
+    the symmetry of their crystal, and, among the remaining ones, all but the first of several equal
+    structures (all of them if their labels contradict each other). These are reported but kept:
+    near-duplicates, tensors that look transposed, and structures with rare elements (which `refuse_rare` sets
+    aside).
 
     Args:
         structures: Structures with Born effective charges [atom, field, displacement] in e. Those without any

@@ -62,8 +62,8 @@ def check_zero(index: int, atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]
     if largest >= _ZERO or len(set(atoms.numbers.tolist())) < 2:
         return []
     reason = (
-        f"the tensors of {atoms.get_chemical_formula()} are all zero; repeat the calculation that should have "
-        "given them, or remove the label"
+        f"the tensors of {atoms.get_chemical_formula()} are all zero; repeat the calculation that should "
+        "have given them, or remove the label"
     )
     return [Finding(index, source(atoms), "zero", reason, refused=True, value=largest)]
 

@@ -354,7 +354,8 @@ def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_p
     [
         ((), "all 3 epochs are done; raise --train.epochs"),
         (("--train.epochs", 9, "--data.split_seed", 5), "other data or another split"),
-        (("--train.epochs", 9, "--model.channels", 5), "the checkpoint is of another architecture"),
+        (("--train.epochs", 9, "--model.channels", 5), "began with --model.channels"),
+        (("--train.epochs", 9, "--model.cutoff", 3.4), "not 3.4, which is another network"),
         (("--train.epochs", 9, "--train.ema_decay", "None"), "a run begins and ends with --train.ema_decay"),
         (("--train.epochs", 9, "--config", "test.py"), "leave out --config and --run-dir"),
         (("--train.epochs", 9, "--run-dir", "elsewhere"), "leave out --config and --run-dir"),

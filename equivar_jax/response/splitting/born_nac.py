@@ -57,9 +57,9 @@ def nac_params(
     excess = charge / len(tensors)
     if excess:
         message = (
-            f"{phonon.unitcell.formula}: a cell of charge {charge:g} e: phonopy's sum rule is that of a neutral "
-            f"one and takes Q/N = {excess:.3g} e off the diagonal of every atom's tensor; the LO-TO splitting is "
-            "that of the neutralised cell"
+            f"{phonon.unitcell.formula}: a cell of charge {charge:g} e: phonopy's sum rule is that of a "
+            f"neutral one and takes Q/N = {excess:.3g} e off the diagonal of every atom's tensor; the LO-TO "
+            "splitting is that of the neutralised cell"
         )
         warnings.warn(message, ChargedCellWarning, stacklevel=2)
         tensors = tensors - excess * np.eye(3)
