@@ -166,9 +166,10 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
 
 def _own_masses(cell: Any) -> np.ndarray | None:
     """Return the masses of a `PhonopyAtoms` in u if they are not phonopy's own, as those of isotopes."""
-    own = type(cell)(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions).masses
-    known = cell.masses is not None and own is not None
-    return cell.masses if known and not np.allclose(cell.masses, own, rtol=1e-3) else None
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    own = PhonopyAtoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions).masses
+    return None if cell.masses is None or np.allclose(cell.masses, own, rtol=1e-3) else cell.masses
 
 
 def check_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:
