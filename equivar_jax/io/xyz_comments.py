@@ -112,8 +112,9 @@ def _from_ipi(where: str, comment: str, found: re.Match[str]) -> Comment:
         )
     text = _IPI_NUMBERS.match(comment, found.end())
     numbers = [] if text is None else [float(word.upper().replace("D", "E")) for word in text[1].split()]
-    cell = _ipi_cell(found["kind"], np.array(numbers))
-    if cell is None:
+    with np.errstate(all="ignore"):  # of damaged numbers
+        cell = _ipi_cell(found["kind"], np.array(numbers))
+    if cell is None or not np.isfinite(cell).all():
         raise InputError(
             f"{where}: i-PI's cell {excerpt(comment[found.start() :])} is not known; expected 6 numbers of "
             "CELL(abcABC), or 9 of CELL{H} or CELL{GENH}"
