@@ -75,7 +75,7 @@ def warn_of_contradiction(frames: Sequence[Atoms], timestep: float) -> None:
     where = f"{source(frames[0])} and following: between frames the atoms move"
     if not _SHORTEST * expected <= length <= _FARTHEST * expected:
         warnings.warn(
-            f"{where} {length / expected:.3g} times as far as their velocities make them in {timestep:g} fs; "
+            f"{where} {length / expected:.4g} times as far as their velocities make them in {timestep:g} fs; "
             "check --timestep, which is that between frames, and the unit of the velocities (LAMMPS has Å/fs "
             "in units real, which is read as Å/ps); or the frames are too far apart",
             MotionWarning,
