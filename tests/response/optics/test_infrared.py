@@ -13,7 +13,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.response.optics import infrared
 from equivar_jax.response.optics.dipole import dipole_rates
-from equivar_jax.response.optics.motion import mean_temperature
+from equivar_jax.response.optics.motion import MotionWarning, mean_temperature
 from equivar_jax.response.optics.spectra import (
     absorption,
     line_absorption,
@@ -240,3 +240,49 @@ def test_free_molecule_is_given_per_mole(tmp_path):
     ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
     assert (tmp_path / "a.csv").read_text().splitlines()[0].endswith("absorption (km/mol cm)")
     assert integral(wavenumbers, found) == pytest.approx(infrared_intensities(modes, charges).sum(), rel=0.02)
+
+
+def test_a_molecule_in_a_box_is_that_of_the_free_one(tmp_path, complaint, capsys):
+    """Its rotations, without a restoring force, are left out by the option that the message names."""
+    atoms, constants, charges = diatomic(spring=30.0, charge=0.5)
+    expected = gamma_modes(atoms, constants)
+    box = atoms.copy()
+    box.set_cell([9.0] * 3)
+    box.pbc = True
+    box.positions += [8.5, 4.0, 4.0]
+    box.wrap()
+    words = ["--phonons", phonopy_file(tmp_path / "phonopy_params.yaml", box, constants, charges)]
+    words += ["-o", str(tmp_path / "a.png")]
+    assert "or give --molecule, which leaves out the rotations" in complaint(infrared.main, *words)
+    infrared.main([*words, "--molecule"])
+    ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
+    assert wavenumbers[np.argmax(found)] == pytest.approx(expected.wavenumbers[0], abs=1.0)
+    total = infrared_intensities(expected, charges).sum()
+    assert integral(wavenumbers, found) == pytest.approx(total, rel=1e-3)
+    assert "km/mol" in (tmp_path / "a.csv").read_text().splitlines()[0]
+    # Beside a trajectory of the box, which then is that of a molecule, too.
+    moved, velocities = thermal(expected, 1500, 1.0)
+    write_structures(tmp_path / "md.traj", frames_of(box, charges, moved, velocities))
+    words += [tmp_path / "md.traj", "--timestep", 1, "--temperature", 300, "--resolution", 50, "--molecule"]
+    infrared.main([str(word) for word in words])
+    curves = curves_of(tmp_path / "a.csv").values()
+    for wavenumbers, found in curves:
+        assert integral(wavenumbers, found) == pytest.approx(total, rel=0.02)
+    assert len(curves) == 2
+    crystal = phonopy_file(tmp_path / "crystal.yaml", *random_crystal(4))
+    words = ["--phonons", crystal, "--molecule", "-o", str(tmp_path / "b.png")]
+    assert "not a molecule in a box" in complaint(infrared.main, *words)
+
+
+def test_a_trajectory_without_motion_of_its_own_gives_nothing(tmp_path):
+    """A crystal that only breathes absorbs nothing; the picture of nothing is one, too."""
+    atoms, _, charges = random_crystal(2)
+    frames = frames_of(atoms, charges, np.zeros((300, 3, 3)))
+    for step, frame in enumerate(frames):
+        frame.set_cell(atoms.cell * (1 + 0.01 * np.sin(0.2 * step)), scale_atoms=True)
+    write_structures(tmp_path / "md.traj", frames)
+    words = [tmp_path / "md.traj", "--timestep", 1, "--temperature", 300, "--resolution", 200]
+    with pytest.warns(MotionWarning, match="not 300 K"):
+        infrared.main([str(word) for word in (*words, "-o", tmp_path / "a.png")])
+    ((_, found),) = curves_of(tmp_path / "a.csv").values()
+    assert found.max() < 1e-12

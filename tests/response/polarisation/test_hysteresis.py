@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from equivar_jax.calculators.field_strength import StrongFieldWarning
 from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal, nearest_neighbour_springs, rock_salt
 from equivar_jax.response.polarisation import hysteresis as task
@@ -142,3 +143,15 @@ def test_command_refuses_in_one_line(tmp_path, complaint):
     assert "no hysteresis" in complaint(task.main, *weak)
     assert "--repeat of 1" in complaint(task.main, "--example", "--temperature", "nan")
     assert "period of -1000" in complaint(task.main, "--example", "--period", "-1", "-o", tmp_path / "a.png")
+
+
+def test_an_amplitude_beyond_what_a_crystal_stands_is_warned_of(tmp_path):
+    """1 V/Å is 1e5 kV/cm."""
+    picture = tmp_path / "loop.png"
+    words = ["--example", "--points", "4", "-o", str(picture), "--amplitude"]
+    with pytest.warns(StrongFieldWarning, match="--amplitude 150000 kV/cm"):
+        task.main([*words, "150000"])
+    task.main([*words, "99000"])
+    assert max(json.loads(picture.with_suffix(".json").read_text())["field_kV_per_cm"]) == pytest.approx(
+        99000
+    )
