@@ -54,6 +54,7 @@ class Meaning:
             "netcdftrajectory": self._check_netcdf,
             "proteindatabank": self._check_pdb,
             "castep-cell": self._check_mixtures,
+            "res": self._check_shelx,
         }.get(self._format)
         if check is not None:
             check(plain)
@@ -158,6 +159,25 @@ class Meaning:
             raise InputError(
                 f"{self._path}: MIXTURE: sites shared by several elements; give an ordered structure"
             )
+
+    def _check_shelx(self, plain: Path) -> None:
+        """Refuse a SHELX file with symmetry or partial occupancies, of which ASE reads neither."""
+        with plain.open(encoding="utf-8", errors="replace") as lines:
+            for words in map(str.split, lines):
+                name = words[0].upper() if words else ""
+                if name == "SYMM" or (name == "LATT" and words[1:2] != ["-1"]):
+                    raise InputError(
+                        f"{self._path}: {' '.join(words)}: ASE reads no symmetry of SHELX files; give all atoms "
+                        "of the cell, for example as CIF"
+                    )
+                if len(words) < 6 or not (words[1].isdigit() and re.fullmatch(r"\d*\.\d+", words[5])):
+                    continue
+                share = float(words[5]) % 10  # 11 is a 1 that is not refined
+                if abs(share - 1) > _MASS_TOLERANCE:
+                    found = f"{words[0]} {share:g}"
+                    raise InputError(
+                        f"{self._path}: a partly occupied site, {found}; give an ordered structure"
+                    )
 
     def _check_default_element(self, atoms: Atoms) -> None:
         """Refuse several types that are all carbon, which LAMMPS writes if it was not told the elements."""

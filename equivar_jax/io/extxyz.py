@@ -7,7 +7,6 @@ whose column has the other order says so with `first_index`. For tensors in the 
 """
 
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -28,7 +27,7 @@ from equivar_jax.io.files import excerpt, format_suffix, open_text
 from equivar_jax.io.isotopes import rows_with_hydrogen, set_masses
 from equivar_jax.io.labels import attach_label, remove_label
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.xyz_comments import says_periodicity, standard_comment
+from equivar_jax.io.xyz_comments import is_silent_on_cell, standard_comment, warn_of_cluster
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
 # Column names in use: ASE; NequIP and Allegro-pol; e3nn-models; GPUMD and MACE-LES; MACE-Field.
@@ -59,10 +58,6 @@ class _Frame(NamedTuple):
     where: str
     comment: str
     rows: list[str]
-
-
-class ClusterWarning(UserWarning):
-    """Warns that a structure without a cell is taken for a cluster."""
 
 
 def recognises_extxyz(path: Path, head: bytes) -> bool:
@@ -108,11 +103,9 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
             except InputError as error:
                 found = error
             else:
-                if not (
-                    said or found.cell.any() or says_periodicity(standard_comment("", frame.comment).text)
-                ):
+                if not said and is_silent_on_cell(frame.comment):
                     said = True
-                    _warn_of_cluster()
+                    warn_of_cluster()
             yield found
     if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
@@ -171,16 +164,6 @@ def _make_structure(frame: _Frame, options: ReadOptions) -> Atoms:
     if name is not None:
         return _label_from_column(atoms, name, options)
     return label_from_target(atoms, options) if has_target(atoms, options) else remove_label(atoms)
-
-
-def _warn_of_cluster() -> None:
-    """Say that a structure has no cell; the words are the same for every file, so that they are said once."""
-    warnings.warn(
-        "an XYZ file without a cell is taken for a molecule or cluster in empty space; for a crystal write "
-        'Lattice="ax ay az bx by bz cx cy cz" into the second line, for a molecule pbc="F F F"',
-        ClusterWarning,
-        stacklevel=2,
-    )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ the last two also with a prefix (`ipi/utils/units.py`).
 """
 
 import re
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,10 @@ _CELL_IN_WORDS = re.compile(
     rf"{_NUMBER}(?:[\s,;]+{_NUMBER}){{2}}",
     re.IGNORECASE,
 )
+
+
+class ClusterWarning(UserWarning):
+    """Warns that a structure without a cell is taken for a cluster."""
 
 
 class Comment(NamedTuple):
@@ -72,9 +77,20 @@ def standard_comment(where: str, comment: str) -> Comment:
     return Comment(text)
 
 
-def says_periodicity(comment: str) -> bool:
-    """Return whether a comment line in the usual spelling says if the structure is periodic."""
-    return re.search(r"\b(?:Lattice|pbc)[\"']?\s*=", comment) is not None
+def is_silent_on_cell(comment: str) -> bool:
+    """Return whether a comment line says neither what the cell is nor that there is none."""
+    said = re.search(r"\b(?:Lattice|pbc)[\"']?\s*=", comment, re.IGNORECASE)
+    return not (said or IPI_CELL.search(comment))
+
+
+def warn_of_cluster() -> None:
+    """Say that a structure has no cell, in the same words for every file: a command says them once."""
+    warnings.warn(
+        "an XYZ file without a cell is taken for a molecule or cluster in empty space; for a crystal write "
+        'Lattice="ax ay az bx by bz cx cy cz" into the second line, for a molecule pbc="F F F"',
+        ClusterWarning,
+        stacklevel=2,
+    )
 
 
 def _with_usual_keys(where: str, comment: str) -> str:

@@ -343,7 +343,10 @@ def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_p
     folder = tmp_path / "run"
     assert run(*QUICK, "--data.path", labelled_file, "--train.epochs", 1, "--run-dir", folder)[0] == 0
     first = losses(folder)
-    assert run("--resume", folder, "--train.epochs", 2)[0] == 0
+    status, output, _ = run("--resume", folder, "--train.epochs", 2, "--train.batch_size", 3)
+    assert status == 0
+    assert re.search(r"note  goes on with --train\.batch_size 3; it began with \d+", output)
+    assert "--train.epochs" not in output
     assert losses(folder)[:1] == first
     assert [record["epoch"] for record in losses(folder)] == [1, 2]
     assert json.loads((folder / "config.json").read_text())["train"]["epochs"] == 2

@@ -137,3 +137,24 @@ def test_velocities_of_a_dump_need_no_unit_to_keep_fixed_atoms(tmp_path):
     titles, rows = "id type element x y z vx vy vz", ["1 1 Mg 0 0 0 0 0 0", "2 2 O 2 2 2 0.5 0 0"]
     first, second = read_structures(dump(tmp_path / "md.lammpstrj", titles, rows, "real"))
     np.testing.assert_array_equal(first.get_momenta(), second.get_momenta())
+
+
+@pytest.mark.parametrize(
+    ("lattice", "share", "fault"),
+    [
+        ("LATT -1", "1.0", None),
+        ("LATT -1", "11.00000", None),
+        ("LATT -1", "0.5", "O 0.5"),
+        ("LATT -1", "10.25", "O 0.25"),
+        ("LATT 1", "1.0", "no symmetry of SHELX"),
+        ("LATT -1\nSYMM -X, -Y, -Z", "1.0", "SYMM"),
+    ],
+)
+def test_a_shelx_file_is_read_only_if_it_has_every_atom(tmp_path, lattice, share, fault):
+    path = tmp_path / "a.res"
+    head = f"TITL a\nCELL 1.0 4 4 4 90 90 90\n{lattice}\nSFAC Mg O\n"
+    path.write_text(f"{head}Mg 1 0.0 0.0 0.0 1.0\nO 2 0.5 0.5 0.5 {share}\nEND\n")
+    if fault is None:
+        assert str(read_structures(path)[0].symbols) == "MgO"
+    else:
+        assert fault in refusal(path)

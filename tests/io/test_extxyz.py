@@ -17,7 +17,8 @@ from jaxtyping import TypeCheckError
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, scan_structures, write_structures
-from equivar_jax.io.extxyz import BEC_KEYS, ClusterWarning
+from equivar_jax.io.extxyz import BEC_KEYS
+from equivar_jax.io.xyz_comments import ClusterWarning
 from equivar_jax.structures import born_effective_charges
 
 # A triclinic cell; xy and yx and so on all differ, so that no transposition goes unnoticed.

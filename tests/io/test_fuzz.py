@@ -22,8 +22,8 @@ from hypothesis.extra import numpy as hnp
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import scan_structures, write_structures
-from equivar_jax.io.extxyz import ClusterWarning
 from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.xyz_comments import ClusterWarning
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
 CASES = int(os.environ.get("EQUIVAR_FUZZ_CASES", "40"))

@@ -10,7 +10,7 @@ from helpers.crystals import labelled_crystal
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, write_structures
-from equivar_jax.io.extxyz import ClusterWarning
+from equivar_jax.io.xyz_comments import ClusterWarning
 from equivar_jax.structures import born_effective_charges
 
 LENGTH = {"atomic_unit": units.Bohr, "angstrom": 1.0, "nanometer": 10.0, "picometer": 0.01, "meter": 1e10}
