@@ -167,8 +167,8 @@ class Meaning:
                 name = words[0].upper() if words else ""
                 if name == "SYMM" or (name == "LATT" and words[1:2] != ["-1"]):
                     raise InputError(
-                        f"{self._path}: {' '.join(words)}: ASE reads no symmetry of SHELX files; give all atoms "
-                        "of the cell, for example as CIF"
+                        f"{self._path}: {' '.join(words)}: ASE reads no symmetry of SHELX files; give all "
+                        "atoms of the cell, for example as CIF"
                     )
                 if len(words) < 6 or not (words[1].isdigit() and re.fullmatch(r"\d*\.\d+", words[5])):
                     continue

@@ -21,7 +21,6 @@ from jaxtyping import Float
 from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.charges import Charges
 from equivar_jax.calculators.field import FieldCalculator
-from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.figures import check_picture
@@ -133,7 +132,7 @@ def thermal_loop(
     atoms, random = atoms.copy(), np.random.default_rng(seed)
     atoms.calc = calculator = FieldCalculator(potential, charges, protocol)
     spread = np.sqrt(atoms.get_masses() * units.kB * temperature)
-    atoms.set_momenta(spread[:, None] * random.normal(size=(len(atoms), 3)))  # constraints are kept
+    atoms.set_momenta(spread[:, None] * random.normal(size=(len(atoms), 3)))
     dynamics = Langevin(
         atoms,
         timestep * units.fs,
@@ -183,7 +182,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             amplitude = 1.5 * crystal.coercive_field(charges.get_property(BEC, reference))
         else:
             amplitude = options.amplitude / KILOVOLT_PER_CM
-            warn_of_strong_field(np.array([amplitude]), f"--amplitude {options.amplitude:g} kV/cm, a field")
         protocol = triangle(amplitude, 1000 * options.period)
         duration, points = 1.25 * 1000 * options.period, 5 * options.points
         if options.temperature:

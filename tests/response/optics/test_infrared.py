@@ -24,6 +24,7 @@ from equivar_jax.response.phonons.gamma import (
     infrared_intensities,
     oscillator_strengths,
 )
+from equivar_jax.response.phonons.gamma_input import example_phonons
 from equivar_jax.response.units import INVERSE_CM
 
 # Trajectories
@@ -269,7 +270,8 @@ def test_a_molecule_in_a_box_is_that_of_the_free_one(tmp_path, complaint, capsys
     for wavenumbers, found in curves:
         assert integral(wavenumbers, found) == pytest.approx(total, rel=0.02)
     assert len(curves) == 2
-    crystal = phonopy_file(tmp_path / "crystal.yaml", *random_crystal(4))
+    crystal = example_phonons()
+    crystal = phonopy_file(tmp_path / "b.yaml", crystal.atoms, crystal.force_constants, crystal.charges)
     words = ["--phonons", crystal, "--molecule", "-o", str(tmp_path / "b.png")]
     assert "not a molecule in a box" in complaint(infrared.main, *words)
 

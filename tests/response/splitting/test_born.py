@@ -180,32 +180,21 @@ def test_one_line_for_each_mistake(trained, structure, tmp_path, complaint):
     assert "FORCE_SETS" in complaint(main, tmp_path / "phonopy_disp.yaml", *run, *epsilon, *nowhere)
 
 
-def test_what_a_charge_and_vacuum_do_is_said(trained, tmp_path, calcium_titanate, recwarn):
+def test_what_a_charge_and_vacuum_do_is_said(trained, tmp_path, calcium_titanate):
     """And the masses of isotopes reach the YAML file, from which they come back."""
-    warnings.simplefilter("always")
     slab = calcium_titanate.copy()
     slab.set_cell([*slab.cell.lengths()[:2], 14.0])
     slab.info["charge"] = -1.0
     slab.set_masses(np.where(slab.numbers == 8, 17.999, slab.get_masses()))
     write(tmp_path / "slab.extxyz", slab)
     result = tmp_path / "slab.yaml"
-    main(
-        [
-            str(w)
-            for w in (
-                tmp_path / "slab.extxyz",
-                "--checkpoint",
-                trained.folder,
-                "--epsilon-inf",
-                6,
-                "-o",
-                result,
-            )
-        ]
-    )
-    said = {str(warning.message) for warning in recwarn}
-    assert sum("takes Q/N = -0.2 e off the diagonal" in text for text in said) == 1
+    words = (tmp_path / "slab.extxyz", "--checkpoint", trained.folder, "--epsilon-inf", 6, "-o", result)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        main([str(word) for word in words])
+    said = {str(warning.message) for warning in found}
+    assert sum("takes Q/N = -0.05 e off the diagonal" in text for text in said) == 1
     assert sum("across c of vacuum, so a slab" in text for text in said) == 1
     assert not any("may not belong together" in text for text in said)
     (read,) = read_structures(result)
-    assert read.get_masses()[read.numbers == 8] == pytest.approx([17.999] * 3)
+    assert set(read.get_masses()[read.numbers == 8].round(6)) == {17.999}
