@@ -68,6 +68,7 @@ class Meaning:
         if self._velocities != 1.0 and atoms.has("momenta"):
             atoms.set_momenta(atoms.get_momenta() * self._velocities, apply_constraint=False)
         if self._labels:
+            # ASE has looked all of them up already, and then took the elements of the masses.
             atoms.numbers = np.array([atomic_numbers[self._labels[kind]] for kind in atoms.arrays["type"]])
         if self._format == "lammps-dump-text":
             self._check_default_element(atoms)

@@ -268,3 +268,11 @@ def test_displacements_have_a_temperature_of_their_own(moving):
     for timestep, found in ((5.0, "3"), (0.05, "3")):
         with pytest.warns(MotionWarning, match=f"as at {found}"):
             warn_of_other_temperature(frames, timestep, TEMPERATURE)
+
+
+def test_a_constraint_without_a_count_leaves_nothing_to_compare(moving):
+    """The temperature is given, so that the trajectory is taken."""
+    atoms, charges, moved, _ = moving
+    frames = frames_of(atoms, charges, moved[:20])
+    frames[0].set_constraint(Unknown())
+    warn_of_other_temperature(frames, 0.05, TEMPERATURE)
