@@ -56,10 +56,8 @@ def _join(options: argparse.Namespace, folder: Path) -> None:
     )
     from equivar_jax.prediction.loading import load
     from equivar_jax.reports.committee_report import committee_table, write_committee
-    from equivar_jax.runtime import use_compilation_cache
     from equivar_jax.uncertainty.domain import domain_of
 
-    use_compilation_cache()
     members = [load(run) for run in options.runs]
     committee = join_members(members, options.runs)
     configs = [member.metadata.config for member in members]

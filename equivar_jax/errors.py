@@ -20,10 +20,19 @@ class InputError(ValueError):
 def plain_messages() -> Iterator[None]:
     """Print as a command does: an `InputError` becomes one line on standard error and exit status 2.
 
-    Warnings are one line each, `warning: ...`, without the path and source line that Python adds.
+    Warnings are one line each, `warning: ...`, without the path and source line that Python adds. One that
+    was printed already, word for word, is not repeated (Python forgets it with every `catch_warnings`).
     """
-    before = warnings.formatwarning
-    warnings.formatwarning = _one_line
+    before, said = warnings.formatwarning, set[str]()
+
+    def format_once(message: Warning | str, *_: object, **__: object) -> str:
+        text = _one_line(message)
+        if text in said:
+            return ""
+        said.add(text)
+        return text
+
+    warnings.formatwarning = format_once
     try:
         yield
     except InputError as error:
@@ -44,7 +53,7 @@ def input_error_unless_writable(path: Path, option: str) -> Iterator[None]:
         ) from None
 
 
-def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+def _one_line(message: Warning | str) -> str:
     """Format a warning as one line; on a terminal it overwrites the progress bar, which follows below."""
     over_the_bar = "\r\033[K" if sys.stderr.isatty() else ""
     return f"{over_the_bar}warning: {' '.join(str(message).split())}\n"

@@ -43,9 +43,7 @@ def _evaluate(options: argparse.Namespace, is_shipped: bool) -> None:
     from equivar_jax.datasets.load import load_dataset, load_structures
     from equivar_jax.prediction.loading import load
     from equivar_jax.reports.evaluation import evaluate_model
-    from equivar_jax.runtime import use_compilation_cache
 
-    use_compilation_cache()
     predictor = load(options.checkpoint)
     if options.data:
         structures = load_structures(

@@ -15,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
+from equivar_jax.occupancy import find_disorder
 
 BEC = "born_effective_charges"
 """Name of ASE's property, and of the column in extended XYZ files, that holds the label."""
@@ -142,8 +143,8 @@ def check_structure(atoms: Atoms) -> None:
 
     Raises:
         InputError: The structure has no atoms, a position or cell that is not finite, a net charge
-            (`info["charge"]`) that is not a number, an atomic number outside 1 to 118, or periodic directions
-            that span no volume.
+            (`info["charge"]`) that is not a number, an atomic number outside 1 to 118, sites that several
+            elements share or that are partly empty, or periodic directions that span no volume.
     """
     if len(atoms) == 0:
         raise InputError(f"{source(atoms)}: no atoms; remove the empty frame")
@@ -164,6 +165,11 @@ def check_structure(atoms: Atoms) -> None:
         wrong = int(np.argmax((atoms.numbers < 1) | (atoms.numbers > 118)))
         raise InputError(
             f"{source(atoms)}: atom {wrong} has atomic number {atoms.numbers[wrong]}; name a chemical element"
+        )
+    if disorder := find_disorder(atoms):
+        raise InputError(
+            f"{where}: a partly occupied site, {disorder}, for which one structure cannot stand; give an "
+            "ordered one (for example a supercell), without an occupancy in info or arrays"
         )
     periodic = atoms.cell.array[atoms.pbc]
     # The smallest singular value is at least |det| / (sum of squares); most cells need no more than that.

@@ -17,3 +17,12 @@ def test_afterwards_warnings_are_those_of_python_again():
     with plain_messages():
         assert warnings.formatwarning is not before
     assert warnings.formatwarning is before
+
+
+def test_a_warning_is_printed_once():
+    """Python forgets what it has printed with every `catch_warnings`; another text is another warning."""
+    code = "import warnings\nfrom equivar_jax.errors import plain_messages\n"
+    code += "with plain_messages():\n    for word in ('one', 'two', 'one'):\n"
+    code += "        with warnings.catch_warnings():\n            pass\n        warnings.warn(word)\n"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stderr == "warning: one\nwarning: two\n"

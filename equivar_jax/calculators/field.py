@@ -17,6 +17,7 @@ from ase.md.md import MolecularDynamics
 from jaxtyping import Float
 
 from equivar_jax.calculators.charges import Charges, make_charge_function
+from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.errors import InputError
 from equivar_jax.structures import BEC
 
@@ -56,7 +57,8 @@ class FieldCalculator(Calculator):
         base: Calculator with energy and forces.
         charges: Source of Z in e; see `equivar_jax.calculators.charges`. A function that always returns the
             same array gives fixed charges.
-        field: E in V/Å; see `Field`. The attribute may be set to another field at any time.
+        field: E in V/Å; see `Field`. The attribute may be set to another field at any time. One beyond 1 V/Å
+            brings a `StrongFieldWarning`; 1 V/Å is 1e5 kV/cm.
         every: Calculate Z at every this many new configurations, and keep it in between.
 
     Raises:
@@ -71,6 +73,7 @@ class FieldCalculator(Calculator):
         if every < 1:
             raise InputError(f"charges every {every} configurations are not possible; give every=1 or more")
         self.base = base
+        self._warned = False  # of a strong field
         self.field = field
         self.every = every
         self.work = 0.0
@@ -91,6 +94,8 @@ class FieldCalculator(Calculator):
     @field.setter
     def field(self, field: Field) -> None:
         self._field = field if callable(field) else _check_vector(field, "the field")
+        if not callable(self._field):
+            self._warn_once(self._field)
 
     def follow(self, dynamics: object) -> None:
         """Take the time for the field from a dynamics; call this again for every new dynamics.
@@ -157,7 +162,14 @@ class FieldCalculator(Calculator):
                 "the field depends on time, but there is no dynamics; call follow(dynamics) before it runs"
             )
         time = (self._dynamics.get_time() + self._dynamics.dt / 2) / units.fs
-        return _check_vector(self._field(time), f"the field at {time:.6g} fs")
+        field = _check_vector(self._field(time), f"the field at {time:.6g} fs")
+        self._warn_once(field)
+        return field
+
+    def _warn_once(self, field: Float[np.ndarray, "3"]) -> None:
+        """Warn of the first field that is too strong for a crystal."""
+        if not self._warned:
+            self._warned = warn_of_strong_field(field, "an electric field")
 
     def _follow_path(self, atoms: Atoms, field: Float[np.ndarray, "3"]) -> None:
         """Extend the path to a configuration, unless it is the last one: update the tensors and the work."""

@@ -49,11 +49,12 @@ def check_labels(
 ) -> HygieneReport:
     """Find broken, rotated, transposed and duplicate labels.
 
-    These structures are set aside: those that could not be read, those that violate the sum rule, those with
-    a component beyond a bound, those whose tensors lack the symmetry of their crystal, and, among the
-    remaining ones, all but the first of several equal structures (all of them if their labels contradict each
-    other). These are reported but kept: near-duplicates, tensors that look transposed, and structures with
-    rare elements (which `refuse_rare` sets aside).
+    These structures are set aside: those that could not be read, those of several elements whose tensors are
+    all zero, those that violate the sum rule, those with a component beyond a bound, those whose tensors lack
+    the symmetry of their crystal, and, among the remaining ones, all but the first of several equal
+    structures (all of them if their labels contradict each other). These are reported but kept:
+    near-duplicates, tensors that look transposed, and structures with rare elements (which `refuse_rare` sets
+    aside).
 
     Args:
         structures: Structures with Born effective charges [atom, field, displacement] in e. Those without any
@@ -154,6 +155,7 @@ def _check_structure(
     expected = expected_axial_vectors(near, tensors)
     agreed = agreement(axial_vectors(tensors), expected if prediction is None else axial_vectors(prediction))
     findings = [
+        *rules.check_zero(index, atoms, tensors),
         *rules.check_sum_rule(index, atoms, excess, config),
         *rules.check_component(index, atoms, tensors, config),
         *rules.check_symmetry(index, atoms, deviation, config),

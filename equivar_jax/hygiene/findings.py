@@ -12,6 +12,7 @@ from equivar_jax.errors import InputError, input_error_unless_writable
 
 Rule = Literal[
     "unreadable",
+    "zero",
     "sum rule",
     "component",
     "symmetry",

@@ -25,6 +25,9 @@ from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.hygiene.findings import Finding
 from equivar_jax.structures import source
 
+_ZERO = 1e-6
+"""In e: less than what any format prints of a tensor."""
+
 
 def sum_rule_excess(atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> float:
     """Return the excess charge, in e: the largest component of `sum_i Z_i - Q 1` over sqrt(N).
@@ -48,6 +51,21 @@ def check_sum_rule(index: int, atoms: Atoms, value: float, config: HygieneConfig
         "check convergence and k-points, or info['charge'] if the cell is charged"
     )
     return [Finding(index, source(atoms), "sum rule", reason, refused=True, value=value)]
+
+
+def check_zero(index: int, atoms: Atoms, tensors: Float[np.ndarray, "atoms 3 3"]) -> list[Finding]:
+    """Refuse tensors that are all zero, which stand for a calculation that was not done.
+
+    Crystals of one element are left out: in silicon the tensors vanish by symmetry and sum rule.
+    """
+    largest = float(np.abs(tensors).max())
+    if largest >= _ZERO or len(set(atoms.numbers.tolist())) < 2:
+        return []
+    reason = (
+        f"the tensors of {atoms.get_chemical_formula()} are all zero; repeat the calculation that should "
+        "have given them, or remove the label"
+    )
+    return [Finding(index, source(atoms), "zero", reason, refused=True, value=largest)]
 
 
 def check_component(

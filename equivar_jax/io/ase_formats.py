@@ -2,15 +2,19 @@
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, ioformats, match_magic
 
 from equivar_jax.errors import InputError
+from equivar_jax.io.ase_checks import Meaning
 from equivar_jax.io.files import base_name, excerpt, format_suffix, plain_file
+from equivar_jax.io.isotopes import poscar_with_hydrogen, set_masses
 from equivar_jax.io.labels import remove_label
 from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
 from equivar_jax.structures import SOURCE, check_structure
@@ -58,13 +62,13 @@ def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | In
     refuse_key(path, options)
     refuse_first_index(path, options)
     count = 0
-    with plain_file(path) as plain:
-        _check_atom_counts(path, plain)
-        for atoms in _read_frames(path, plain):
+    with plain_file(path) as plain, _readable_by_ase(path, plain) as (readable, masses):
+        meaning = Meaning(path, readable)
+        for atoms in _read_frames(path, readable):
             atoms.info[SOURCE] = f"{path}, frame {count}"
             count += 1
             try:
-                check_structure(atoms)
+                check_structure(set_masses(meaning.correct(atoms), masses))
             except InputError as error:
                 yield error
             else:
@@ -73,13 +77,19 @@ def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | In
         raise InputError(f"{path}: no structures in the file; write it again")
 
 
-def _check_atom_counts(path: Path, plain: Path) -> None:
-    """Refuse a POSCAR or XDATCAR that announces more atoms than it has bytes.
+@contextmanager
+def _readable_by_ase(path: Path, plain: Path) -> Iterator[tuple[Path, np.ndarray | None]]:
+    """Provide the file in a form that ASE reads: isotopes of hydrogen in a POSCAR or XDATCAR are hydrogen.
 
-    ASE would take gigabytes of memory for it.
+    Yields:
+        The file, and the masses of its atoms where they are such isotopes (see `isotopes`).
+
+    Raises:
+        InputError: the file announces more atoms than it has bytes (ASE would take gigabytes of memory).
     """
     by_name = any(ioformats[form].match_name(plain.name) for form in ("vasp", "vasp-xdatcar"))
     if not by_name and format_suffix(plain) not in (".vasp", ".poscar"):
+        yield plain, None
         return
     with plain.open("rb") as lines:
         for words in (line.split() for line in islice(lines, 5, 7)):
@@ -88,6 +98,8 @@ def _check_atom_counts(path: Path, plain: Path) -> None:
                 raise InputError(
                     f"{path}: the file announces {atoms} atoms, more than it has bytes; repair the counts"
                 )
+    with poscar_with_hydrogen(plain) as found:
+        yield found
 
 
 def _read_frames(path: Path, plain: Path) -> Iterator[Atoms]:

@@ -3,7 +3,7 @@
 Index order in the file: nine columns for each atom, row by row, **first index the field direction**, second
 the displacement direction (xx xy xz yx ...), in e. All keys in `BEC_KEYS` are read in this order. A user
 whose column has the other order says so with `first_index`. For tensors in the comment line see
-`equivar_training`.
+`equivar_training`, for other spellings of that line, and for the one of i-PI, `xyz_comments`.
 """
 
 import re
@@ -24,8 +24,10 @@ from ase.io.extxyz import REV_PROPERTY_NAME_MAP, _read_xyz_frame, key_val_str_to
 from equivar_jax.errors import InputError
 from equivar_jax.io.equivar_training import UnknownIndexOrderError, has_target, label_from_target
 from equivar_jax.io.files import excerpt, format_suffix, open_text
+from equivar_jax.io.isotopes import rows_with_hydrogen, set_masses
 from equivar_jax.io.labels import attach_label, remove_label
 from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.xyz_comments import is_silent_on_cell, standard_comment, warn_of_cluster
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
 # Column names in use: ASE; NequIP and Allegro-pol; e3nn-models; GPUMD and MACE-LES; MACE-Field.
@@ -34,7 +36,10 @@ BEC_KEYS = (BEC, "born_charge", "becs", "bec", "REF_becs", "REF_bec")
 _PLAIN_XYZ = "species:S:1:pos:R:3"
 _NUMBER_OF_ATOMS = re.compile(r"[0-9]{1,9}")
 _COLUMN_WIDTH = re.compile(r"[1-9][0-9]{0,5}")
-_CONTENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*\d{1,9}[ \t]*\r?\n[^\n]*\b(?:Properties|Lattice)\s*=")
+_CONTENT = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*\d{1,9}[ \t]*\r?\n[^\n]*"
+    rb"\b(?:(?i:Properties|Lattice)\s*=|CELL[({\[](?:abcABC|H|GENH)[)}\]])"
+)
 # Python reads "1_5" as 15, and ASE drops a backslash, so one damaged byte could turn into another number.
 _FALSE_DIGIT = re.compile(r"""\b(Lattice|target)\s*=\s*(?:["'{\[][^"'{}=]*|\S*)(?:\d_\d|\\[\d.eE+-])""")
 
@@ -65,6 +70,8 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
 
     A frame without a label is allowed, as an input for predictions. Other columns, the entries of the comment
     line and ASE's own results (energy, forces, ...) stay where ASE puts them. A `source` entry is replaced.
+    Deuterium and tritium (D, T) become hydrogen with their mass. That a frame says nothing of a cell, and so
+    is a cluster, is warned of once.
 
     Args:
         path: the file, plain or compressed.
@@ -84,7 +91,7 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
         InputError: the file cannot be read to its end: it is not text, is damaged or cut short, or lacks an
             atom count where one must be.
     """
-    count = 0
+    count, said = 0, False
     with open_text(path, errors="surrogateescape") as handle:
         for frame in _split_frames(handle, path):
             count += 1
@@ -95,6 +102,10 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
                 raise
             except InputError as error:
                 found = error
+            else:
+                if not said and is_silent_on_cell(frame.comment):
+                    said = True
+                    warn_of_cluster()
             yield found
     if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
@@ -131,16 +142,23 @@ def _make_structure(frame: _Frame, options: ReadOptions) -> Atoms:
     """Return one frame as a checked structure, with its label if it has one."""
     if not all(map(_is_text, (frame.comment, *frame.rows))):
         raise InputError(f"{frame.where}: some bytes are not UTF-8 text; repair or remove the frame")
+    comment, length = standard_comment(frame.where, frame.comment)
+    frame = frame._replace(comment=comment)
     with _translate_parser_faults(frame):
         entries = key_val_str_to_dict(frame.comment)
     _check_entries(frame, entries)
     columns = _parse_columns(frame, entries.get("Properties", _PLAIN_XYZ))
+    species = columns.get("species", columns.get("symbols"))
+    rows, masses = (frame.rows, None) if species is None else rows_with_hydrogen(frame.rows, species.start)
+    frame = frame._replace(rows=rows)
     # Only plain XYZ may have more columns than are declared.
     _check_rows(frame, columns, exact=bool({"Properties", "Lattice"} & entries.keys()))
     with _translate_parser_faults(frame):
         lines = chain([frame.comment], frame.rows)
         atoms = _read_xyz_frame(lines, len(frame.rows), properties_parser=lambda _comment: entries)
     atoms.info[SOURCE] = frame.where
+    atoms.positions *= length
+    set_masses(atoms, masses)
     check_structure(atoms)
     name = _find_label_column(frame, columns, options.key)
     if name is not None:
@@ -219,7 +237,7 @@ def _check_rows(frame: _Frame, columns: dict[str, _Column], exact: bool) -> None
         if species is not None and values[species.start].capitalize() not in atomic_numbers:
             raise InputError(
                 f"{frame.where}: atom {atom} has the unknown element {excerpt(values[species.start])}; "
-                "use chemical symbols"
+                "use chemical symbols (in LAMMPS: dump_modify ID element ...)"
             )
         if "_" in row or not row.isascii():
             _check_digits(frame, columns, atom, values)

@@ -12,6 +12,7 @@ file has no structure; the structure is read from another file of its folder.
 
 import re
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ase import Atoms
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import refuse_choices
 from equivar_jax.io.files import format_suffix, open_text
+from equivar_jax.io.isotopes import poscar_with_hydrogen
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.phonopy_yaml import (
     Crystal,
@@ -167,7 +169,11 @@ def _read_unit_cell(path: Path, calculator: str) -> Crystal:
         from phonopy.interface.calculator import read_crystal_structure
         from phonopy.physical_units import get_calculator_physical_units
 
-        unit_cell, _ = read_crystal_structure(path, interface_mode=calculator)
+        with poscar_with_hydrogen(path) if path.name == "POSCAR" else nullcontext((path, None)) as found:
+            readable, isotopes = found
+            unit_cell, _ = read_crystal_structure(readable, interface_mode=calculator)
+        if isotopes is not None and unit_cell is not None:
+            unit_cell.masses = np.where(np.isnan(isotopes), unit_cell.masses, isotopes)
         length = get_calculator_physical_units(calculator).distance_to_A
         return Crystal(unit_cell, length, None)
 

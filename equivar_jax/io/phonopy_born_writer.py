@@ -62,9 +62,19 @@ def write_born(
         raise InputError(
             f"{where}: the crystal's symmetry and the sum rule change its Born effective charges by up to "
             f"{change:.3f} e (more than {tolerance} e); check structure and tensors, or raise the tolerance"
+            + _charge_remark(atoms)
         )
     with open_for_writing(path) as handle:
         handle.write(text)
+
+
+def _charge_remark(atoms: Atoms) -> str:
+    """Tell what phonopy's sum rule, that of neutral cells, does to the tensors of a charged cell."""
+    charge = float(atoms.info.get("charge", 0.0))
+    if not charge:
+        return ""
+    share = charge / len(atoms)
+    return f" (the cell has the charge {charge:g} e, and neutrality takes {share:.3f} e off every atom)"
 
 
 def _dielectric_tensor(atoms: Atoms, given: np.ndarray | None) -> Float[np.ndarray, "3 3"]:

@@ -150,6 +150,7 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
         numbers=cell.numbers,
         cell=cell.cell * crystal.length,
         scaled_positions=cell.scaled_positions,
+        masses=_own_masses(cell),
         pbc=True,
     )
     if crystal.nac is None:
@@ -161,6 +162,14 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
             f"({len(atoms)}, 3, 3); write the file again with phonopy"
         )
     return finish_structure(atoms, where, tensors, check_epsilon(crystal.nac["dielectric"], where))
+
+
+def _own_masses(cell: Any) -> np.ndarray | None:
+    """Return the masses of a `PhonopyAtoms` in u if they are not phonopy's own, as those of isotopes."""
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    own = PhonopyAtoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions).masses
+    return None if cell.masses is None or np.allclose(cell.masses, own, rtol=1e-3) else cell.masses
 
 
 def check_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:

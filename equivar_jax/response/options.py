@@ -71,6 +71,7 @@ def infrared_options() -> OptionParser:
     add("--timestep", type=float, help="time between frames in fs")
     add("--temperature", type=float, help="in K; by default that of the velocities")
     add("--phonons", type=Path, metavar="YAML", help="phonopy_params.yaml, or as phonopy writes it")
+    add("--molecule", action="store_true", help="one molecule in a box: no rotations, absorption per mole")
     _add_phonon_options(parser)
     add(
         "--every",

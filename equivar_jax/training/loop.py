@@ -23,6 +23,7 @@ from equivar_jax.training.losses import DielectricErrors, DielectricSummary, Err
 from equivar_jax.training.plan import Plan, plan_run
 from equivar_jax.training.run_directory import append_record, describe_run, drop_records_after
 from equivar_jax.training.starting_point import (
+    compare_settings,
     describe_new_run,
     make_first_weights,
     read_starting_point,
@@ -45,7 +46,7 @@ class Run:
     kept: tuple[dict, Metadata] | None = None
     """Weights for the best checkpoint and what they mean, if they are not on disk yet."""
     remarks: tuple[str, ...] = ()
-    """What the user should know of where it started."""
+    """What the user should know of where it started, or of what it changes as it goes on."""
 
 
 def start_run(config: Config, folder: Path, resume: bool = False, loss: Loss = l1_loss) -> Run:
@@ -89,12 +90,13 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
         raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
     if config.train.start_from is not None:
         config = use_stored_network(config, progress.config.model, str(folder))
+    remarks = compare_settings(progress.config, config, folder)
     plan = plan_run(config, folder, loss)
     shapes = weight_shapes(plan.config.model)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     empty = initial_state(zeros, plan.config.train, plan.optimizer)
     state = restore_last_state(empty, saved, progress, plan.config, plan.dataset, folder)
-    return Run(plan, state, dataclasses.replace(progress, config=plan.config))
+    return Run(plan, state, dataclasses.replace(progress, config=plan.config), remarks=remarks)
 
 
 def last_checkpoint(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """Starting points of a run: fresh weights, those of another run (fine-tuning), or its own last state."""
 
 import dataclasses
+import operator
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from ase.data import chemical_symbols
 from flax import serialization
 
 from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.config.settings import setting_types
 from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Batch
@@ -24,6 +26,12 @@ from equivar_jax.weights.stacking import member_of
 
 OWN_SETTINGS = ("kernel", "dielectric")
 """Settings of the network that a fine-tuning chooses itself, whatever weights it starts from."""
+_EXPECTED = ("train.epochs", "train.checkpoint_minutes")
+"""Settings that a resumed run is expected to change."""
+_CONSEQUENCES = {
+    "train.batch_size": ", so that an interrupted epoch ends with other batches, and another rate",
+    "train.seed": ", so that an interrupted epoch ends with other batches",
+}
 _ROWS_OF_RELATIVES = ("embedding", "self_factors")
 _ROWS_OF_LABELS = ("element_shift", "element_scale")
 
@@ -175,6 +183,35 @@ def describe_new_run(config: Config, dataset: Dataset, start: StartingPoint | No
     """Describe a new run for its checkpoints; the elements are all that the weights were ever trained on."""
     before = () if start is None else start.metadata.elements
     return Metadata(config, tuple(sorted({*dataset.elements, *before})), dataset.statistics)
+
+
+def compare_settings(began: Config, goes_on: Config, folder: Path) -> tuple[str, ...]:
+    """Tell which settings a resumed run changes, and refuse another network.
+
+    Args:
+        began: Config of the checkpoint.
+        goes_on: With which the run goes on.
+        folder: The run, for messages.
+
+    Returns:
+        A sentence for each setting that the run goes on with, although it began with another value.
+
+    Raises:
+        InputError: a setting of the network is another one; only its kernel may be.
+    """
+    changes = []
+    for name in setting_types(Config):
+        before, after = (operator.attrgetter(name)(config) for config in (began, goes_on))
+        measured = name == "model.mean_neighbours" and None in (before, after)
+        if before == after or measured or name in _EXPECTED:
+            continue
+        if name.startswith("model.") and name != "model.kernel":
+            raise InputError(
+                f"{folder}: began with --{name} {before}, not {after}, which is another network; leave it "
+                "out, or start a new run"
+            )
+        changes.append(f"goes on with --{name} {after}; it began with {before}{_CONSEQUENCES.get(name, '')}")
+    return tuple(changes)
 
 
 def restore_last_state(

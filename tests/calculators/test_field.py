@@ -15,6 +15,7 @@ from helpers.field_crystals import CHARGE, STIFFNESS, moving_tensors, random_ten
 from equivar_jax import load
 from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.field import FieldCalculator, list_changes
+from equivar_jax.calculators.field_strength import StrongFieldWarning
 from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.harmonic import rock_salt
 
@@ -294,3 +295,32 @@ def test_tensors_of_another_shape_or_none_are_refused(tensors):
     complaint = r"structure Cu4: Born effective charge(s of shape .*, expected \(4, 3, 3\)| of atom 0 is not)"
     with pytest.raises(InputError, match=complaint):
         FieldCalculator(EMT(), lambda _: tensors, [0, 0, 0]).get_forces(atoms)
+
+
+# Strength.
+
+
+def charged_pair():
+    atoms = Atoms("HHe", positions=[(0, 0, 0), (3, 0, 0)])
+    tensors = np.array([1.0, -1.0])[:, None, None] * np.eye(3)
+    return atoms, lambda _: tensors
+
+
+def test_a_field_beyond_what_a_crystal_stands_is_warned_of_once():
+    """Mostly kV/cm taken for V/Å."""
+    atoms, tensors = charged_pair()
+    with pytest.warns(StrongFieldWarning, match="of 100 V/Å is 1e\\+07 kV/cm.* 1 V/Å is 1e5 kV/cm"):
+        atoms.calc = FieldCalculator(LennardJones(epsilon=0.0), tensors, [0, 60, 80])
+    atoms.calc.field = [0, 0, 200.0]  # without another word
+    FieldCalculator(LennardJones(epsilon=0.0), tensors, [0, 0.6, 0.8])  # 1 V/Å
+
+
+def test_a_strong_field_that_changes_with_time_is_warned_of_once():
+    atoms, tensors = charged_pair()
+    atoms.calc = FieldCalculator(LennardJones(epsilon=0.0), tensors, lambda t: [0, 0, 0.3 * t])
+    dynamics = VelocityVerlet(atoms, 1.0 * units.fs)
+    atoms.calc.follow(dynamics)
+    dynamics.run(2)
+    with pytest.warns(StrongFieldWarning) as said:
+        dynamics.run(4)
+    assert len(said) == 1

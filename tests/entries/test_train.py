@@ -343,7 +343,10 @@ def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_p
     folder = tmp_path / "run"
     assert run(*QUICK, "--data.path", labelled_file, "--train.epochs", 1, "--run-dir", folder)[0] == 0
     first = losses(folder)
-    assert run("--resume", folder, "--train.epochs", 2)[0] == 0
+    status, output, _ = run("--resume", folder, "--train.epochs", 2, "--train.batch_size", 3)
+    assert status == 0
+    assert re.search(r"note  goes on with --train\.batch_size 3; it began with \d+", output)
+    assert "--train.epochs" not in output
     assert losses(folder)[:1] == first
     assert [record["epoch"] for record in losses(folder)] == [1, 2]
     assert json.loads((folder / "config.json").read_text())["train"]["epochs"] == 2
@@ -354,7 +357,8 @@ def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_p
     [
         ((), "all 3 epochs are done; raise --train.epochs"),
         (("--train.epochs", 9, "--data.split_seed", 5), "other data or another split"),
-        (("--train.epochs", 9, "--model.channels", 5), "the checkpoint is of another architecture"),
+        (("--train.epochs", 9, "--model.channels", 5), "began with --model.channels"),
+        (("--train.epochs", 9, "--model.cutoff", 3.4), "not 3.4, which is another network"),
         (("--train.epochs", 9, "--train.ema_decay", "None"), "a run begins and ends with --train.ema_decay"),
         (("--train.epochs", 9, "--config", "test.py"), "leave out --config and --run-dir"),
         (("--train.epochs", 9, "--run-dir", "elsewhere"), "leave out --config and --run-dir"),

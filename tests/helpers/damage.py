@@ -80,6 +80,23 @@ def outcar_text() -> str:
     return vasp_files.outcar_text([step])
 
 
+def ipi_text() -> str:
+    """A frame as i-PI writes it."""
+    atoms = labelled()
+    cell = " ".join(f"{number:10.5f}" for number in atoms.cell.cellpar())
+    rows = [f"{atom.symbol:>8} " + " ".join(f"{x:12.5e}" for x in atom.position) for atom in atoms]
+    comment = f"# CELL(abcABC): {cell}  Step: 0  Bead: 0 positions{{angstrom}}  cell{{angstrom}}"
+    return "\n".join([str(len(atoms)), comment, *rows]) + "\n"
+
+
+def dump_text() -> str:
+    """Two frames of a LAMMPS dump with elements."""
+    rows = [f"{k + 1} {atom.symbol} {' '.join(map(str, atom.position))}" for k, atom in enumerate(labelled())]
+    frame = f"NUMBER OF ATOMS\n{len(rows)}\nITEM: BOX BOUNDS pp pp pp\n0 4.1\n0 4.2\n0 4.3\n"
+    frame += "ITEM: ATOMS id element x y z\n" + "\n".join(rows) + "\n"
+    return "".join(f"ITEM: TIMESTEP\n{step}\nITEM: {frame}" for step in (0, 1))
+
+
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "extxyz": extxyz,
     "training": training,
@@ -95,9 +112,11 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "XDATCAR": structure_file("XDATCAR", "vasp-xdatcar"),
     "PDB": structure_file("a.pdb", "proteindatabank"),
     "XSF": structure_file("a.xsf", "xsf"),
+    "i-PI": text_file("run.pos_0.xyz", ipi_text),
+    "LAMMPS dump": text_file("md.lammpstrj", dump_text),
 }
 OPTIONS = {"training": ReadOptions(first_index="field")}
-WITHOUT_LABEL = {"POSCAR", "CIF", "XDATCAR", "PDB", "XSF"}
+WITHOUT_LABEL = {"POSCAR", "CIF", "XDATCAR", "PDB", "XSF", "i-PI", "LAMMPS dump"}
 COMPRESS = {
     ".gz": gzip.compress,
     ".bz2": bz2.compress,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from helpers.hygiene_crystals import CONFIG, distorted, named, perovskite, relabelled
 
@@ -176,3 +177,16 @@ def test_only_copies_are_refused_in_the_clean_set():
     refused = [finding for finding in report.findings if finding.refused]
     assert {finding.rule for finding in refused} == {"duplicate"}
     assert len(refused) == 9
+
+
+def test_tensors_that_are_all_zero_are_refused():
+    atoms = distorted(3)
+    finding = one_finding(relabelled(atoms, np.zeros((len(atoms), 3, 3)), "zeros.xyz, frame 2"))
+    assert (finding.rule, finding.source, finding.refused) == ("zero", "zeros.xyz, frame 2", True)
+    assert "all zero" in finding.reason
+
+
+def test_zeros_of_an_element_are_right():
+    """In silicon symmetry and sum rule leave nothing."""
+    silicon = bulk("Si")
+    assert check_labels([with_born_effective_charges(silicon, np.zeros((2, 3, 3)))], CONFIG).findings == ()

@@ -18,6 +18,7 @@ from jaxtyping import TypeCheckError
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures, scan_structures, write_structures
 from equivar_jax.io.extxyz import BEC_KEYS
+from equivar_jax.io.xyz_comments import ClusterWarning
 from equivar_jax.structures import born_effective_charges
 
 # A triclinic cell; xy and yx and so on all differ, so that no transposition goes unnoticed.
@@ -183,9 +184,9 @@ def test_a_column_that_is_no_tensor_is_refused(file, key):
 
 
 def test_plain_xyz_is_a_molecule_without_label(file):
-    (atoms,) = read_structures(
-        file("3\nwater, T=300\nO 0 0 0 9.9\nH 0.76 0.59 0\nh -0.76 0.59 0\n", "water.xyz")
-    )
+    path = file("3\nwater, T=300\nO 0 0 0 9.9\nH 0.76 0.59 0\nh -0.76 0.59 0\n", "water.xyz")
+    with pytest.warns(ClusterWarning, match="molecule or cluster"):
+        (atoms,) = read_structures(path)
     assert atoms.get_chemical_formula() == "H2O"
     assert not atoms.pbc.any()
     assert born_effective_charges(atoms) is None

@@ -23,6 +23,7 @@ from hypothesis.extra import numpy as hnp
 from equivar_jax.errors import InputError
 from equivar_jax.io import scan_structures, write_structures
 from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.xyz_comments import ClusterWarning
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
 CASES = int(os.environ.get("EQUIVAR_FUZZ_CASES", "40"))
@@ -38,6 +39,7 @@ def scanned(path: Path, options: ReadOptions) -> Found:
         warnings.simplefilter("always")
         # ASE 3.29, with NumPy 2.5; the suite exempts it as well.
         warnings.filterwarnings("ignore", "Setting the shape on a NumPy array", DeprecationWarning)
+        warnings.simplefilter("ignore", ClusterWarning)  # of a lattice that the damage has taken away
         try:
             found.extend(scan_structures(path, options.key, options.first_index))
         except InputError as error:

@@ -176,3 +176,27 @@ def test_real_crystals_come_back(tmp_path):
             same_cell += 1
             np.testing.assert_allclose(label(read), label(atoms), rtol=0, atol=2e-8)
     assert same_cell > len(chosen) / 2
+
+
+def test_a_charged_cell_says_what_neutrality_takes_off(tmp_path, triclinic):
+    atoms = with_born_effective_charges(triclinic, label(triclinic) + 0.2 * np.eye(3))
+    atoms.info["charge"] = 1.0
+    message = refusal(tmp_path / "BORN", [atoms])
+    assert "the cell has the charge 1 e, and neutrality takes 0.200 e off every atom" in message
+
+
+def test_deuterium_in_the_poscar_beside_is_hydrogen_with_its_mass(tmp_path, triclinic):
+    numbers = triclinic.numbers.copy()
+    numbers[0] = 1
+    atoms = triclinic.copy()
+    atoms.numbers = numbers
+    atoms = with_born_effective_charges(atoms, label(triclinic))
+    write_born(tmp_path / "BORN", [atoms])
+    poscar = tmp_path / "POSCAR"
+    ase.io.write(poscar, atoms, direct=True)
+    lines = poscar.read_text().splitlines()
+    lines[5] = lines[5].replace("H", "D")
+    poscar.write_text("\n".join(lines) + "\n")
+    (found,) = read_structures(tmp_path / "BORN")
+    assert found.get_masses()[found.numbers == 1] == pytest.approx([2.014], abs=1e-3)
+    assert label(found)[found.numbers == 1] == pytest.approx(label(atoms)[atoms.numbers == 1], abs=1e-6)

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms, units
 from jaxtyping import Array, Float
 
+from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
@@ -164,6 +165,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise InputError(f"--temperature {options.temperature}: give a temperature in K of at least 0")
     if not np.isfinite(options.field):
         raise InputError(f"--field {options.field}: give a number in V/Å")
+    warn_of_strong_field(np.array([options.field]), "an electric field")
 
 
 def _run_example(options: argparse.Namespace, predictor: Predictor | None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Array, Bool, Float
 
+from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.errors import InputError
 from equivar_jax.response.dynamics.verlet_list import ListPlan, PairList, plan_list
 from equivar_jax.structures import source
@@ -102,20 +103,27 @@ def make_system(
             taken from it.
         potential: Function of (positions, pairs) that returns energy and forces; see `from_energy`.
         charges: `NetworkCharges`, `FixedCharges`, or another function of (positions, pairs).
-        field: Three numbers in V/Å, or a JAX function from the time in fs to the field in V/Å.
+        field: Three numbers in V/Å, or a JAX function from the time in fs to the field in V/Å. 1 V/Å is
+            1e5 kV/cm; a stronger field brings a `StrongFieldWarning`, here or at the end of `simulate`.
         cutoff: Longest distance in Å of the pairs that the potential reads. The cutoff of a network is taken
             into account without it.
         skin: Skin of the list of pairs in Å.
         room: Factor by which the number of pairs may grow above that of `atoms`.
 
     Raises:
-        InputError: The structure is not periodic along three directions, or the field has another number of
-            components than three.
+        InputError: The structure is not periodic along three directions or has constraints, or the field has
+            another number of components than three.
     """
     if not atoms.pbc.all() or atoms.cell.rank < 3:
         raise InputError(
             f"{source(atoms)}: periodic along {atoms.pbc.sum()} directions, dynamics in a field needs three; "
             "give a cell (with vacuum around a slab or molecule) and set pbc to true"
+        )
+    if atoms.constraints:
+        names = ", ".join(type(constraint).__name__ for constraint in atoms.constraints)
+        raise InputError(
+            f"{source(atoms)}: has constraints ({names}), which a compiled trajectory does not keep; remove "
+            "them by atoms.set_constraint(), or run ase.md with FieldCalculator"
         )
     farthest = max(cutoff, getattr(charges, "cutoff", 0.0))
     return System(
@@ -152,4 +160,5 @@ def _constant_field(field: Any) -> ConstantField:
     value = np.asarray(field, dtype=np.float64)
     if value.shape != (3,) or not np.isfinite(value).all():
         raise InputError(f"field {field!r}: give three numbers in V/Å, or a function of the time in fs")
+    warn_of_strong_field(value, "an electric field")
     return ConstantField(value)

@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ase import Atoms, units
 from jaxtyping import Array, Bool, Float
 
+from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.errors import InputError
-from equivar_jax.response.dynamics.system import System
+from equivar_jax.response.dynamics.system import ConstantField, System
 from equivar_jax.response.dynamics.verlet_list import PairList, build_list, renew_list
 
 
@@ -266,4 +268,7 @@ def simulate(
             f"positions or velocities are no longer finite after {steps} steps of {timestep} fs; shorten the "
             "time step, or check potential, charges and field"
         )
+    if not isinstance(system.field, ConstantField):  # of a constant one `make_system` has warned
+        times = float(state.time) - timestep * np.arange(steps + 1)
+        warn_of_strong_field(np.asarray(jax.vmap(system.field)(jnp.asarray(times))), "an electric field")
     return state, records

@@ -1,6 +1,7 @@
 """Dielectric tensors and infrared spectra, from phonons or from a trajectory."""
 
-from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
+from equivar_jax.response.optics.dipole import dipole_rates
+from equivar_jax.response.optics.motion import mean_temperature
 from equivar_jax.response.optics.permittivity import (
     active_lines,
     ionic_contributions,

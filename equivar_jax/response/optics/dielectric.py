@@ -31,7 +31,7 @@ from equivar_jax.response.phonons.gamma import (
     mode_effective_charges,
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, phonons_of
-from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.response.phonons.surroundings import warn_of_vacuum
 from equivar_jax.structures import source
 
 # The picture ends at the highest line times the margin; a line width has so many points.
@@ -43,12 +43,12 @@ def run(options: argparse.Namespace) -> None:
     if not (options.example or options.phonons):
         raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
     check_picture(options.output)
-    use_compilation_cache()
     predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
     phonons = phonons_of(options, predictor)
     epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
     modes = gamma_modes(phonons.atoms, phonons.force_constants)
     modes.require_stable(source(phonons.atoms))
+    warn_of_vacuum(phonons.atoms, "the dielectric tensors and longitudinal modes")
     results = _collect_results(phonons, modes, epsilon_inf)
     print(_format_results(results))
     numbers = options.output.with_suffix(".json")

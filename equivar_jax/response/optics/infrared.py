@@ -2,7 +2,8 @@
 
 A trajectory includes the anharmonicity of the dynamics. Phonons give lines, which are drawn with the
 resolution of the spectrum of the trajectory. For a crystal the spectrum is the absorption coefficient times
-the refractive index; for a structure that is not periodic in all directions it is the molar absorption.
+the refractive index; for a structure that is not periodic in all directions, and for a molecule in a box with
+--molecule, it is the molar absorption.
 """
 
 import argparse
@@ -25,11 +26,13 @@ from equivar_jax.figures import COLOURS, STYLE, check_picture, save_figure
 from equivar_jax.io import read_structures
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.prediction.loading import load
-from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
+from equivar_jax.response.optics.dipole import dipole_rates
+from equivar_jax.response.optics.motion import mean_temperature, warn_of_other_temperature
 from equivar_jax.response.optics.spectra import (
     absorption,
     line_absorption,
     molar_absorption,
+    molar_line_absorption,
     power_spectrum,
 )
 from equivar_jax.response.phonons.gamma import (
@@ -40,7 +43,7 @@ from equivar_jax.response.phonons.gamma import (
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, example_phonons, phonons_of
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal
-from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.response.phonons.surroundings import is_molecule_in_box, molecule_in_box, warn_of_vacuum
 from equivar_jax.structures import labels_of, source, with_born_effective_charges
 
 # For the model crystal: temperature in K, fs between frames, steps between frames, number of frames.
@@ -73,25 +76,24 @@ def run(options: argparse.Namespace) -> None:
     if not (options.example or options.trajectory or options.phonons):
         raise InputError("no trajectory and no --phonons; name one of them, or try --example")
     check_picture(options.output)
-    use_compilation_cache()
     predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
     phonons = phonons_of(options, predictor) if options.example or options.phonons else None
-    curves, lines, periodic = [], np.zeros(0), True
+    curves, lines, periodic = [], np.zeros(0), not options.molecule
     if options.example:
         options.timestep = _EXAMPLE_TIMESTEP
         curves.append(_trajectory_spectrum(example_trajectory(example_phonons()), labels_of, options))
     elif options.trajectory:
         frames = _read_trajectory(options)
-        periodic = bool(frames[0].pbc.all())
+        periodic = bool(frames[0].pbc.all()) and not options.molecule
         charges = labels_of if predictor is None else EquivarCalculator(predictor)
         curves.append(_trajectory_spectrum(frames, charges, options))
     if phonons is not None:
-        if not periodic:
+        if not (periodic or options.molecule):
             raise InputError(
                 f"{options.trajectory}: not a crystal, unlike {options.phonons}, so that their spectra "
-                "have different units; give only one of them"
+                "have different units; give only one of them, or --molecule if both are one in a box"
             )
-        curve, lines = _phonon_spectrum(phonons, options.resolution)
+        curve, lines = _phonon_spectrum(phonons, options)
         curves.append(curve)
     table = options.output.with_suffix(".csv")
     plot_spectra(curves, lines, options.output, periodic)
@@ -162,7 +164,7 @@ def plot_spectra(
 
 def _find_end(curves: Sequence[Curve], lines: Float[np.ndarray, " modes"]) -> float:
     """Find the wavenumber in cm⁻¹ beyond which nothing can be seen, with a margin."""
-    visible = [float(c.wavenumbers[np.abs(c.values) > 0.01 * np.abs(c.values).max()][-1]) for c in curves]
+    visible = [float(c.wavenumbers[np.abs(c.values) >= 0.01 * np.abs(c.values).max()][-1]) for c in curves]
     return _MARGIN * max([*visible, *lines])
 
 
@@ -180,7 +182,9 @@ def _trajectory_spectrum(frames: Sequence[Atoms], charges: Charges, options: arg
     if not (math.isfinite(temperature) and temperature > 0):
         raise InputError(f"a temperature of {temperature} K; give a positive one")
     spectrum = power_spectrum(rates, options.resolution, options.window)
-    if frames[0].pbc.all():
+    if rates.averaged:
+        warn_of_other_temperature(frames, options.timestep, temperature)
+    if frames[0].pbc.all() and not options.molecule:
         volume = float(np.mean([atoms.get_volume() for atoms in frames]))
         values = absorption(spectrum, volume, temperature, options.correction)
     else:
@@ -192,10 +196,19 @@ def _trajectory_spectrum(frames: Sequence[Atoms], charges: Charges, options: arg
     return Curve("molecular dynamics", spectrum.wavenumbers, values)
 
 
-def _phonon_spectrum(phonons: Phonons, resolution: float) -> tuple[Curve, Float[np.ndarray, " modes"]]:
+def _phonon_spectrum(
+    phonons: Phonons, options: argparse.Namespace
+) -> tuple[Curve, Float[np.ndarray, " modes"]]:
     """Compute the spectrum of the phonons and the wavenumbers of those that absorb; print the modes."""
+    resolution, fix = options.resolution, "relax the structure into its minimum"
+    if options.molecule:
+        phonons = molecule_in_box(phonons)
+    elif is_molecule_in_box(phonons.atoms):
+        fix += ", or give --molecule, which leaves out the rotations of a molecule in a box"
+    else:
+        warn_of_vacuum(phonons.atoms, "lines and absorption")
     modes = gamma_modes(phonons.atoms, phonons.force_constants)
-    modes.require_stable(source(phonons.atoms))
+    modes.require_stable(source(phonons.atoms), fix)
     intensities = infrared_intensities(modes, phonons.charges)
     print("mode     cm^-1    km/mol of cells")
     for number, (line, intensity) in enumerate(zip(modes.wavenumbers, intensities, strict=True), start=1):
@@ -204,9 +217,11 @@ def _phonon_spectrum(phonons: Phonons, resolution: float) -> tuple[Curve, Float[
         0.0, modes.wavenumbers[-1] * _MARGIN + resolution, resolution / _POINTS_ACROSS_LINE
     )
     strengths = oscillator_strengths(modes, phonons.charges)
-    values = line_absorption(
-        wavenumbers, modes.wavenumbers, strengths, phonons.atoms.get_volume(), resolution
-    )
+    if options.molecule:
+        values = molar_line_absorption(wavenumbers, modes.wavenumbers, strengths, resolution)
+    else:
+        volume = phonons.atoms.get_volume()
+        values = line_absorption(wavenumbers, modes.wavenumbers, strengths, volume, resolution)
     return Curve("phonons", wavenumbers, values), modes.wavenumbers[
         intensities > _VISIBLE * intensities.max()
     ]

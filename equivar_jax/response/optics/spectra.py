@@ -16,6 +16,9 @@ from equivar_jax.response.units import INVERSE_CM, VACUUM_PERMITTIVITY
 PER_CM = 1e-2 * units.m
 """Converts an inverse length from 1/Å to 1/cm."""
 
+_MOLAR = units.mol / (1e3 * units.m) / PER_CM**2
+"""Turns an absorption coefficient in cm⁻¹ of one molecule in 1 Å³ into km/mol per cm⁻¹."""
+
 # In standard deviations: where a Gaussian is taken for zero, and its full width at half maximum.
 _CUT, _FULL_WIDTH = 4.0, 2 * math.sqrt(2 * math.log(2))
 # Smallest number of frequencies on the width of a line.
@@ -197,8 +200,7 @@ def molar_absorption(
     Returns:
         Molar absorption in km/mol per cm⁻¹; its integral over wavenumbers is the intensity in km/mol.
     """
-    cross_section = absorption(spectrum, 1.0, temperature, correction) / PER_CM
-    return cross_section * units.mol / (1e3 * units.m) / PER_CM
+    return _MOLAR * absorption(spectrum, 1.0, temperature, correction)
 
 
 def quantum_correction(
@@ -243,3 +245,23 @@ def line_absorption(
     shapes = np.exp(-(offsets**2) / 2) / (math.sqrt(2 * math.pi) * deviation) * INVERSE_CM
     factor = PER_CM * math.pi / (6 * volume * VACUUM_PERMITTIVITY * SPEED_OF_LIGHT)
     return factor * shapes @ np.einsum("maa->m", strengths)
+
+
+def molar_line_absorption(
+    wavenumbers: Float[np.ndarray, " frequencies"],
+    lines: Float[np.ndarray, " modes"],
+    strengths: Float[np.ndarray, "modes 3 3"],
+    resolution: float,
+) -> Float[np.ndarray, " frequencies"]:
+    """Compute the molar absorption of a gas of molecules with harmonic modes, each a Gaussian line.
+
+    Args:
+        wavenumbers: As for `line_absorption`.
+        lines: As for `line_absorption`.
+        strengths: As for `line_absorption`.
+        resolution: As for `line_absorption`.
+
+    Returns:
+        Molar absorption in km/mol per cm⁻¹; the integral over a line is its `infrared_intensities`.
+    """
+    return _MOLAR * line_absorption(wavenumbers, lines, strengths, 1.0, resolution)

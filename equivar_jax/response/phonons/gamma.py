@@ -60,11 +60,12 @@ class GammaModes:
         """Wavenumbers of the rigid motions (not among the modes) in cm⁻¹; negative where imaginary."""
         return _signed_root(self.rigid) * INVERSE_CM
 
-    def require_stable(self, where: str) -> None:
+    def require_stable(self, where: str, fix: str = "relax the structure into its minimum") -> None:
         """Check that every mode has a restoring force.
 
         Args:
             where: Name of the structure in the message.
+            fix: What to do, for the message.
 
         Raises:
             InputError: The lowest frequency is imaginary or below 1 cm⁻¹.
@@ -74,7 +75,7 @@ class GammaModes:
             value = f"{-lowest:.1f}i" if lowest < 0 else f"{lowest:.2f}"
             raise InputError(
                 f"{where}: its softest mode has {value} cm^-1, so that its response to a field is not "
-                "defined; relax the structure into its minimum"
+                f"defined; {fix}"
             )
 
 

@@ -36,7 +36,8 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
         atoms: The crystal.
         supercell: Number of unit cells along each axis of the supercell that the force constants belong to.
         primitive: phonopy's primitive matrix: "auto" lets phonopy find the primitive cell from the symmetry,
-            "P" takes the unit cell itself.
+            "P" takes the unit cell itself. phonopy's symmetry knows no masses: where atoms that a translation
+            maps onto each other are different isotopes, the unit cell itself is taken, too.
 
     Raises:
         InputError: `check_structure` refuses the structure, or it is not periodic in all directions.
@@ -47,9 +48,13 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
     cell = PhonopyAtoms(
-        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+        numbers=atoms.numbers,
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
     )
-    return _phonon(cell, np.diag(supercell), primitive, None)
+    phonon = _phonon(cell, np.diag(supercell), primitive, None)
+    return phonon if _has_all_isotopes(phonon) else _phonon(cell, np.diag(supercell), "P", None)
 
 
 def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
@@ -127,6 +132,13 @@ def atoms_of(cell: PhonopyAtoms, length: float = 1.0) -> Atoms:
         masses=cell.masses,
         pbc=True,
     )
+
+
+def _has_all_isotopes(phonon: Phonopy) -> bool:
+    """Return whether the atoms that stand for others in the primitive cell have the masses of these."""
+    cell, representative = phonon.primitive, np.asarray(phonon.primitive.s2p_map)
+    masses = cell.masses[[cell.p2p_map[atom] for atom in representative]]
+    return bool(np.allclose(masses, phonon.supercell.masses, rtol=1e-6))
 
 
 def _phonon(cell: PhonopyAtoms, supercell: Any, primitive: Any, calculator: str | None) -> Phonopy:

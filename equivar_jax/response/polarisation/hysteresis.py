@@ -29,7 +29,6 @@ from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop
 from equivar_jax.response.polarisation.path import PolarisationTracker
 from equivar_jax.response.polarisation.protocols import Protocol, triangle
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
-from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import BEC, source
 
 MAX_STEP = 0.02
@@ -170,7 +169,6 @@ def run(options: argparse.Namespace) -> None:
     crystal = SoftModeCrystal(reference)
     charges: BaseCalculator = crystal
     if options.checkpoint:
-        use_compilation_cache()
         charges = EquivarCalculator(load(options.checkpoint), allow_unseen=options.allow_unseen)
     if options.amplitude is None:
         amplitude = 1.5 * crystal.coercive_field(charges.get_property(BEC, reference))

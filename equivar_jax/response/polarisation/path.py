@@ -28,7 +28,6 @@ from equivar_jax.response.polarisation.path_report import (
     draw_polarisation,
     write_polarisation,
 )
-from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import check_structure, check_tensors, labels_of, source
 
 PathCharges = Charges | Predictor | Sequence[np.ndarray] | np.ndarray
@@ -224,7 +223,6 @@ def run(options: argparse.Namespace) -> None:
     check_output(output)
     frames, charges = _frames(options.path, options.example)
     if options.checkpoint:
-        use_compilation_cache()
         charges = load(options.checkpoint).predict(frames, allow_unseen=options.allow_unseen)
     found = polarisation_along(frames, charges)
     write_polarisation(output, found.change, found.quanta)

@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from phonopy import Phonopy
 
 from equivar_jax.errors import InputError
@@ -22,10 +23,10 @@ from equivar_jax.io.phonopy_born_writer import write_born
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
+from equivar_jax.response.phonons.surroundings import warn_of_vacuum
 from equivar_jax.response.splitting.bands import describe_gamma, plot_bands
 from equivar_jax.response.splitting.born_example import sodium_chloride
 from equivar_jax.response.splitting.born_nac import nac_params, symmetry_change
-from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import with_born_effective_charges
 
 _YAML = (".yaml", ".yml")
@@ -72,12 +73,13 @@ def _read_and_predict(options: argparse.Namespace, needs_forces: bool) -> Phonop
             f"{path}: no forces to draw bands from; give a phonopy YAML file with forces, or one with "
             "FORCE_SETS or FORCE_CONSTANTS beside it"
         )
-    use_compilation_cache()
     predictor = load(options.checkpoint)
     epsilon = choose_epsilon_inf(atoms, options.epsilon_inf, predictor)
     tensors = predictor.predict(atoms, allow_unseen=options.allow_unseen)
-    phonon.nac_params = nac_params(phonon, tensors, epsilon)
-    moved = symmetry_change(phonon, tensors)
+    warn_of_vacuum(atoms, "BORN, eps_inf and LO-TO splitting")
+    charge = float(atoms.info.get("charge", 0.0))
+    phonon.nac_params = nac_params(phonon, tensors, epsilon, charge)
+    moved = symmetry_change(phonon, tensors - charge / len(atoms) * np.eye(3))
     print(f"{phonon.unitcell.formula}: symmetrisation moved the tensors by at most {moved:.2g} e")
     return phonon
 

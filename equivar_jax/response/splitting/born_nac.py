@@ -19,21 +19,28 @@ class BrokenSymmetryWarning(UserWarning):
     """Warns that tensors are far from the symmetry of their crystal, or from the sum rule."""
 
 
+class ChargedCellWarning(UserWarning):
+    """Warns that phonopy makes the tensors of a charged cell neutral."""
+
+
 def nac_params(
     crystal: Atoms | Phonopy,
     born_effective_charges: Float[np.ndarray, "atoms 3 3"],
     epsilon_inf: Float[np.ndarray, "3 3"],
+    charge: float = 0.0,
 ) -> NacParams:
     """Make phonopy's parameters of the non-analytical term (NAC) from tensors.
 
     phonopy imposes the symmetry of the crystal and the sum rule. If that changes the tensors much, a
-    `BrokenSymmetryWarning` is given.
+    `BrokenSymmetryWarning` is given. phonopy's sum rule is that of a neutral cell: in one of charge Q it
+    takes Q/N off the diagonal of every atom's tensor, of which a `ChargedCellWarning` tells.
 
     Args:
         crystal: A structure, for whose primitive cell phonopy's "auto" is taken, or a phonopy object.
         born_effective_charges: Z of the atoms of the structure, or of phonopy's unit cell, in their order;
             [atom, field, displacement] in e.
         epsilon_inf: Electronic dielectric tensor, dimensionless.
+        charge: Net charge Q of phonopy's unit cell in e; of a structure, that in its info comes first.
 
     Returns:
         A value for `Phonopy.nac_params`: `born`, the tensors of the atoms of phonopy's primitive cell in its
@@ -45,6 +52,17 @@ def nac_params(
     """
     phonon = phonon_of(crystal) if isinstance(crystal, Atoms) else crystal
     tensors = check_tensors(born_effective_charges, atoms_of(phonon.unitcell))
+    if isinstance(crystal, Atoms):
+        charge = float(crystal.info.get("charge", charge))
+    excess = charge / len(tensors)
+    if excess:
+        message = (
+            f"{phonon.unitcell.formula}: a cell of charge {charge:g} e: phonopy's sum rule is that of a "
+            f"neutral one and takes Q/N = {excess:.3g} e off the diagonal of every atom's tensor; the LO-TO "
+            "splitting is that of the neutralised cell"
+        )
+        warnings.warn(message, ChargedCellWarning, stacklevel=2)
+        tensors = tensors - excess * np.eye(3)
     born, dielectric = _symmetrise(phonon, tensors, epsilon_inf, primitive=phonon.primitive)
     moved, moved_epsilon = symmetry_change(phonon, tensors), float(np.abs(dielectric - epsilon_inf).max())
     where = f"{phonon.unitcell.formula}: symmetry"

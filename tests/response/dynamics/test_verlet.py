@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
 from ase.md.verlet import VelocityVerlet
 from matscipy.neighbours import neighbour_list
 
+from equivar_jax.calculators.field_strength import StrongFieldWarning
 from equivar_jax.errors import InputError
 from equivar_jax.response.dynamics.moving_charges import FixedCharges
 from equivar_jax.response.dynamics.springs import springs_between
@@ -281,3 +283,21 @@ def test_molecules_are_refused():
     water = Atoms("OH2", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
     with pytest.raises(InputError, match="periodic along 0 directions"):
         make_system(water, springs(), FixedCharges(np.zeros((3, 3, 3))), (0.0, 0.0, 0.0))
+
+
+def test_constraints_are_refused_because_they_would_be_lost():
+    atoms = rock_salt()
+    atoms.set_constraint(FixAtoms([0]))
+    with pytest.raises(InputError, match=r"constraints \(FixAtoms\).*set_constraint"):
+        make_system(atoms, springs(), FixedCharges(np.zeros((8, 3, 3))), [0.0, 0.0, 0.1])
+
+
+def test_fields_beyond_what_a_crystal_stands_are_warned_of(float64):
+    atoms, charges = rock_salt(), FixedCharges(np.zeros((8, 3, 3)))
+    with pytest.warns(StrongFieldWarning, match="2 V/Å is 200000 kV/cm"):
+        constant = make_system(atoms, springs(), charges, [0.0, 0.0, 2.0])
+    simulate(constant, start(constant, atoms), 1.0, 10)  # said already
+    rising = make_system(atoms, springs(), charges, lambda time: jnp.array([0.0, 0.0, 0.15]) * time)
+    state, _ = simulate(rising, start(rising, atoms), 0.5, 10)  # to 0.75 V/Å
+    with pytest.warns(StrongFieldWarning, match="of 1.5 V/Å"):
+        simulate(rising, state, 0.5, 10)

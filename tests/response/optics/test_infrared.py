@@ -12,7 +12,8 @@ from phonopy.structure.atoms import PhonopyAtoms
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.response.__main__ import main as response
-from equivar_jax.response.optics.dipole import dipole_rates, mean_temperature
+from equivar_jax.response.optics.dipole import dipole_rates
+from equivar_jax.response.optics.motion import MotionWarning, mean_temperature
 from equivar_jax.response.optics.spectra import (
     absorption,
     line_absorption,
@@ -23,6 +24,7 @@ from equivar_jax.response.phonons.gamma import (
     infrared_intensities,
     oscillator_strengths,
 )
+from equivar_jax.response.phonons.gamma_input import example_phonons
 from equivar_jax.response.units import INVERSE_CM
 
 # Trajectories
@@ -96,19 +98,19 @@ def test_unusable_trajectories(moving):
     atoms, charges, _, moved, velocities = moving
     frames = frames_of(atoms, charges, moved[:3], velocities)
     with pytest.raises(InputError, match="1 frames, a spectrum needs a trajectory"):
-        dipole_rates(frames[:1], 1.0)
+        dipole_rates(frames[:1], 0.5)
     with pytest.raises(InputError, match="both must be positive"):
         dipole_rates(frames, 0.0)
     with pytest.raises(InputError, match="both must be positive"):
-        dipole_rates(frames, 1.0, every=0)
+        dipole_rates(frames, 0.5, every=0)
     with pytest.raises(InputError, match="no velocities, as other frames have"):
-        dipole_rates([*frames, *frames_of(atoms, charges, moved[:1])], 1.0)
+        dipole_rates([*frames, *frames_of(atoms, charges, moved[:1])], 0.5)
     with pytest.raises(InputError, match="other atoms than in the first frame"):
-        dipole_rates([*frames, Atoms("H")], 1.0)
+        dipole_rates([*frames, Atoms("H")], 0.5)
     with pytest.raises(InputError, match="name a model by --checkpoint"):
-        dipole_rates([frame.copy() for frame in frames], 1.0)
+        dipole_rates([frame.copy() for frame in frames], 0.5)
     with pytest.raises(InputError, match=r"Born effective charges of shape \(1, 3, 3\)"):
-        dipole_rates(frames, 1.0, lambda _: charges[:1])
+        dipole_rates(frames, 0.5, lambda _: charges[:1])
     with pytest.raises(InputError, match="give --temperature"):
         mean_temperature(frames_of(atoms, charges, moved[:2]))
 
@@ -223,11 +225,11 @@ def test_refused(complaint, tmp_path, moving):
         return complaint(response, "infrared", "-o", tmp_path / "a.png", *words)
 
     assert "name one of them, or try --example" in refuse()
-    assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 1)
+    assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 0.5)
     assert "--timestep is missing" in refuse(tmp_path / "md.traj")
-    assert "needs a trajectory of" in refuse(tmp_path / "md.traj", "--timestep", 1)
-    assert "1 frames, a spectrum needs a trajectory" in refuse(tmp_path / "one.traj", "--timestep", 1)
-    too_cold = refuse(tmp_path / "md.traj", "--timestep", 1, "--temperature", 0)
+    assert "needs a trajectory of" in refuse(tmp_path / "md.traj", "--timestep", 0.5)
+    assert "1 frames, a spectrum needs a trajectory" in refuse(tmp_path / "one.traj", "--timestep", 0.5)
+    too_cold = refuse(tmp_path / "md.traj", "--timestep", 0.5, "--temperature", 0)
     assert "a temperature of 0.0 K; give a positive one" in too_cold
     assert "invalid choice" in refuse("--example", "--window", "boxcar")
     phonons = phonopy_file(tmp_path / "phonopy_params.yaml", *random_crystal(7))
@@ -250,3 +252,50 @@ def test_free_molecule_is_given_per_mole(tmp_path):
     ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
     assert (tmp_path / "a.csv").read_text().splitlines()[0].endswith("absorption (km/mol cm)")
     assert integral(wavenumbers, found) == pytest.approx(infrared_intensities(modes, charges).sum(), rel=0.02)
+
+
+def test_a_molecule_in_a_box_is_that_of_the_free_one(tmp_path, complaint, capsys):
+    """Its rotations, without a restoring force, are left out by the option that the message names."""
+    atoms, constants, charges = diatomic(spring=30.0, charge=0.5)
+    expected = gamma_modes(atoms, constants)
+    box = atoms.copy()
+    box.set_cell([9.0] * 3)
+    box.pbc = True
+    box.positions += [8.5, 4.0, 4.0]
+    box.wrap()
+    words = ["--phonons", phonopy_file(tmp_path / "phonopy_params.yaml", box, constants, charges)]
+    words += ["-o", str(tmp_path / "a.png")]
+    assert "or give --molecule, which leaves out the rotations" in complaint(response, "infrared", *words)
+    response(["infrared", *words, "--molecule"])
+    ((wavenumbers, found),) = curves_of(tmp_path / "a.csv").values()
+    assert wavenumbers[np.argmax(found)] == pytest.approx(expected.wavenumbers[0], abs=1.0)
+    total = infrared_intensities(expected, charges).sum()
+    assert integral(wavenumbers, found) == pytest.approx(total, rel=1e-3)
+    assert "km/mol" in (tmp_path / "a.csv").read_text().splitlines()[0]
+    # Beside a trajectory of the box, which then is that of a molecule, too.
+    moved, velocities = thermal(expected, 1500, 1.0)
+    write_structures(tmp_path / "md.traj", frames_of(box, charges, moved, velocities))
+    words += [tmp_path / "md.traj", "--timestep", 1, "--temperature", 300, "--resolution", 50, "--molecule"]
+    response(["infrared", *map(str, words)])
+    curves = curves_of(tmp_path / "a.csv").values()
+    for wavenumbers, found in curves:
+        assert integral(wavenumbers, found) == pytest.approx(total, rel=0.02)
+    assert len(curves) == 2
+    crystal = example_phonons()
+    crystal = phonopy_file(tmp_path / "b.yaml", crystal.atoms, crystal.force_constants, crystal.charges)
+    words = ["--phonons", crystal, "--molecule", "-o", str(tmp_path / "b.png")]
+    assert "not a molecule in a box" in complaint(response, "infrared", *words)
+
+
+def test_a_trajectory_without_motion_of_its_own_gives_nothing(tmp_path):
+    """A crystal that only breathes absorbs nothing; the picture of nothing is one, too."""
+    atoms, _, charges = random_crystal(2)
+    frames = frames_of(atoms, charges, np.zeros((300, 3, 3)))
+    for step, frame in enumerate(frames):
+        frame.set_cell(atoms.cell * (1 + 0.01 * np.sin(0.2 * step)), scale_atoms=True)
+    write_structures(tmp_path / "md.traj", frames)
+    words = [tmp_path / "md.traj", "--timestep", 1, "--temperature", 300, "--resolution", 200]
+    with pytest.warns(MotionWarning, match="not 300 K"):
+        response(["infrared", *map(str, words), "-o", str(tmp_path / "a.png")])
+    ((_, found),) = curves_of(tmp_path / "a.csv").values()
+    assert found.max() < 1e-12

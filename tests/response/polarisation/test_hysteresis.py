@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from equivar_jax.calculators.field_strength import StrongFieldWarning
 from equivar_jax.errors import InputError
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal, nearest_neighbour_springs, rock_salt
@@ -143,4 +144,16 @@ def test_command_refuses_in_one_line(tmp_path, complaint):
     assert "--repeat of 1" in complaint(response, "hysteresis", "--example", "--temperature", "nan")
     assert "period of -1000" in complaint(
         response, "hysteresis", "--example", "--period", "-1", "-o", tmp_path / "a.png"
+    )
+
+
+def test_an_amplitude_beyond_what_a_crystal_stands_is_warned_of(tmp_path):
+    """1 V/Å is 1e5 kV/cm."""
+    picture = tmp_path / "loop.png"
+    words = ["--example", "--points", "4", "-o", str(picture), "--amplitude"]
+    with pytest.warns(StrongFieldWarning, match="kV/cm, which no crystal stands"):
+        response(["hysteresis", *words, "150000"])
+    response(["hysteresis", *words, "99000"])
+    assert max(json.loads(picture.with_suffix(".json").read_text())["field_kV_per_cm"]) == pytest.approx(
+        99000
     )

@@ -1,5 +1,7 @@
 """The command: from predicted tensors to phonopy's files and bands."""
 
+import warnings
+
 import numpy as np
 import phonopy
 import pytest
@@ -16,6 +18,7 @@ from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 
 from equivar_jax import load
+from equivar_jax.io import read_structures
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
@@ -177,3 +180,23 @@ def test_one_line_for_each_mistake(trained, structure, tmp_path, complaint):
     assert "FORCE_SETS" in complaint(
         response, "born", tmp_path / "phonopy_disp.yaml", *run, *epsilon, *nowhere
     )
+
+
+def test_what_a_charge_and_vacuum_do_is_said(trained, tmp_path, calcium_titanate):
+    """And the masses of isotopes reach the YAML file, from which they come back."""
+    slab = calcium_titanate.copy()
+    slab.set_cell([*slab.cell.lengths()[:2], 14.0])
+    slab.info["charge"] = -1.0
+    slab.set_masses(np.where(slab.numbers == 8, 17.999, slab.get_masses()))
+    write(tmp_path / "slab.extxyz", slab)
+    result = tmp_path / "slab.yaml"
+    words = (tmp_path / "slab.extxyz", "--checkpoint", trained.folder, "--epsilon-inf", 6, "-o", result)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        response(["born", *map(str, words)])
+    said = {str(warning.message) for warning in found}
+    assert sum("takes Q/N = -0.05 e off the diagonal" in text for text in said) == 1
+    assert sum("across c of vacuum, so a slab" in text for text in said) == 1
+    assert not any("may not belong together" in text for text in said)
+    (read,) = read_structures(result)
+    assert set(read.get_masses()[read.numbers == 8].round(6)) == {17.999}

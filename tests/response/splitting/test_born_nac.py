@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.spacegroup import crystal
 from helpers.crystals import labelled_crystal
 from helpers.examples import examples
@@ -14,11 +15,13 @@ from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.phonopy_crystal import phonon_of
 from equivar_jax.response.splitting.born_nac import (
     BrokenSymmetryWarning,
+    ChargedCellWarning,
     nac_params,
     symmetry_change,
 )
 from equivar_jax.structures import born_effective_charges
 
+EPSILON_CUBIC = 5.8 * np.eye(3)
 EPSILON = np.array([[5.1, 0.2, -0.3], [0.2, 6.2, 0.4], [-0.3, 0.4, 7.3]])
 
 
@@ -102,3 +105,34 @@ def test_what_gives_no_parameters(spoil):
     complaint = {"shape": "expected", "nan": "not finite", "molecule": "not periodic"}[spoil]
     with pytest.raises(InputError, match=complaint):
         nac_params(atoms, tensors, EPSILON)
+
+
+def test_a_charged_cell_is_made_neutral_with_a_word():
+    """What phonopy takes off is Q/N, no broken symmetry; what remains is the same as of neutral tensors."""
+    atoms = perovskite()
+    tensors = np.array([2.6, 7.2, -3.1, -3.1, -3.1])[:, None, None] * np.eye(3)
+    tensors -= tensors.mean(axis=0)
+    expected = nac_params(atoms, tensors, EPSILON_CUBIC)["born"]
+    atoms.info["charge"] = -2.0
+    with pytest.warns(ChargedCellWarning, match="takes Q/N = -0.4 e off"):
+        found = nac_params(atoms, tensors - 0.4 * np.eye(3), EPSILON_CUBIC)["born"]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    with pytest.warns(ChargedCellWarning, match="-0.4 e"):
+        found = nac_params(phonon_of(atoms), tensors - 0.4 * np.eye(3), EPSILON_CUBIC, charge=-2.0)["born"]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_masses_of_isotopes_reach_phonopy():
+    """Also those of atoms that differ in nothing else: phonopy's primitive cell would lose them."""
+    atoms = bulk("LiH", "rocksalt", a=4.08, cubic=True)
+    hydrogen = np.flatnonzero(atoms.numbers == 1)
+    assert sorted(phonon_of(atoms).primitive.masses) == pytest.approx([1.00794, 6.941], abs=1e-3)
+    atoms.set_masses(np.where(atoms.numbers == 1, 2.014, atoms.get_masses()))
+    phonon = phonon_of(atoms)
+    assert sorted(phonon.primitive.masses) == pytest.approx([2.014, 6.94])
+    masses = atoms.get_masses()
+    masses[hydrogen[0]] = 1.008
+    atoms.set_masses(masses)
+    mixed = phonon_of(atoms, (2, 1, 1))
+    assert mixed.primitive.masses == pytest.approx(masses)
+    assert len(mixed.supercell) == 16
