@@ -22,6 +22,8 @@ _OF_THE_FOLDER = {
     "born": ("phonopy_yaml", "bare_structure"),
     "ph_output": ("bare_structure",),
     "dynamical_matrix": ("bare_structure",),
+    "q2r_constants": ("bare_structure",),
+    "q_matrix_xml": ("bare_structure",),
     "anaddb": ("bare_structure",),
     "ddb": ("bare_structure",),
 }

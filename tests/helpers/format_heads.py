@@ -9,6 +9,8 @@ HEADS = {
     "outcar": b" vasp.6.4.2 20Jul23 complex\n\n executed on LinuxIFC date 2024.01.01\n",
     "ph_output": b"\n     Program PHONON v.7.2 starts on  1Jan2024 at 10:00:00\n",
     "dynamical_matrix": b"Dynamical matrix file\n\n  2    2   2  10.0\n",
+    "q2r_constants": b"  1    1  2 10.0000000" + b"  0.0000000" * 5 + b"\n           1  'Al '    24590.76\n",
+    "q_matrix_xml": b'<?xml version="1.0" encoding="UTF-8"?>\n<Root>\n  <GEOMETRY_INFO>\n',
     "born": b"14.4\n5 0 0 0 5 0 0 0 5\n2 0 0 0 2 0 0 0 2\n",
     "ddb": b"\n **** DERIVATIVE DATABASE ****\n+DDB, Version number    20100401\n",
 }
@@ -21,6 +23,8 @@ NAMES = {
     "outcar": "OUTCAR",
     "ph_output": "ph.out",
     "dynamical_matrix": "a.dyn1",
+    "q2r_constants": "a.fc",
+    "q_matrix_xml": "a.dyn1.xml",
     "born": "BORN",
     "ddb": "a_DDB",
     "phonopy_yaml": "phonopy_params.yaml",

@@ -216,10 +216,9 @@ def test_a_structure_that_does_not_fit_or_cannot_be_read_is_named(tmp_path, quar
     assert "phonopy_disp.yaml" in refusal(path)
 
 
-def test_options_are_refused(tmp_path, triclinic):
+def test_a_key_is_refused(tmp_path, triclinic):
     path = born_file(tmp_path, triclinic[0], born_text(triclinic[1]))
     assert "'becs'" in refusal(path, ReadOptions(key="becs"))
-    assert "displacement" in refusal(path, ReadOptions(first_index="displacement"))
 
 
 FAULTS = {

@@ -128,7 +128,6 @@ def test_damage_to_forces_costs_nothing(tmp_path):
     np.testing.assert_allclose(born_effective_charges(only(path)), tensors, atol=1e-14)
 
 
-def test_options_are_refused(tmp_path):
+def test_a_key_is_refused(tmp_path):
     path = phonopy_file(tmp_path / "phonopy_params.yaml", *crystal_and_tensors())
     assert "'becs'" in refusal(path, ReadOptions(key="becs"))
-    assert "displacement" in refusal(path, ReadOptions(first_index="displacement"))
