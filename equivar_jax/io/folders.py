@@ -16,7 +16,8 @@ from equivar_jax.io.formats import FORMATS, recognise_format
 _OF_THE_RUN = {
     "vasprun": ("outcar", "bare_structure"),
     "outcar": ("bare_structure",),
-    "anaddb": ("ddb",),
+    "anaddb": ("ddb", "ddb_netcdf"),
+    "ddb": ("ddb_netcdf",),
 }
 _OF_THE_FOLDER = {
     "born": ("phonopy_yaml", "bare_structure"),
@@ -26,6 +27,10 @@ _OF_THE_FOLDER = {
     "q_matrix_xml": ("bare_structure",),
     "anaddb": ("bare_structure",),
     "ddb": ("bare_structure",),
+    "ddb_netcdf": ("bare_structure",),
+    "abinit_output": ("bare_structure",),
+    "gpaw_charges": ("bare_structure",),
+    "elk_charges": ("elk_part", "bare_structure"),
 }
 # Parts of a file name that say which file of a run it is, but not which run.
 _ROLES = {"vasprun", "xml", "outcar", "poscar", "contcar", "xdatcar", "vasp", "anaddb", "nc", "ddb", "out"}

@@ -54,6 +54,11 @@ FORMATS = (
     Format("born", "phonopy_born", "phonopy BORN"),
     Format("anaddb", "abinit", "Abinit anaddb.nc"),
     Format("ddb", "abinit", "Abinit DDB"),
+    Format("ddb_netcdf", "abinit_netcdf", "Abinit DDB.nc"),
+    Format("abinit_output", "abinit_output", "Abinit response output"),
+    Format("gpaw_charges", "gpaw", "GPAW Born charges (JSON)"),
+    Format("elk_charges", "elk", "Elk Born charges"),
+    Format("elk_part", "elk", "another file of Elk's Born charges"),
     Format("bare_structure", "ase_formats", "structure files (CIF, POSCAR, ...)"),
 )
 """All formats, in the order in which they are tried; the first that recognises a file reads it."""
