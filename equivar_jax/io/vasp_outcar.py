@@ -168,7 +168,7 @@ def _select_field_blocks(blocks: list[list[str]], ibrion: str, where: str) -> li
     if len(blocks) < 2 or not known:
         raise InputError(
             f"{where}: only one set of Born effective charges of a run that perturbs positions "
-            f"(IBRION = {ibrion}), and its index order is not established; repeat the calculation with IBRION = -1"
+            f"(IBRION = {ibrion}), and its index order is not established; repeat it with IBRION = -1"
         )
     return known
 
