@@ -175,3 +175,20 @@ def test_one_line_for_each_mistake(trained, structure, tmp_path, complaint):
     with_forces(1).save(tmp_path / "phonopy_disp.yaml", settings={"force_sets": False})
     (tmp_path / "FORCE_SETS").write_text("nonsense\n")
     assert "FORCE_SETS" in complaint(main, tmp_path / "phonopy_disp.yaml", *run, *epsilon, *nowhere)
+
+
+def test_phonopy_takes_back_the_born_of_a_magnetic_crystal(trained, tmp_path):
+    """Moments along c double the number of inequivalent atoms of two cells of CaTiO3."""
+    atoms = perovskite().repeat((1, 1, 2))
+    cell = PhonopyAtoms(
+        symbols=list(atoms.symbols),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        magnetic_moments=[{"Ti": 1.0 + (atom.z > 3.9)}.get(atom.symbol, 0.0) for atom in atoms],
+    )
+    path, born = tmp_path / "phonopy_disp.yaml", tmp_path / "BORN"
+    Phonopy(cell, np.eye(3, dtype=int), primitive_matrix="P").save(path)
+    main([str(path), "--checkpoint", str(trained.folder), "--epsilon-inf", "6", "-o", str(born)])
+    theirs = parse_BORN(phonopy.load(path, is_nac=False).primitive, filename=born)
+    np.testing.assert_allclose(theirs["born"], load(trained.folder).predict(atoms), atol=1e-5)
+    assert len(born.read_text().splitlines()) > 2 + 4  # of one cell, four are inequivalent
