@@ -8,12 +8,13 @@ from ase.data import chemical_symbols
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import parse_numbers
+from equivar_jax.io.calculations import parse_numbers, whole_number
 
 _NAME = re.compile(r"[A-Za-z]\w*\??\d*\??")
 # How positions are echoed, and their unit in Å; None stands for fractions of the lattice vectors.
 _POSITIONS = {"xred": None, "xcart": Bohr, "xangst": 1.0}
 _UNIT = "Bohr"
+_MOST_ATOMS = 100_000
 
 
 def read_echo(lines: list[str]) -> dict[str, list[str]]:
@@ -49,7 +50,8 @@ def structure_of_dataset(echo: dict[str, list[str]], dataset: int, where: str) -
     Raises:
         InputError: a variable is missing or damaged, or atoms are mixed.
     """
-    count = _whole(_find(echo, "natom", dataset) or ["1"], where, "natom")
+    (number,) = parse_numbers(" ".join(_find(echo, "natom", dataset) or ["1"]), 1, where, "natom")
+    count = whole_number(number, _MOST_ATOMS, where, "natom")
     if _find(echo, "ntypalch", dataset) not in (None, ["0"]):
         raise InputError(f"{where}: mixed atoms (ntypalch); give a structure without them")
     lengths = _find(echo, "acell", dataset) or ["1", "1", "1"]
@@ -92,19 +94,11 @@ def _symbols(echo: dict[str, list[str]], dataset: int, count: int, where: str) -
     words = _find(echo, "znucl", dataset) or []
     numbers = parse_numbers(" ".join(words), max(1, len(words)), where, "znucl")
     kinds = _find(echo, "typat", dataset) or ["1"] * count
-    types = [int(number) for number in parse_numbers(" ".join(kinds), count, where, "typat")]
+    types = parse_numbers(" ".join(kinds), count, where, "typat")
     known = [round(number) for number in numbers if number == round(number) and 1 <= number <= 118]
     if len(known) != len(numbers) or not set(types) <= set(range(1, len(known) + 1)):
         raise InputError(
             f"{where}: znucl {' '.join(words)} and typat {' '.join(kinds[:20])} do not name an element for "
             "every atom; copy the file again"
         )
-    return [chemical_symbols[known[kind - 1]] for kind in types]
-
-
-def _whole(words: list[str], where: str, name: str) -> int:
-    """Return a whole number above 0."""
-    (value,) = parse_numbers(" ".join(words), 1, where, name)
-    if value != round(value) or value < 1:
-        raise InputError(f"{where}: {name} is {value:g}; copy the file again")
-    return round(value)
+    return [chemical_symbols[known[round(kind) - 1]] for kind in types]

@@ -111,7 +111,7 @@ def _structure(values: dict[str, np.ndarray], where: str) -> Atoms:
         "valence_charges": (len(numbers.ravel()),),
         "q_point_reduced_coord": (3,),
     }
-    if shapes != expected or not 1 <= species.min() <= species.max() <= len(numbers):
+    if shapes != expected or species.size == 0 or not 1 <= species.min() <= species.max() <= len(numbers):
         raise InputError(f"{where}: the structure in the file is damaged; write it again with Abinit")
     if (numbers != np.round(numbers)).any() or not 1 <= numbers.min() <= numbers.max() <= 118:
         raise InputError(

@@ -69,6 +69,8 @@ def read_abinit_output(path: Path, options: ReadOptions) -> Iterator[Atoms | Inp
             f"{path}: the output of anaddb has effective charges and no structure; read the anaddb.nc that "
             "anaddb wrote with it, or the DDB"
         )
+    if sum(line.startswith(".Version") for line in lines) > 1:
+        raise InputError(f"{path}: several outputs of Abinit in one file; give each a file of its own")
     if not any("Calculation completed" in line for line in lines) or not any(_ECHO in line for line in lines):
         raise InputError(
             f"{path}: not a complete output of Abinit, 'Calculation completed' or the echo of variables at "

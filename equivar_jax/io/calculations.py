@@ -67,6 +67,25 @@ def parse_numbers(text: str | None, count: int, where: str, what: str) -> list[f
     return values
 
 
+def whole_number(value: float, most: int, where: str, what: str) -> int:
+    """Return a number that counts something as an integer.
+
+    Args:
+        value: the number.
+        most: the largest that can be right; a count read from damage would fill the memory.
+        where: file and frame, for messages.
+        what: name of the number, for messages.
+
+    Raises:
+        InputError: it is no whole number from 1 to `most`.
+    """
+    if not 1 <= value <= most or value != round(value):
+        raise InputError(
+            f"{where}: {what} is {value:g}, expected a whole number from 1 to {most}; copy it again"
+        )
+    return round(value)
+
+
 def parse_rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Float[np.ndarray, "rows 3"]:
     """Parse exactly `count` lines of three finite numbers each.
 

@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows
+from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, whole_number
 from equivar_jax.io.files import open_text
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_text import (
@@ -198,11 +198,12 @@ def _read_structure(lines: list[str], where: str) -> Atoms:
     Raises:
         InputError: a number is missing, or the run has two structures.
     """
-    count = int(_find_number(lines, "number of atoms/cell", where))
     edge = _find_number(lines, "celldm(1)", where) * Bohr
     axes = [found[1] for line in lines if (found := re.match(r"\s*a\(\d\)\s*=\s*\((.*)\)", line))]
     cell = parse_rows(axes[:3], 3, where, "crystal axes") * edge
     sites = [found for line in lines if (found := _SITE.match(line))]
+    name = "number of atoms/cell"
+    count = whole_number(_find_number(lines, name, where), max(1, len(sites)), where, name)
     labels, places = [site[1] for site in sites], [site[2] for site in sites]
     positions = parse_rows(places[:count], count, where, "positions (site n.)") * edge
     if not (

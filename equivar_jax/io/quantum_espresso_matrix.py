@@ -13,6 +13,7 @@ No library reads these files. With `epsil` and without `zeu`, and for atoms that
 hold numbers that were never calculated; these are refused.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,8 @@ from ase import Atoms
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows
+from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, whole_number
+from equivar_jax.io.files import excerpt
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_lattice import lattice_vectors
 from equivar_jax.io.quantum_espresso_text import (
@@ -36,6 +38,7 @@ from equivar_jax.io.quantum_espresso_text import (
     undisplaced_atoms,
 )
 
+_TITLE = "Dynamical matrix file"
 _FIELD_FIRST = "Effective Charges E-U: Z_{alpha}{s,beta}"
 _DISPLACEMENT_FIRST = "Effective Charges U-E: Z_{s,alpha}{beta}"
 _CHARGES = "Effective Charges"
@@ -48,7 +51,7 @@ _TYPE = re.compile(r"\s*\d+\s+'(.*)'")
 
 def recognises_dynamical_matrix(_path: Path, head: bytes) -> bool:
     """Return whether the first (decompressed) bytes of a file are those of a dynamical-matrix file."""
-    return head.lstrip().startswith(b"Dynamical matrix file")
+    return head.lstrip().startswith(_TITLE.encode())
 
 
 def recognises_q2r_constants(_path: Path, head: bytes) -> bool:
@@ -72,6 +75,8 @@ def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | 
         InputError: the file is not complete, or an option was given.
     """
     lines = read_lines(path, options)
+    if sum(line.startswith(_TITLE) for line in lines) > 1:
+        raise InputError(f"{path}: several dynamical-matrix files in one; give each a file of its own")
     end = find_last(lines, "Diagonalizing the dynamical matrix")
     if end is None or sum(line.strip().startswith("*****") for line in lines[end:]) < 2:
         raise InputError(
@@ -125,11 +130,11 @@ def _matrix_tensors(lines: list[str], count: int, where: str) -> np.ndarray | No
             return None
         raise InputError(
             f"{where}: effective charges under a heading whose index order is not known here "
-            f"({lines[unknown].strip()!r}); read the output of ph.x"
+            f"({excerpt(lines[unknown])}); read the output of ph.x"
         )
     if by_field is not None:
         tensors = parse_tensors(lines[by_field + 1 :], count, _ATOM_IN_MATRIX, _ROW, where)
-        if is_computed(tensors):
+        if is_computed(tensors, all_digits=True):
             return tensors
         if by_displacement is None:
             raise InputError(
@@ -139,12 +144,14 @@ def _matrix_tensors(lines: list[str], count: int, where: str) -> np.ndarray | No
     assert by_displacement is not None
     tensors = parse_tensors(lines[by_displacement + 1 :], count, _ATOM_IN_MATRIX, _ROW, where)
     left_out = undisplaced_atoms(tensors)
-    if left_out or not is_computed(tensors):
+    if left_out:
         raise InputError(
             f"{where}: the effective charges (U-E) of atoms {', '.join(map(str, left_out[:6]))} are their "
             "valence, because ph.x did not displace them (nat_todo); repeat it with all atoms, or with "
             "epsil = .true."
         )
+    if not is_computed(tensors, all_digits=True):
+        raise InputError(f"{where}: effective charges (U-E) that ph.x did not calculate (zeros); repeat it")
     return tensors.transpose(0, 2, 1)
 
 
@@ -152,10 +159,10 @@ def _constants_frame(lines: list[str], where: str) -> Atoms:
     """Return the structure of a file of force constants with its tensors."""
     atoms, rest = _read_structure(lines, where, title_of_vectors=False)
     count = len(atoms)
-    has_charges, body = rest[0].strip() if rest else "", rest[1:]
+    has_charges, body = "".join(rest[:1]).strip(), rest[1:]
     if has_charges not in ("T", "F"):
         raise InputError(
-            f"{where}: found {has_charges!r} in the place of T or F, which says whether there are charges; "
+            f"{where}: found {excerpt(has_charges)} in the place of T or F (whether charges follow); "
             "write the file again with q2r.x"
         )
     epsilon = tensors = None
@@ -167,10 +174,12 @@ def _constants_frame(lines: list[str], where: str) -> Atoms:
             raise InputError(
                 f"{where}: effective charges that ph.x did not calculate (zeros); repeat it with zeu = .true."
             )
-    grid = parse_numbers("".join(body[:1]), 3, where, "grid of force constants")
-    expected = 9 * count**2 * (1 + round(np.prod(grid)))
-    if sum(bool(line.strip()) for line in body[1:]) < expected:
-        raise InputError(f"{where}: the force constants are not complete: {CUT_SHORT}")
+    numbers = parse_numbers("".join(body[:1]), 3, where, "grid of force constants")
+    grid = [whole_number(number, len(body), where, "grid of force constants") for number in numbers]
+    expected = 9 * count**2 * (1 + math.prod(grid))
+    found = sum(bool(line.strip()) for line in body[1:])
+    if found != expected:
+        raise InputError(f"{where}: {found} lines of force constants instead of {expected}: {CUT_SHORT}")
     return finish_structure(atoms, where, tensors, epsilon)
 
 
@@ -182,7 +191,10 @@ def _read_structure(lines: list[str], where: str, title_of_vectors: bool) -> tup
     label, mass) and one line for each atom (number, type, position in units of alat).
     """
     head = parse_numbers("".join(lines[:1]), 9, where, "line of types, atoms, ibrav and celldm")
-    types, count, ibrav = map(int, head[:3])
+    types, count = (
+        whole_number(number, len(lines), where, "number of types or atoms") for number in head[:2]
+    )
+    ibrav = round(head[2]) if abs(head[2]) < 100 and head[2] == round(head[2]) else 100
     edge = head[3] * Bohr
     body = lines[1:]
     if ibrav == 0:
@@ -193,8 +205,8 @@ def _read_structure(lines: list[str], where: str, title_of_vectors: bool) -> tup
         cell = lattice_vectors(ibrav, head[3:], where)
     labels = [found[1] for line in body[:types] if (found := _TYPE.match(line))]
     atoms = [parse_numbers(line, 5, where, "atoms") for line in body[types : types + count]]
-    kinds = [int(atom[1]) for atom in atoms]
-    if len(labels) != types or len(atoms) != count or not set(kinds) <= set(range(1, types + 1)):
+    kinds = [whole_number(atom[1], types, where, "type of an atom") for atom in atoms]
+    if len(labels) != types or len(atoms) != count:
         raise InputError(
             f"{where}: expected {types} types and {count} atoms at the head of the file, found {len(labels)} "
             f"and {len(atoms)}; copy the file again"

@@ -57,13 +57,19 @@ def parse_tensors(
     return parse_rows(printed, 3 * count, where, "effective charges").reshape(count, 3, 3)
 
 
-def is_computed(tensors: Float[np.ndarray, "atoms 3 3"]) -> bool:
+def is_computed(tensors: Float[np.ndarray, "atoms 3 3"], all_digits: bool = False) -> bool:
     """Return whether every atom has a tensor that a calculation may have given.
+
+    Args:
+        tensors: the tensors, e.
+        all_digits: whether they have a dozen digits, so that no component may be zero that no symmetry can
+            make zero, which are those on the diagonal.
 
     With `epsil` and without `zeu`, Quantum ESPRESSO writes the memory in which no charges were put: zeros, or
     numbers of the size of 1e-310.
     """
-    return bool((np.abs(tensors).max(axis=(1, 2)) > _NOTHING).all())
+    largest = np.abs(np.einsum("iaa->ia", tensors)) if all_digits else np.abs(tensors).max(axis=(1, 2))
+    return bool((largest > _NOTHING).all())
 
 
 def undisplaced_atoms(tensors: Float[np.ndarray, "atoms 3 3"]) -> list[int]:

@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import finish_structure, parse_numbers
+from equivar_jax.io.calculations import finish_structure, parse_numbers, whole_number
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_text import CUT_SHORT, elements_of_labels, is_computed, read_lines
 
@@ -83,7 +83,7 @@ def _read_frame(text: str, where: str) -> Atoms:
     tensors = np.array(
         [_numbers(charges, f"Z_AT_.{atom + 1}", 9, where).reshape(3, 3).T for atom in range(len(atoms))]
     )
-    if not is_computed(tensors):
+    if not is_computed(tensors, all_digits=True):
         raise never
     return finish_structure(atoms, where, tensors, epsilon)
 
@@ -91,7 +91,8 @@ def _read_frame(text: str, where: str) -> Atoms:
 def _read_structure(geometry: str, where: str) -> Atoms:
     """Return the structure that is described below GEOMETRY_INFO, in Å."""
     types, count = (
-        int(_numbers(geometry, name, 1, where)[0]) for name in ("NUMBER_OF_TYPES", "NUMBER_OF_ATOMS")
+        whole_number(_numbers(geometry, name, 1, where)[0], len(geometry), where, name)
+        for name in ("NUMBER_OF_TYPES", "NUMBER_OF_ATOMS")
     )
     edge = _numbers(geometry, "CELL_DIMENSIONS", 6, where)[0]
     vectors = _numbers(geometry, "AT", 9, where).reshape(3, 3) * edge

@@ -104,6 +104,7 @@ def test_an_output_without_charges_is_left_to_ase(tmp_path):
 
 WHOLE = output_text(ATOMS, BY_FIELD, suffix="2")
 FAULTS = {
+    "two outputs": (lambda text: text + text, "several outputs"),
     "unfinished": (lambda text: text.replace("Calculation completed", ""), "not a complete output"),
     "no echo": (lambda text: text.replace("after computation", ""), "not a complete output"),
     "unconverged": (

@@ -72,6 +72,30 @@ def test_charges_that_were_never_calculated_are_refused(tmp_path, value):
     np.testing.assert_allclose(born_effective_charges(atoms), EXPECTED, atol=2e-5)
 
 
+def test_a_diagonal_component_that_is_exactly_zero_was_not_calculated(tmp_path):
+    some = RESPONSE.copy()
+    some[1, 2, 1] = 0.0
+    assert "did not calculate" in refusal(tmp_path, matrix_text(some))
+    assert "did not calculate" in refusal(tmp_path, matrix_text(None, by_displacement=some))
+    some = RESPONSE.copy()
+    some[1, 2, 0] = 0.0  # which a symmetry may make zero
+    atoms = only(tmp_path, matrix_text(some))
+    np.testing.assert_allclose(born_effective_charges(atoms), some.transpose(1, 0, 2), atol=1e-11)
+
+
+def test_several_matrices_in_one_file_are_refused(tmp_path):
+    (tmp_path / "a.dyn1").write_text(matrix_text() + matrix_text())
+    with pytest.raises(InputError, match="several dynamical-matrix files in one"):
+        list(scan_structures(tmp_path / "a.dyn1"))
+    assert "lines of force constants" in refusal(tmp_path, constants_text() + constants_text(), "a.fc")
+
+
+@pytest.mark.parametrize("count", ["0", "-5", "5.5", "99999999"])
+def test_counts_of_atoms_that_are_none_are_refused(tmp_path, count):
+    text = matrix_text().replace("  3    5   0", f"  3    {count}   0")
+    assert "number of types or atoms" in refusal(tmp_path, text)
+
+
 def test_another_heading_is_refused(tmp_path):
     assert "index order is not known" in refusal(tmp_path, matrix_text(heading="X-Y: Z_{alpha}"))
 

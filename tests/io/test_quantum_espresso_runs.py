@@ -135,3 +135,11 @@ def test_zeros_are_no_charges(tmp_path):
     some[:, 3] = 0.0
     for response in (0 * RESPONSE, some):
         assert "zero" in only_error(tmp_path, ph_text(charges_text(response)))
+
+
+@pytest.mark.parametrize("count", ["0", "-5", "5.5", "99999999"])
+def test_counts_of_atoms_that_are_none_are_refused(tmp_path, count):
+    text = ph_text().replace(
+        "number of atoms/cell      =            5", f"number of atoms/cell      = {count}"
+    )
+    assert "number of atoms/cell is" in only_error(tmp_path, text)
