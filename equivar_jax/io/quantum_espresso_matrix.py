@@ -46,6 +46,7 @@ _ATOM_IN_MATRIX = r"\s*atom\s*#\s*{atom}\s*"
 _ATOM_IN_CONSTANTS = r"\s*{atom}\s*"
 _ROW = r"(.*)"
 _HEAD_OF_CONSTANTS = re.compile(rb"\s*\d+\s+\d+\s+-?\d+(\s+-?\d+\.\d+){6}\s*\n")
+_HAS_CHARGES = re.compile(r"[TF](\s+\d+\.\d*)?")  # some versions may put a parameter of their sums behind it
 _TYPE = re.compile(r"\s*\d+\s+'(.*)'")
 
 
@@ -160,13 +161,13 @@ def _constants_frame(lines: list[str], where: str) -> Atoms:
     atoms, rest = _read_structure(lines, where, title_of_vectors=False)
     count = len(atoms)
     has_charges, body = "".join(rest[:1]).strip(), rest[1:]
-    if has_charges not in ("T", "F"):
+    if not _HAS_CHARGES.fullmatch(has_charges):
         raise InputError(
             f"{where}: found {excerpt(has_charges)} in the place of T or F (whether charges follow); "
             "write the file again with q2r.x"
         )
     epsilon = tensors = None
-    if has_charges == "T":
+    if has_charges.startswith("T"):
         epsilon = parse_rows(body[:3], 3, where, "dielectric tensor")
         tensors = parse_tensors(body[3 : 3 + 4 * count], count, _ATOM_IN_CONSTANTS, _ROW, where)
         body = body[3 + 4 * count :]
