@@ -31,6 +31,7 @@ _OF_THE_FOLDER = {
     "abinit_output": ("bare_structure",),
     "gpaw_charges": ("bare_structure",),
     "elk_charges": ("elk_part", "bare_structure"),
+    "elk_part": ("bare_structure",),
 }
 # Parts of a file name that say which file of a run it is, but not which run.
 _ROLES = {

@@ -120,8 +120,8 @@ def _find_structure(path: Path, symbols: list[str]) -> Atoms:
                 "leave the one whose charges these are"
             )
     raise InputError(
-        f"{path}: it has no structure, and no file beside it has the elements {excerpt(' '.join(symbols))} "
-        "in this order; put gs.txt or another structure file there"
+        f"{path}: it has no structure, and no file beside it has exactly one structure of "
+        f"{excerpt(' '.join(symbols))} in this order; put gs.txt or another structure file there"
     )
 
 

@@ -5,6 +5,9 @@ the force or displacement direction j, `Z_ij = dF_j / dE_i`, in |e| (VASP wiki, 
 "VASP outputs Z_ij with i for the macroscopic electric field, and j for the direction of the force";
 `vaspout.h5` has the transposed order). VASP does not enforce the sum rule on them.
 
+An OUTCAR of IBRION 7 or 8 may have a set "(in e, cummulative output)" whose order is not known here, after
+that of the fields; the former is not read, and neither is a lone set of such a run (see `vasp_outcar`).
+
 Tensors belong to the ionic step of the `<calculation>` that contains them (`vasprun.xml`), or to the last
 ionic step printed before them (`OUTCAR`).
 

@@ -7,7 +7,7 @@ from helpers.abinit_files import EPSILON, charges_text, output_text
 from helpers.dipole import crystal_and_tensors
 
 from equivar_jax.errors import InputError
-from equivar_jax.io import scan_structures
+from equivar_jax.io import scan_structures, structure_files
 from equivar_jax.io.abinit_output import read_abinit_output
 from equivar_jax.io.formats import recognise_format
 from equivar_jax.io.options import ReadOptions
@@ -94,6 +94,15 @@ def test_the_output_of_anaddb_names_its_other_file(tmp_path):
     )
     assert "anaddb.nc" in refusal(tmp_path, text)
     assert recognise_format(tmp_path / "run.abo").name == "abinit_output"
+
+
+def test_of_the_files_of_one_calculation_one_is_read(tmp_path):
+    (tmp_path / "run.abo").write_text(output_text(ATOMS, BY_FIELD))
+    (tmp_path / "POSCAR").write_text("MgO\n")
+    assert structure_files(tmp_path) == [tmp_path / "run.abo"]
+    for name, content in (("run_DDB.nc", b"CDF\x02"), ("run_anaddb.nc", b"CDF\x02")):
+        (tmp_path / name).write_bytes(content)
+    assert structure_files(tmp_path) == [tmp_path / "run_anaddb.nc"]
 
 
 def test_an_output_without_charges_is_left_to_ase(tmp_path):

@@ -50,7 +50,7 @@ def test_a_folder_has_the_structure_once(tmp_path):
 def test_the_structure_must_be_the_only_one_with_these_elements(tmp_path):
     path = gpaw_folder(tmp_path, ATOMS, TENSORS)
     (tmp_path / "structure.json").unlink()
-    assert "no file beside it has the elements" in refusal(path)
+    assert "no file beside it has exactly one structure of" in refusal(path)
     moved = ATOMS.copy()
     moved.positions[1] += 0.01
     ase.io.write(tmp_path / "a.traj", moved)
