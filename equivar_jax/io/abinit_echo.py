@@ -8,7 +8,7 @@ from ase.data import chemical_symbols
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import parse_numbers, whole_number
+from equivar_jax.io.calculations import crystal_of, parse_numbers, whole_number
 
 _NAME = re.compile(r"[A-Za-z]\w*\??\d*\??")
 # How positions are echoed, and their unit in Å; None stands for fractions of the lattice vectors.
@@ -62,7 +62,7 @@ def structure_of_dataset(echo: dict[str, list[str]], dataset: int, where: str) -
     places, unit = _positions(echo, dataset, count, where)
     symbols = _symbols(echo, dataset, count, where)
     if unit is None:
-        return Atoms(symbols, cell=vectors, scaled_positions=places, pbc=True)
+        return crystal_of(symbols, vectors, places, where)
     return Atoms(symbols, cell=vectors, positions=places * unit, pbc=True)
 
 

@@ -15,7 +15,7 @@ from ase.units import Bohr
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.abinit import cartesian_charges
-from equivar_jax.io.calculations import finish_structure, refuse_choices
+from equivar_jax.io.calculations import crystal_of, finish_structure, refuse_choices
 from equivar_jax.io.files import base_name, excerpt, plain_file
 from equivar_jax.io.options import ReadOptions
 
@@ -117,9 +117,5 @@ def _structure(values: dict[str, np.ndarray], where: str) -> Atoms:
         raise InputError(
             f"{where}: atomic numbers {numbers.tolist()} are not whole; give a structure without mixed atoms"
         )
-    return Atoms(
-        numbers=numbers[species - 1].astype(int),
-        cell=values["primitive_vectors"] * Bohr,
-        scaled_positions=values["reduced_atom_positions"],
-        pbc=True,
-    )
+    elements, cell = numbers[species - 1].astype(int), values["primitive_vectors"] * Bohr
+    return crystal_of(elements, cell, values["reduced_atom_positions"], where)

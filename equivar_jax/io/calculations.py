@@ -1,7 +1,7 @@
 """Helpers for readers of first-principles output: refuse options, parse numbers, finish structures."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,6 +121,28 @@ def check_elements(symbols: list[str], where: str) -> list[str]:
         found = excerpt(unknown[0]) if unknown else "no atoms"
         raise InputError(f"{where}: expected chemical elements, found {found}; repair the file")
     return symbols
+
+
+def crystal_of(
+    elements: Sequence[str] | np.ndarray,
+    cell: Float[np.ndarray, "3 3"],
+    fractions: Float[np.ndarray, "atoms 3"],
+    where: str,
+) -> Atoms:
+    """Return a crystal whose positions are given in fractions of its lattice vectors.
+
+    Args:
+        elements: chemical symbols or atomic numbers.
+        cell: lattice vectors as rows, Å.
+        fractions: positions in units of the lattice vectors.
+        where: file and frame, for messages.
+
+    Raises:
+        InputError: a lattice vector is zero or not finite, for which ASE has no message.
+    """
+    if not (np.isfinite(cell).all() and cell.any(axis=1).all()):
+        raise InputError(f"{where}: lattice vectors {cell.tolist()} span no crystal; copy the file again")
+    return Atoms(elements, cell=cell, scaled_positions=fractions, pbc=True)
 
 
 def finish_structure(

@@ -32,6 +32,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import (
     Step,
     check_elements,
+    crystal_of,
     finish_structure,
     parse_rows,
     refuse_choices,
@@ -141,7 +142,7 @@ def _make_vasprun_step(
         cell = parse_rows((v.text for v in basis), 3, where, "lattice vectors")
         places = calculation.iterfind("structure/varray[@name='positions']/v")
         fractions = parse_rows((v.text for v in places), len(symbols), where, "positions")
-        atoms = Atoms(check_elements(symbols, where), cell=cell, scaled_positions=fractions, pbc=True)
+        atoms = crystal_of(check_elements(symbols, where), cell, fractions, where)
         if not arrays:
             return Step(False, finish_structure(atoms, where))
         loop = takewhile(lambda child: child.tag != "structure", calculation)

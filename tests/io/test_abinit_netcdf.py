@@ -55,7 +55,8 @@ def test_what_was_not_computed_is_refused_or_has_no_label(tmp_path):
         ("atomic_numbers", 1, 22.5, "not whole"),
         ("atom_species", 0, 4, "damaged"),
         ("born_effective_charge_tensor", (0, 0, 0), np.nan, "not finite"),
-        ("primitive_vectors", (0, 0), np.nan, "not finite"),
+        ("primitive_vectors", (0, 0), np.nan, "span no crystal"),
+        ("primitive_vectors", 2, 0.0, "span no crystal"),
     ],
 )
 def test_damage_is_named(tmp_path, name, place, value, found):

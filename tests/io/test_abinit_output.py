@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,7 @@ def test_an_output_without_charges_is_left_to_ase(tmp_path):
 
 WHOLE = output_text(ATOMS, BY_FIELD, suffix="2")
 FAULTS = {
+    "no lattice": (lambda text: re.sub(r"acell2 .*", "acell2 0.0 0.0 0.0 Bohr", text), "span no crystal"),
     "two outputs": (lambda text: text + text, "several outputs"),
     "unfinished": (lambda text: text.replace("Calculation completed", ""), "not a complete output"),
     "no echo": (lambda text: text.replace("after computation", ""), "not a complete output"),
