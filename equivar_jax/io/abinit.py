@@ -120,6 +120,7 @@ def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
             derivatives = _gamma_derivatives(ddb, path)
             ionic = np.array(_header_numbers(ddb, "zion"))[np.atleast_1d(ddb.header.typat) - 1]
     tensors, epsilon = None, None
+    finish_structure(atoms, f"{path}, frame 0")  # what follows needs a lattice
     if derivatives is not None:
         tensors = _convert_tensors(derivatives, atoms, ionic, path)
         epsilon = _dielectric_tensor(derivatives, atoms)
@@ -157,7 +158,8 @@ def cartesian_charges(
     """
     # Abinit's reduced field is conjugate to the reduced k point, hence the 2 pi. Lattice vectors are rows.
     lattice = atoms.cell.array
-    electrons = np.einsum("ia,kij,bj->kab", lattice, mixed, np.linalg.inv(lattice)) / (2 * np.pi)
+    with np.errstate(over="ignore", invalid="ignore"):  # a label that is not finite is refused
+        electrons = np.einsum("ia,kij,bj->kab", lattice, mixed, np.linalg.inv(lattice)) / (2 * np.pi)
     return electrons + ionic[:, None, None] * np.eye(3)
 
 

@@ -18,6 +18,7 @@ from equivar_jax.io.abinit import cartesian_charges
 from equivar_jax.io.calculations import crystal_of, finish_structure, refuse_choices
 from equivar_jax.io.files import base_name, excerpt, plain_file
 from equivar_jax.io.options import ReadOptions
+from equivar_jax.structures import with_born_effective_charges
 
 _CHARGES = "born_effective_charge_tensor"
 _NAMES = (
@@ -55,10 +56,10 @@ def read_ddb_netcdf(path: Path, options: ReadOptions) -> Iterator[Atoms | InputE
     refuse_choices(path, options)
     values = _read_variables(path)
     where = f"{path}, frame 0"
-    atoms = _structure(values, where)
+    atoms = finish_structure(_structure(values, where), where)
     masks = values.get(f"{_CHARGES}_mask")
     if masks is None or np.any(values["q_point_reduced_coord"] != 0.0) or not masks.any():
-        yield finish_structure(atoms, where)
+        yield atoms
         return
     derivatives = values[_CHARGES]
     if derivatives.shape != (3, len(atoms), 3) or masks.shape != derivatives.shape:
@@ -72,7 +73,8 @@ def read_ddb_netcdf(path: Path, options: ReadOptions) -> Iterator[Atoms | InputE
             "anaddb, which completes them by symmetry, and read its anaddb.nc"
         )
     ionic = values["valence_charges"][values["atom_species"] - 1]
-    yield finish_structure(atoms, where, cartesian_charges(derivatives.transpose(1, 0, 2), atoms, ionic))
+    tensors = cartesian_charges(derivatives.transpose(1, 0, 2), atoms, ionic)
+    yield with_born_effective_charges(atoms, tensors)
 
 
 def _read_variables(path: Path) -> dict[str, np.ndarray]:

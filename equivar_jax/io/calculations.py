@@ -142,7 +142,8 @@ def crystal_of(
     """
     if not (np.isfinite(cell).all() and cell.any(axis=1).all()):
         raise InputError(f"{where}: lattice vectors {cell.tolist()} span no crystal; copy the file again")
-    return Atoms(elements, cell=cell, scaled_positions=fractions, pbc=True)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is finished
+        return Atoms(elements, cell=cell, scaled_positions=fractions, pbc=True)
 
 
 def finish_structure(

@@ -60,8 +60,9 @@ def lattice_vectors(ibrav: int, celldm: list[float], where: str) -> Float[np.nda
             "prints the lattice vectors, or repeat the calculation with ibrav = 0"
         )
     edges, cosines = _edges(ibrav, celldm), _cosines(ibrav, celldm)
-    volume = 1.0 + 2.0 * math.prod(cosines) - sum(cosine**2 for cosine in cosines)
-    if min(celldm[0], *edges) <= 0.0 or max(map(abs, cosines)) >= 1.0 or volume <= 0.0:
+    bounded = max(map(abs, cosines)) < 1.0
+    volume = 1.0 + 2.0 * math.prod(cosines) - sum(cosine**2 for cosine in cosines) if bounded else 0.0
+    if min(celldm[0], *edges) <= 0.0 or volume <= 0.0:
         raise InputError(f"{where}: celldm {celldm} is not a lattice with ibrav {ibrav}; repair the file")
     if ibrav in _CENTRINGS:
         return np.array(_CENTRINGS[ibrav]) * edges

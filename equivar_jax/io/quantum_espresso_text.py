@@ -80,7 +80,8 @@ def undisplaced_atoms(tensors: Float[np.ndarray, "atoms 3 3"]) -> list[int]:
     """
     first = tensors[:, 0, 0]
     isotropic = (tensors == first[:, None, None] * np.eye(3)).all(axis=(1, 2))
-    whole = np.abs(first / _VALENCE_STEP - np.round(first / _VALENCE_STEP)) < 1e-7
+    steps = np.clip(first, -1e6, 1e6) / _VALENCE_STEP
+    whole = np.abs(steps - np.round(steps)) < 1e-7
     return (np.flatnonzero(isotropic & whole) + 1).tolist()
 
 
