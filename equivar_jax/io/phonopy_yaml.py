@@ -28,6 +28,8 @@ from equivar_jax.io.files import excerpt, format_suffix, open_text
 from equivar_jax.io.options import ReadOptions, field_first, refuse_key
 
 _MAPPING = re.compile(rb"^(phonopy|phono3py|unit_cell|primitive_cell):", re.MULTILINE)
+# YAML takes `_` for a separator of digits and `:` for one of minutes; phonopy writes neither in its rows.
+_ODD_NUMBER = re.compile(r"\[[^\[\]\n]*[\d.][_:][^\[\]\n]*\]")
 # Forces and force constants are not needed here, and a fault in them must not prevent reading the structure.
 _NOT_NEEDED = ("displacements", "force_constants", "supercell")
 
@@ -106,7 +108,12 @@ def load_crystal(path: Path) -> Crystal:
         from phonopy.physical_units import get_calculator_physical_units
 
         # phonopy's own loader would run Python code that the file names.
-        content = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        text = handle.read()
+        if odd := _ODD_NUMBER.search(text):
+            raise InputError(
+                f"{path}: found {excerpt(odd[0])}, which is no row of numbers; copy the file again"
+            )
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         if not isinstance(content, dict):
             raise InputError(f"{path}: no phonopy YAML file but {excerpt(str(content))}; name another file")
         data = load_phonopy_yaml({key: content[key] for key in content if key not in _NOT_NEEDED})

@@ -127,6 +127,8 @@ FAULTS = {
         lambda text: text.replace("  dielectric_constant:", "  other_tensor:"),
         "without dielectric_constant",
     ),
+    "separator of digits": (lambda text: text.replace("5.100000", "5.1_0000"), "no row of numbers"),
+    "minutes": (lambda text: text.replace("5.100000", "5:10.000"), "no row of numbers"),
     "nan": (lambda text: text.replace("5.100000000000000", ".nan"), "dielectric tensor"),
     "word": (lambda text: text.replace("5.100000000000000", "five"), "cannot read"),
     "cut short": (lambda text: text[: text.index("dielectric_constant") - 60], "cannot read"),
