@@ -168,7 +168,7 @@ def check_structure(atoms: Atoms) -> None:
         )
     if disorder := find_disorder(atoms):
         raise InputError(
-            f"{where}: a partly occupied site, {disorder}, for which one structure cannot stand; give an "
+            f"{source(atoms)}: a partly occupied site, {disorder}, for which one structure cannot stand; give an "
             "ordered one (for example a supercell), without an occupancy in info or arrays"
         )
     periodic = atoms.cell.array[atoms.pbc]
@@ -177,6 +177,6 @@ def check_structure(atoms: Atoms) -> None:
         return
     if len(periodic) and np.linalg.matrix_rank(periodic, tol=1e-6) < len(periodic):
         raise InputError(
-            f"{source(atoms)}: periodic along {len(periodic)} directions, but their cell vectors span no volume; "
-            "give the lattice, or set pbc to false for a molecule"
+            f"{source(atoms)}: periodic along {len(periodic)} directions, but their cell vectors span no "
+            "volume; give the lattice, or set pbc to false for a molecule"
         )

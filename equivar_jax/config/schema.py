@@ -74,7 +74,7 @@ class DataConfig:
     key: str | None = None
     """Column of the tensors (nine a row); None finds the usual names."""
     first_index: FirstIndex | None = None
-    """What the first index of a stored tensor is, where the format leaves it open; None: what it says."""
+    """What the first index of a stored tensor is, where a format leaves it open; None: by the format."""
     validation_path: str | None = None
     """File, folder or glob to validate on; None sets aside a part of `path`."""
     split: Literal["random", "composition", "block"] = "random"

@@ -82,7 +82,8 @@ class IndexOrder:
         if self.verdict == "transposed":
             return (
                 f"WARNING: these tensors look TRANSPOSED ({asked}); check the format's documentation, and "
-                "read them with the first index displacement if that is what it says"
+                "read them with the first index displacement if that is what it says (BORN files that abipy "
+                "wrote have it)"
             )
         if self.verdict == "field first":
             return f"index order: the field comes first, as it should ({asked})"

@@ -100,7 +100,8 @@ def check_transposition(index: int, atoms: Atoms, value: float, config: HygieneC
         return []
     reason = (
         f"the antisymmetric part has the wrong sign (agreement {value:.2f}, at least "
-        f"{-config.transposition:g}); check the index order"
+        f"{-config.transposition:g}); check the index order (a BORN that abipy wrote has "
+        "the displacement first)"
     )
     return [Finding(index, source(atoms), "transposed", reason, refused=False, value=value)]
 

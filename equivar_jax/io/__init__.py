@@ -55,7 +55,8 @@ def read_structures(
         key: name of the extended XYZ column or of the ASE database entry that holds the Born effective
             charges. By default the usual names are looked for. A structure that lacks the key has no label.
         first_index: "field" or "displacement": the meaning of the first index of a stored tensor. It is for
-            formats that leave the order open (extended XYZ; there the default is "field"). Formats that state
+            formats that leave the order open (extended XYZ; there the default is "field") and for phonopy's
+            BORN and YAML files, because abipy writes a BORN with the displacement first. Formats that state
             the order themselves refuse it.
 
     Returns:

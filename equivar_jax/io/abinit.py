@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.units import Bohr
+from jaxtyping import Float
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure, refuse_choices
-from equivar_jax.io.files import excerpt, open_text, plain_file
+from equivar_jax.io.files import base_name, excerpt, open_text, plain_file
 from equivar_jax.io.options import ReadOptions
 
 _DDB_TITLE = "DERIVATIVE DATABASE"
@@ -34,14 +35,14 @@ _ELEMENTS = "# elements"
 
 def recognises_anaddb(path: Path, head: bytes) -> bool:
     """Return whether a file is an anaddb.nc file, judged by its name and its first bytes."""
-    name = path.name.lower()
+    name = base_name(path).lower()
     is_netcdf = head.startswith((b"CDF", b"\x89HDF"))
     return is_netcdf and (name.endswith("anaddb.nc") or (name.endswith(".nc") and b"becs_cart" in head))
 
 
 def recognises_ddb(path: Path, head: bytes) -> bool:
     """Return whether a file is a DDB text file, judged by its first lines or its name."""
-    return _DDB_TITLE.encode() in head or path.name.endswith("_DDB")
+    return _DDB_TITLE.encode() in head or base_name(path).endswith("_DDB")
 
 
 def read_anaddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
@@ -119,15 +120,14 @@ def read_ddb(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
             derivatives = _gamma_derivatives(ddb, path)
             ionic = np.array(_header_numbers(ddb, "zion"))[np.atleast_1d(ddb.header.typat) - 1]
     tensors, epsilon = None, None
+    finish_structure(atoms, f"{path}, frame 0")  # what follows needs a lattice
     if derivatives is not None:
-        tensors = _convert_tensors(derivatives, atoms.cell.array, ionic, path)
+        tensors = _convert_tensors(derivatives, atoms, ionic, path)
         epsilon = _dielectric_tensor(derivatives, atoms)
     yield finish_structure(atoms, f"{path}, frame 0", tensors, epsilon)
 
 
-def _convert_tensors(
-    derivatives: np.ndarray, lattice: np.ndarray, ionic: np.ndarray, path: Path
-) -> np.ndarray:
+def _convert_tensors(derivatives: np.ndarray, atoms: Atoms, ionic: np.ndarray, path: Path) -> np.ndarray:
     """Return Born charges [atom, field, displacement], e, from reduced derivatives and ionic charges."""
     count, field = len(ionic), len(ionic) + 1
     field_first = derivatives[:, field, :, :count].transpose(2, 0, 1)
@@ -140,8 +140,26 @@ def _convert_tensors(
             f"{path}: {missing} of {mixed.size} derivatives by field and displacement are missing; run "
             "anaddb, which completes them by symmetry, and read its anaddb.nc"
         )
+    return cartesian_charges(mixed, atoms, ionic)
+
+
+def cartesian_charges(
+    mixed: Float[np.ndarray, "atoms 3 3"], atoms: Atoms, ionic: Float[np.ndarray, " atoms"]
+) -> Float[np.ndarray, "atoms 3 3"]:
+    """Make Born effective charges of Abinit's derivatives of the energy of the electrons.
+
+    Args:
+        mixed: second derivatives by field and displacement [atom, field, displacement], reduced coordinates.
+        atoms: the structure.
+        ionic: charge of each ion, in e.
+
+    Returns:
+        Tensors [atom, field, displacement] in e.
+    """
     # Abinit's reduced field is conjugate to the reduced k point, hence the 2 pi. Lattice vectors are rows.
-    electrons = np.einsum("ia,kij,bj->kab", lattice, mixed, np.linalg.inv(lattice)) / (2 * np.pi)
+    lattice = atoms.cell.array
+    with np.errstate(over="ignore", invalid="ignore"):  # a label that is not finite is refused
+        electrons = np.einsum("ia,kij,bj->kab", lattice, mixed, np.linalg.inv(lattice)) / (2 * np.pi)
     return electrons + ionic[:, None, None] * np.eye(3)
 
 

@@ -1,7 +1,7 @@
 """Helpers for readers of first-principles output: refuse options, parse numbers, finish structures."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +67,25 @@ def parse_numbers(text: str | None, count: int, where: str, what: str) -> list[f
     return values
 
 
+def whole_number(value: float, most: int, where: str, what: str) -> int:
+    """Return a number that counts something as an integer.
+
+    Args:
+        value: the number.
+        most: the largest that can be right; a count read from damage would fill the memory.
+        where: file and frame, for messages.
+        what: name of the number, for messages.
+
+    Raises:
+        InputError: it is no whole number from 1 to `most`.
+    """
+    if not 1 <= value <= most or value != round(value):
+        raise InputError(
+            f"{where}: {what} is {value:g}, expected a whole number from 1 to {most}; copy it again"
+        )
+    return round(value)
+
+
 def parse_rows(lines: Iterable[str | None], count: int, where: str, what: str) -> Float[np.ndarray, "rows 3"]:
     """Parse exactly `count` lines of three finite numbers each.
 
@@ -102,6 +121,29 @@ def check_elements(symbols: list[str], where: str) -> list[str]:
         found = excerpt(unknown[0]) if unknown else "no atoms"
         raise InputError(f"{where}: expected chemical elements, found {found}; repair the file")
     return symbols
+
+
+def crystal_of(
+    elements: Sequence[str] | np.ndarray,
+    cell: Float[np.ndarray, "3 3"],
+    fractions: Float[np.ndarray, "atoms 3"],
+    where: str,
+) -> Atoms:
+    """Return a crystal whose positions are given in fractions of its lattice vectors.
+
+    Args:
+        elements: chemical symbols or atomic numbers.
+        cell: lattice vectors as rows, Å.
+        fractions: positions in units of the lattice vectors.
+        where: file and frame, for messages.
+
+    Raises:
+        InputError: a lattice vector is zero or not finite, for which ASE has no message.
+    """
+    if not (np.isfinite(cell).all() and cell.any(axis=1).all()):
+        raise InputError(f"{where}: lattice vectors {cell.tolist()} span no crystal; copy the file again")
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused when it is finished
+        return Atoms(elements, cell=cell, scaled_positions=fractions, pbc=True)
 
 
 def finish_structure(

@@ -16,17 +16,38 @@ from equivar_jax.io.formats import FORMATS, recognise_format
 _OF_THE_RUN = {
     "vasprun": ("outcar", "bare_structure"),
     "outcar": ("bare_structure",),
-    "anaddb": ("ddb",),
+    "anaddb": ("ddb", "ddb_netcdf", "abinit_output"),
+    "ddb": ("ddb_netcdf",),
 }
 _OF_THE_FOLDER = {
     "born": ("phonopy_yaml", "bare_structure"),
     "ph_output": ("bare_structure",),
     "dynamical_matrix": ("bare_structure",),
+    "q2r_constants": ("bare_structure",),
+    "q_matrix_xml": ("bare_structure",),
     "anaddb": ("bare_structure",),
     "ddb": ("bare_structure",),
+    "ddb_netcdf": ("bare_structure",),
+    "abinit_output": ("bare_structure",),
+    "gpaw_charges": ("bare_structure",),
+    "elk_charges": ("elk_part", "bare_structure"),
+    "elk_part": ("bare_structure",),
 }
 # Parts of a file name that say which file of a run it is, but not which run.
-_ROLES = {"vasprun", "xml", "outcar", "poscar", "contcar", "xdatcar", "vasp", "anaddb", "nc", "ddb", "out"}
+_ROLES = {
+    "vasprun",
+    "xml",
+    "outcar",
+    "poscar",
+    "contcar",
+    "xdatcar",
+    "vasp",
+    "anaddb",
+    "nc",
+    "ddb",
+    "out",
+    "abo",
+}
 
 
 def means_several(path: Path) -> bool:
@@ -46,9 +67,11 @@ def structure_files(path: str | os.PathLike[str]) -> list[Path]:
 
     - `vasprun.xml` instead of `OUTCAR`, and either of them instead of the structures without labels `POSCAR`,
       `CONTCAR` and `XDATCAR`, if the rest of the name is the same (`a.OUTCAR.gz`, `a.POSCAR`);
-    - `anaddb.nc` instead of the `DDB` with the same rest of the name (`run_anaddb.nc`, `run_DDB`);
-    - `BORN` instead of phonopy's YAML files; and `BORN`, outputs of ph.x, dynamical matrices, `anaddb.nc` and
-      `DDB` instead of every structure without labels in their folder, because they belong to one of these.
+    - `anaddb.nc` instead of `DDB`, `DDB.nc` and `.abo` with the same rest of the name (`run_anaddb.nc`,
+      `run_DDB`), and `DDB` instead of `DDB.nc`;
+    - `BORN` instead of phonopy's YAML files; and `BORN` and files of ph.x, q2r.x, Abinit, GPAW and Elk that
+      have charges instead of every structure without labels in their folder, because they belong to one of
+      these.
 
     Args:
         path: a file, a folder or a pattern with `*`, `?`, `[...]` and `**`. If something of exactly this name

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 
 from equivar_jax.config.schema import FirstIndex
@@ -22,7 +23,7 @@ class ReadOptions:
     key: str | None = None
     """Name of the tensors in formats that may hold several, such as a column of extended XYZ."""
     first_index: FirstIndex | None = None
-    """Meaning of the first index of a stored tensor, for formats that leave it open."""
+    """Meaning of the first index of a stored tensor, for formats that leave it open or that are disobeyed."""
 
     def __post_init__(self) -> None:
         choices = typing.get_args(FirstIndex)
@@ -47,6 +48,16 @@ def refuse_key(path: Path, options: ReadOptions) -> None:
             f"{path}: key {options.key!r} chooses a column of an extended XYZ file (.extxyz, .xyz) or an "
             "entry of an ASE database, and this is another format; leave out the key or convert the labels"
         )
+
+
+def field_first(tensors: np.ndarray, options: ReadOptions) -> np.ndarray:
+    """Return tensors [atom, field, displacement] of a format with the field first, unless told otherwise.
+
+    Args:
+        tensors: as they are stored, shape (N, 3, 3).
+        options: `first_index` "displacement" says that they are stored transposed.
+    """
+    return tensors.transpose(0, 2, 1) if options.first_index == "displacement" else tensors
 
 
 def refuse_first_index(path: Path, options: ReadOptions) -> None:

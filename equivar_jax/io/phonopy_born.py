@@ -3,7 +3,8 @@
 Index order in the file: one line of nine numbers for each inequivalent atom of the primitive cell, xx xy xz
 yx yy ..., **first index the field direction**, second the displacement direction, in e. phonopy contracts the
 first index with the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic
-field.
+field. abipy 1.0.0 writes them **transposed** (`abinit_to_phonopy`); `first_index` "displacement" reads such a
+file, and nothing in the file tells it from another.
 
 The first line is a comment or phonopy's unit conversion factor of the non-analytical term (with two optional
 numbers after it); the factor does not scale the tensors. The second line is the dielectric tensor. A BORN
@@ -21,10 +22,9 @@ import numpy as np
 from ase import Atoms
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import refuse_choices
-from equivar_jax.io.files import format_suffix, open_text
+from equivar_jax.io.files import format_suffix, open_text, require_file
 from equivar_jax.io.isotopes import poscar_with_hydrogen
-from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.options import ReadOptions, field_first, refuse_key
 from equivar_jax.io.phonopy_yaml import (
     Crystal,
     convert_crystal,
@@ -38,7 +38,9 @@ SYMMETRY_TOLERANCE = 0.02
 """Largest deviation of tensors from the symmetry of their crystal, in e: more than DFPT codes leave, and less
 than a wrong structure, orientation or index order causes."""
 
-_YAML_FILES = ("phonopy_params.yaml", "phonopy_disp.yaml", "phonopy.yaml")
+_YAML_FILES = tuple(
+    f"{program}{part}.yaml" for program in ("phonopy", "phono3py") for part in ("_params", "_disp", "")
+)
 _NUMBER = rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
 _NINE_NUMBERS = re.compile(rb"\s*" + rb"\s+".join([_NUMBER] * 9) + rb"\s*")
 
@@ -60,15 +62,15 @@ def recognises_born(path: Path, head: bytes) -> bool:
 def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     """Read a BORN file together with the structure in its folder.
 
-    The structure is in the first file that exists of `phonopy_params.yaml`, `phonopy_disp.yaml` and
-    `phonopy.yaml` (also compressed), then of the unit cell files that phonopy expects of each calculator
-    (`POSCAR`, `unitcell.in`, `geometry.in`, ...). phonopy reads it, makes the primitive cell (with the matrix
-    that a YAML file states, else "auto", as `phonopy.load` does), and gives each atom the tensor of its
-    inequivalent atom, rotated by the crystal's symmetry.
+    The structure is in the first file that exists of `phonopy_params.yaml`, `phonopy_disp.yaml`,
+    `phonopy.yaml` and those of phono3py (also compressed), then of the unit cell files that phonopy expects
+    of each calculator (`POSCAR`, `unitcell.in`, `geometry.in`, ...). phonopy reads it, makes the primitive
+    cell (with the matrix that a YAML file states, else "auto", as `phonopy.load` does), and gives each atom
+    the tensor of its inequivalent atom, rotated by the crystal's symmetry.
 
     Args:
         path: the file, plain or compressed (gzip, bzip2, xz, zstd).
-        options: must be empty, because the format leaves nothing open.
+        options: `first_index` may say that the tensors are stored transposed; by default the field is first.
 
     Yields:
         One structure: the primitive cell, in Å, in phonopy's order of atoms. The label has shape (N, 3, 3),
@@ -78,26 +80,50 @@ def read_born(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
     Raises:
         InputError: the folder has no structure, one of the two files cannot be read, the tensors are not
             those of the inequivalent atoms, break the symmetry of the structure by more than
-            `SYMMETRY_TOLERANCE` or are not finite, or an option was given.
+            `SYMMETRY_TOLERANCE` or are not finite, or a key was given.
     """
-    refuse_choices(path, options)
+    refuse_key(path, options)
+    require_file(path)
+    structure, crystal = _find_crystal(path)
+    nac = read_born_tensors(path, crystal.primitive, structure, options)
+    yield convert_crystal(crystal._replace(nac=nac), f"{path}, frame 0")
+
+
+def read_born_tensors(path: Path, primitive: Any, structure: Path, options: ReadOptions) -> dict[str, Any]:
+    """Read the tensors of every atom of a primitive cell from a BORN file.
+
+    Args:
+        path: the file, plain or compressed.
+        primitive: the primitive cell, a `PhonopyAtoms`.
+        structure: the file that the cell is from, for messages.
+        options: see `read_born`.
+
+    Returns:
+        phonopy's parameters of the non-analytical term: `born`, float64 (N, 3, 3), [atom, field,
+        displacement], in e, `dielectric`, float64 (3, 3), and what the first line of the file states.
+
+    Raises:
+        InputError: see `read_born`.
+    """
     with open_text(path) as handle:
         text = handle.read()
-    structure, crystal = _find_crystal(path)
     with translate_phonopy_faults(path, f"the tensors of the inequivalent atoms of {structure}"):
         from phonopy.file_IO import parse_BORN_from_strings
 
-        nac = nac_tensors(parse_BORN_from_strings(text, crystal.primitive))
-    atoms = convert_crystal(crystal._replace(nac=nac), f"{path}, frame 0")
+        parsed = parse_BORN_from_strings(text, primitive)
+        nac = nac_tensors(parsed)
+    if not all(np.isfinite(tensors).all() for tensors in nac.values()):
+        name = next(name for name, tensors in nac.items() if not np.isfinite(tensors).all())
+        raise InputError(f"{path}: numbers of {name} are not finite; write the file again")
     with translate_phonopy_faults(path, f"the tensors of {structure}"):
-        broken = _symmetry_violation(nac["born"], nac["dielectric"], crystal.primitive)
+        broken = _symmetry_violation(nac["born"], nac["dielectric"], primitive)
     if broken > SYMMETRY_TOLERANCE:
         raise InputError(
             f"{path}: its tensors break the symmetry of {structure} by {broken:.3f} e (more than "
             f"{SYMMETRY_TOLERANCE} e); put the structure that it was made for beside it, with the same "
             "orientation and order of atoms"
         )
-    yield atoms
+    return {**parsed, **nac, "born": field_first(nac["born"], options)}
 
 
 def _symmetry_violation(tensors: np.ndarray, epsilon: np.ndarray, primitive: Any) -> float:

@@ -27,7 +27,8 @@ def write_born(
     phonopy symmetrises the tensors, subtracts the mean that violates the sum rule, and writes those of the
     inequivalent atoms with eight decimals. The file serves any of phonopy's choices of the primitive cell
     ("auto", "P", a matrix), because their inequivalent atoms are the same. The structure that phonopy is
-    given with the file must have the orientation and the order of atoms of this one.
+    given with the file must have the orientation, the order of atoms and the magnetic moments of this one:
+    moments (ASE's initial magnetic moments) lower the symmetry and so make more atoms inequivalent.
 
     Args:
         path: the file to write, compressed if its name ends in `.gz` or `.zst`.
@@ -105,8 +106,12 @@ def _born_text(
     from phonopy.file_IO import get_BORN_lines, parse_BORN_from_strings
     from phonopy.structure.atoms import PhonopyAtoms
 
+    moments = atoms.get_initial_magnetic_moments()
     cell = PhonopyAtoms(
-        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+        numbers=atoms.numbers,
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        magnetic_moments=moments if moments.any() else None,
     )
     with warnings.catch_warnings():
         # phonopy warns of broken symmetry; the caller measures it instead.

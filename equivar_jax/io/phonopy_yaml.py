@@ -1,9 +1,13 @@
-"""Reader of phonopy's YAML files (phonopy.yaml, phonopy_disp.yaml, phonopy_params.yaml), which uses phonopy.
+"""Reader of phonopy's and phono3py's YAML files (phonopy_params.yaml, phono3py_disp.yaml, ...), by phonopy.
 
 Index order in the file: `born_effective_charge` lists one 3x3 matrix for each atom of the primitive cell,
 **first index the field direction**, second the displacement direction, in e. phonopy contracts the first
 index with the wave vector (`numpy.dot(q, born)` in `DynamicalMatrixWang`), that is with the macroscopic
-field.
+field. `first_index` can say "displacement" for a file that took its tensors from a BORN of abipy (see
+`phonopy_born`).
+
+Magnetic moments of the file stay with the structure, as ASE's initial magnetic moments, because phonopy's
+symmetry obeys them.
 """
 
 import re
@@ -19,11 +23,13 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import finish_structure, refuse_choices
+from equivar_jax.io.calculations import finish_structure
 from equivar_jax.io.files import excerpt, format_suffix, open_text
-from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.options import ReadOptions, field_first, refuse_key
 
-_MAPPING = re.compile(rb"^(phonopy|unit_cell|primitive_cell):", re.MULTILINE)
+_MAPPING = re.compile(rb"^(phonopy|phono3py|unit_cell|primitive_cell):", re.MULTILINE)
+# YAML takes `_` for a separator of digits and `:` for one of minutes; phonopy writes neither in its rows.
+_ODD_NUMBER = re.compile(r"\[[^\[\]\n]*[\d.][_:][^\[\]\n]*\]")
 # Forces and force constants are not needed here, and a fault in them must not prevent reading the structure.
 _NOT_NEEDED = ("displacements", "force_constants", "supercell")
 
@@ -49,7 +55,7 @@ def read_phonopy_yaml(path: Path, options: ReadOptions) -> Iterator[Atoms | Inpu
 
     Args:
         path: the file, plain or compressed (gzip, bzip2, xz, zstd).
-        options: must be empty, because the format leaves nothing open.
+        options: `first_index` may say that the tensors are stored transposed; by default the field is first.
 
     Yields:
         One structure: the primitive cell that the file's `primitive_matrix` gives (phonopy's "auto" if it has
@@ -58,10 +64,13 @@ def read_phonopy_yaml(path: Path, options: ReadOptions) -> Iterator[Atoms | Inpu
 
     Raises:
         InputError: phonopy cannot read the file, there are tensors without a dielectric tensor, numbers are
-            not finite, or an option was given.
+            not finite, or a key was given.
     """
-    refuse_choices(path, options)
+    refuse_key(path, options)
     crystal = load_crystal(path)
+    if crystal.nac is not None:
+        born = field_first(crystal.nac["born"], options)
+        crystal = crystal._replace(nac={**crystal.nac, "born": born})
     yield convert_crystal(crystal, f"{path}, frame 0")
 
 
@@ -99,7 +108,12 @@ def load_crystal(path: Path) -> Crystal:
         from phonopy.physical_units import get_calculator_physical_units
 
         # phonopy's own loader would run Python code that the file names.
-        content = yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        text = handle.read()
+        if odd := _ODD_NUMBER.search(text):
+            raise InputError(
+                f"{path}: found {excerpt(odd[0])}, which is no row of numbers; copy the file again"
+            )
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         if not isinstance(content, dict):
             raise InputError(f"{path}: no phonopy YAML file but {excerpt(str(content))}; name another file")
         data = load_phonopy_yaml({key: content[key] for key in content if key not in _NOT_NEEDED})
@@ -153,6 +167,8 @@ def convert_crystal(crystal: Crystal, where: str) -> Atoms:
         masses=_own_masses(cell),
         pbc=True,
     )
+    if cell.magnetic_moments is not None:
+        atoms.set_initial_magnetic_moments(cell.magnetic_moments)
     if crystal.nac is None:
         return finish_structure(atoms, where)
     tensors = crystal.nac["born"]

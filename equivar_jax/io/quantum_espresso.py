@@ -1,129 +1,129 @@
-"""Readers of Quantum ESPRESSO: the output of ph.x, and dynamical-matrix files (`fildyn`).
+"""Reader of the output of Quantum ESPRESSO's ph.x.
 
-Index order in both: three rows for each atom, **first index (the row) the field direction**, second the
-displacement direction, in e.
+Index order: three rows for each atom, **first index (the row) the field direction**, second the displacement
+direction, in e: `zstareu(1, :, atom)` after `Ex` under "Effective charges (d Force / dE)", and
+`zstarue(:, atom, 1)`, whose first index is the displacement, after `Px` under "(d P / du)" (subroutines
+summarize_zeu and summarize_zue of PHonon). This reader prefers charges as calculated to those "with asr
+applied", from which the mean error has been subtracted, and derivatives of forces to derivatives of the
+polarisation.
 
-- ph.x prints `zstareu(1, :, atom)` after `Ex` under "Effective charges (d Force / dE)", and
-  `zstarue(:, atom, 1)`, whose first index is the displacement, after `Px` under "(d P / du)" (subroutines
-  summarize_zeu and summarize_zue of PHonon). This reader prefers charges as calculated to those "with asr
-  applied", from which the mean error has been subtracted, and derivatives of forces to derivatives of the
-  polarisation.
-- A dynamical-matrix file has `zstareu` row by row under "Effective Charges E-U: Z_{alpha}{s,beta}", where
-  alpha is the field.
+A file may hold several runs, one after another, also of other programs (pw.x and ph.x in one log); each run
+of ph.x gives one structure. (d P / du) exists for displaced atoms only: for the others ph.x prints the
+valence, which is refused.
 
-ph.x prints the lattice with four decimals (in units of alat) and positions with five; a dynamical-matrix file
-has nine and ten. ASE's reader of ph.x (3.29) gives only the charges with asr applied and does not know labels
-like `Fe1`; no library reads a dynamical-matrix file.
+ph.x prints the lattice with four decimals (in units of alat) and positions with five; a dynamical-matrix
+file has nine and ten. ASE's reader of ph.x (3.29) gives only the charges with asr applied and does not know
+labels like `Fe1`.
 """
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io.espresso import label_to_symbol
 from ase.units import Bohr
 
 from equivar_jax.errors import InputError
-from equivar_jax.io.calculations import (
-    check_elements,
-    finish_structure,
-    parse_numbers,
-    parse_rows,
-    refuse_choices,
-)
-from equivar_jax.io.files import excerpt, open_text
+from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, whole_number
+from equivar_jax.io.files import open_text
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.quantum_espresso_lattice import lattice_vectors
+from equivar_jax.io.quantum_espresso_text import (
+    CUT_SHORT,
+    elements_of_labels,
+    find_last,
+    is_computed,
+    parse_tensors,
+    read_lines,
+    skip_blank,
+)
 
-_CUT_SHORT = "the calculation did not finish or the file was cut short; finish it or copy it again"
-_FIELD_FIRST = "Effective Charges E-U: Z_{alpha}{s,beta}"
-_DISPLACEMENT_FIRST = "Effective Charges U-E"
-_ATOM_IN_PH = r"\s*atom\s+{atom}\s.*"
-_ROW_IN_PH = r"\s*[EP]\*?{row}\s*\((.*)\)\s*"
-_ATOM_IN_MATRIX = r"\s*atom\s*#\s*{atom}\s*"
-_ROW_IN_MATRIX = r"(.*)"
+_PROGRAM = re.compile(r"\s*Program\s+(\w+)\s+v\.")
+_PHONON = "PHONON"
+_ANY_PROGRAM = re.compile(rb"Program\s+\w+\s+v\.")
+_ATOM = r"\s*atom\s+{atom}\s.*"
+_ROW = r"\s*[EP]\*?{row}\s*\((.*)\)\s*"
+_SITE = re.compile(r"\s*\d+\s+(\S+)\s.*tau\(\s*\d+\)\s*=\s*\((.*)\)")
+_PRINTED = 1.5e-4
+"""In alat. The same vectors printed with four and with more digits differ by less."""
+_STOPPED = ("Maximum CPU time exceeded", "stopped by user")
 
 
-def recognises_ph_output(_path: Path, head: bytes) -> bool:
-    """Return whether the first (decompressed) bytes of a file are those of an output of ph.x."""
-    return b"Program PHONON v" in head
-
-
-def recognises_dynamical_matrix(_path: Path, head: bytes) -> bool:
-    """Return whether the first (decompressed) bytes of a file are those of a dynamical-matrix file."""
-    return head.lstrip().startswith(b"Dynamical matrix file")
+def recognises_ph_output(path: Path, head: bytes) -> bool:
+    """Return whether a file holds output of ph.x, at its beginning or after that of another program."""
+    if b"Program PHONON v" in head:
+        return True
+    if not _ANY_PROGRAM.search(head):
+        return False
+    try:
+        with open_text(path, errors="replace") as handle:
+            return any("Program PHONON v" in line for line in handle)
+    except InputError:
+        return False
 
 
 def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read the structure and the Born effective charges that ph.x prints.
+    """Read the structures and the Born effective charges that ph.x prints.
 
     Args:
         path: the file, plain or compressed.
         options: must be empty, because the format leaves nothing open.
 
     Yields:
-        One structure. It has a label [atom, field, displacement] in e if the file has charges, and the
-        electronic dielectric tensor, float64 (3, 3), at `info["epsilon_inf"]`. An `InputError` stands in its
-        place if it cannot be used.
+        One structure for each run of ph.x in the file. It has a label [atom, field, displacement] in e if the
+        run has charges, and the electronic dielectric tensor, float64 (3, 3), at `info["epsilon_inf"]`. An
+        `InputError` stands in the place of a run that cannot be used.
 
     Raises:
-        InputError: the calculation did not finish, or an option was given.
+        InputError: the only calculation in the file did not finish, or an option was given.
     """
-    lines = _read_lines(path, options)
-    if not any("JOB DONE" in line for line in lines):
-        raise InputError(
-            f"{path}: not a complete output of ph.x, the words JOB DONE at its end are missing: {_CUT_SHORT}"
-        )
-    try:
-        frame: Atoms | InputError = _ph_frame(lines, f"{path}, frame 0")
-    except InputError as error:
-        frame = error
-    yield frame
+    runs = _split_runs(read_lines(path, options))
+    if len(runs) == 1 and not _is_complete(runs[0]):
+        raise _unfinished(str(path))
+    for number, lines in enumerate(runs):
+        where = f"{path}, frame {number}"
+        try:
+            if not _is_complete(lines):
+                raise _unfinished(where)
+            frame: Atoms | InputError = _read_frame(lines, where)
+        except InputError as error:
+            frame = error
+        yield frame
 
 
-def read_dynamical_matrix(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
-    """Read the structure and the Born effective charges of a dynamical-matrix file of ph.x.
-
-    Args:
-        path: the file, plain or compressed; the file of q = 0 has the charges.
-        options: must be empty, because the format leaves nothing open.
-
-    Yields:
-        One structure, as `read_ph_output` yields it.
-
-    Raises:
-        InputError: the file is not complete, or an option was given.
-    """
-    lines = _read_lines(path, options)
-    end = _find_last(lines, "Diagonalizing the dynamical matrix")
-    if end is None or sum(line.strip().startswith("*****") for line in lines[end:]) < 2:
-        raise InputError(
-            f"{path}: not a complete dynamical-matrix file, the frequencies are missing: {_CUT_SHORT}"
-        )
-    try:
-        frame: Atoms | InputError = _matrix_frame(lines, f"{path}, frame 0")
-    except InputError as error:
-        frame = error
-    yield frame
+def _split_runs(lines: list[str]) -> list[list[str]]:
+    """Return the lines of each run of ph.x, or all lines as one run if no program says its name."""
+    runs: list[list[str]] = []
+    inside = False
+    for line in lines:
+        if found := _PROGRAM.match(line):
+            inside = found[1] == _PHONON
+            if inside:
+                runs.append([])
+        if inside:
+            runs[-1].append(line)
+    return runs or [lines]
 
 
-def _read_lines(path: Path, options: ReadOptions) -> list[str]:
-    """Return all lines of a file; refuse any option."""
-    refuse_choices(path, options)
-    # The title given by the user may have any encoding.
-    with open_text(path, errors="replace") as handle:
-        return handle.read().splitlines()
+def _is_complete(lines: list[str]) -> bool:
+    """Return whether a run came to its end."""
+    return any("JOB DONE" in line for line in lines)
 
 
-def _ph_frame(lines: list[str], where: str) -> Atoms:
-    """Return the structure of an output of ph.x with its calculated tensors."""
-    atoms = _ph_structure(lines, where)
+def _unfinished(where: str) -> InputError:
+    """Return the error about a run that did not come to its end."""
+    return InputError(
+        f"{where}: not a complete output of ph.x, the words JOB DONE at its end are missing: {CUT_SHORT}"
+    )
+
+
+def _read_frame(lines: list[str], where: str) -> Atoms:
+    """Return the structure of a run of ph.x with its calculated tensors."""
+    atoms = _read_structure(lines, where)
     headings = [number for number, line in enumerate(lines) if "Effective charges (d " in line]
     if not headings:
-        return finish_structure(atoms, where)
+        _refuse_missing_charges(lines, where)
+        return finish_structure(atoms, where, None, _read_epsilon(lines, where))
     if any("No convergence has been achieved" in line for line in lines):
         raise InputError(
             f"{where}: ph.x did not converge; repeat it with a larger niter_ph or a smaller alpha_mix"
@@ -134,12 +134,54 @@ def _ph_frame(lines: list[str], where: str) -> Atoms:
         )
     best = min(_rank(lines[number]) for number in headings)
     heading = max(number for number in headings if _rank(lines[number]) == best)
-    tensors = _parse_tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_PH, _ROW_IN_PH, where)
-    dielectric = _find_last(lines, "Dielectric constant in cartesian axis")
-    if dielectric is None:
-        return finish_structure(atoms, where, tensors)
-    printed = (line.strip(" ()") for line in _skip_blank(lines[dielectric + 1 :], 3))
-    return finish_structure(atoms, where, tensors, parse_rows(printed, 3, where, "dielectric tensor"))
+    if "d Force" not in lines[heading]:
+        _refuse_partial_displacements(lines[:heading], len(atoms), where)
+    tensors = parse_tensors(lines[heading + 1 :], len(atoms), _ATOM, _ROW, where)
+    if not is_computed(tensors):
+        raise InputError(
+            f"{where}: all effective charges of an atom are exactly zero, as if they were not calculated; "
+            "repeat ph.x with epsil = .true. and zeu = .true."
+        )
+    return finish_structure(atoms, where, tensors, _read_epsilon(lines, where))
+
+
+def _refuse_missing_charges(lines: list[str], where: str) -> None:
+    """Refuse a run that was to give charges, or that was stopped, and has none."""
+    if any(word in line for line in lines for word in _STOPPED):
+        raise InputError(
+            f"{where}: ph.x was stopped before it printed effective charges (max_seconds); go on with "
+            "recover = .true. and read the output of that run"
+        )
+    if any(line.strip().startswith("Born effective charges") for line in lines):
+        raise InputError(
+            f"{where}: this run of ph.x announces effective charges and does not print them; read the "
+            "dynamical-matrix file (fildyn) of the calculation, or the output of the run that did"
+        )
+
+
+def _refuse_partial_displacements(lines: list[str], count: int, where: str) -> None:
+    """Refuse charges from displacements (d P / du) if some atoms were not displaced.
+
+    For an atom that is not displaced ph.x prints the valence of its pseudopotential.
+    """
+    lists = [re.findall(r"\d+", line) for line in lines if "Compute atoms:" in line]
+    displaced = {int(number) for numbers in lists for number in numbers}
+    missing = sorted(set(range(1, count + 1)) - displaced) if lists else []
+    if missing or any("Not done in this run" in line for line in lines):
+        named = f" (atoms {', '.join(map(str, missing[:6]))})" if missing else ""
+        raise InputError(
+            f"{where}: charges from displacements (d P / du) of which some were not made{named}; repeat ph.x "
+            "without nat_todo, start_irr and last_irr, or with epsil = .true."
+        )
+
+
+def _read_epsilon(lines: list[str], where: str) -> np.ndarray | None:
+    """Return the electronic dielectric tensor, or None if the run has none."""
+    heading = find_last(lines, "Dielectric constant in cartesian axis")
+    if heading is None or "(DV_" in lines[heading]:
+        return None
+    printed = (line.strip(" ()") for line in skip_blank(lines[heading + 1 :], 3))
+    return parse_rows(printed, 3, where, "dielectric tensor")
 
 
 def _rank(heading: str) -> tuple[bool, bool]:
@@ -150,103 +192,36 @@ def _rank(heading: str) -> tuple[bool, bool]:
     return "d Force" not in heading, "asr" in heading and "without" not in heading
 
 
-def _ph_structure(lines: list[str], where: str) -> Atoms:
-    """Return the structure that ph.x prints for its first q, in Å."""
-    count = int(_find_number(lines, "number of atoms/cell", where))
+def _read_structure(lines: list[str], where: str) -> Atoms:
+    """Return the structure that ph.x prints for every q, in Å.
+
+    Raises:
+        InputError: a number is missing, or the run has two structures.
+    """
     edge = _find_number(lines, "celldm(1)", where) * Bohr
     axes = [found[1] for line in lines if (found := re.match(r"\s*a\(\d\)\s*=\s*\((.*)\)", line))]
     cell = parse_rows(axes[:3], 3, where, "crystal axes") * edge
-    site = re.compile(r"\s*\d+\s+(\S+)\s.*tau\(\s*\d+\)\s*=\s*\((.*)\)")
-    sites = [found for line in lines if (found := site.match(line))][:count]
-    positions = parse_rows([found[2] for found in sites], count, where, "positions (site n.)") * edge
-    return Atoms(
-        _elements_of_labels([found[1] for found in sites], where), cell=cell, positions=positions, pbc=True
-    )
-
-
-def _matrix_frame(lines: list[str], where: str) -> Atoms:
-    """Return the structure of a dynamical-matrix file with its calculated tensors."""
-    atoms = _matrix_structure(lines, where)
-    heading = _find_last(lines, _FIELD_FIRST)
-    if heading is None:
-        if _find_last(lines, _DISPLACEMENT_FIRST) is not None:
-            raise InputError(
-                f"{where}: effective charges of the kind U-E only, whose index order is not known here; "
-                "read the output of ph.x, or repeat it with epsil = .true."
-            )
-        return finish_structure(atoms, where)
-    tensors = _parse_tensors(lines[heading + 1 :], len(atoms), _ATOM_IN_MATRIX, _ROW_IN_MATRIX, where)
-    dielectric = _find_last(lines, "Dielectric Tensor:")
-    if dielectric is None:
-        return finish_structure(atoms, where, tensors)
-    epsilon = parse_rows(_skip_blank(lines[dielectric + 1 :], 3), 3, where, "dielectric tensor")
-    return finish_structure(atoms, where, tensors, epsilon)
-
-
-def _matrix_structure(lines: list[str], where: str) -> Atoms:
-    """Return the structure at the head of a dynamical-matrix file, in Å.
-
-    The third line holds the numbers of types and atoms, ibrav, and celldm(1) to (6). If ibrav is 0, a title
-    and the lattice vectors follow. Then there is one line for each type (number, label, mass) and one line
-    for each atom (number, type, position in units of alat).
-    """
-    head = parse_numbers("".join(lines[2:3]), 9, where, "third line")
-    types, count, ibrav = map(int, head[:3])
-    edge = head[3] * Bohr
-    body = lines[3:]
-    if ibrav == 0:
-        cell = parse_rows(body[1:4], 3, where, "basis vectors")
-        body = body[4:]
-    else:
-        cell = lattice_vectors(ibrav, head[3:], where)
-    labels = [found[1] for line in body[:types] if (found := re.match(r"\s*\d+\s+'(.*)'", line))]
-    atoms = [parse_numbers(line, 5, where, "atoms") for line in body[types : types + count]]
-    kinds = [int(atom[1]) for atom in atoms]
-    if len(labels) != types or len(atoms) != count or not set(kinds) <= set(range(1, types + 1)):
+    sites = [found for line in lines if (found := _SITE.match(line))]
+    name = "number of atoms/cell"
+    count = whole_number(_find_number(lines, name, where), max(1, len(sites)), where, name)
+    labels, places = [site[1] for site in sites], [site[2] for site in sites]
+    positions = parse_rows(places[:count], count, where, "positions (site n.)") * edge
+    if not (
+        labels == [labels[place % count] for place in range(len(labels))]
+        and _is_repeated(places, count, where)
+        and _is_repeated(axes, 3, where)
+    ):
         raise InputError(
-            f"{where}: expected {types} types and {count} atoms at the head of the file, found {len(labels)} "
-            f"and {len(atoms)}; copy the file again"
+            f"{where}: two structures in one run of ph.x; give each calculation a file of its own"
         )
-    symbols = _elements_of_labels([labels[kind - 1] for kind in kinds], where)
-    positions = np.array([atom[2:] for atom in atoms]).reshape(-1, 3) * edge
-    return Atoms(symbols, cell=cell * edge, positions=positions, pbc=True)
+    return Atoms(elements_of_labels(labels[:count], where), cell=cell, positions=positions, pbc=True)
 
 
-def _elements_of_labels(labels: list[str], where: str) -> list[str]:
-    """Return the elements that labels such as Fe1, O_h or TI stand for."""
-    symbols = []
-    for label in labels:
-        try:
-            symbols.append(label_to_symbol(label.strip()))
-        except (KeyError, IndexError):
-            symbols.append(label)
-    return check_elements(symbols, where)
-
-
-def _parse_tensors(lines: list[str], count: int, atom: str, row: str, where: str) -> np.ndarray:
-    """Parse `count` tensors: a line that names the atom, then three rows; patterns `atom` and `row`."""
-    printed: list[str] = []
-    for position, line in enumerate(_skip_blank(lines, 4 * count)):
-        number, direction = divmod(position, 4)
-        pattern = atom.format(atom=number + 1) if direction == 0 else row.format(row=" xyz"[direction])
-        found = re.fullmatch(pattern, line)
-        if not found:
-            raise InputError(
-                f"{where}: effective charges of atom {number + 1}: found {excerpt(line)} in the place of "
-                f"{'its name' if direction == 0 else f'row {direction}'}; copy the file again"
-            )
-        printed += found.groups()
-    return parse_rows(printed, 3 * count, where, "effective charges").reshape(count, 3, 3)
-
-
-def _skip_blank(lines: list[str], count: int) -> list[str]:
-    """Return the first `count` lines that are not blank."""
-    return list(islice((line for line in lines if line.strip()), count))
-
-
-def _find_last(lines: list[str], text: str) -> int | None:
-    """Return the number of the last line that contains a text, or None."""
-    return next((number for number in reversed(range(len(lines))) if text in lines[number]), None)
+def _is_repeated(rows: list[str], count: int, where: str) -> bool:
+    """Return whether the first `count` rows of a structure come again, printed with more or fewer digits."""
+    numbers = parse_rows(rows, len(rows), where, "crystal axes or positions")
+    again = [place % count for place in range(len(rows))]
+    return bool(np.abs(numbers - numbers[again]).max() < _PRINTED)
 
 
 def _find_number(lines: list[str], name: str, where: str) -> float:

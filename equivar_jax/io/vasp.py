@@ -5,6 +5,9 @@ the force or displacement direction j, `Z_ij = dF_j / dE_i`, in |e| (VASP wiki, 
 "VASP outputs Z_ij with i for the macroscopic electric field, and j for the direction of the force";
 `vaspout.h5` has the transposed order). VASP does not enforce the sum rule on them.
 
+An OUTCAR of IBRION 7 or 8 may have a set "(in e, cummulative output)" whose order is not known here, after
+that of the fields; the former is not read, and neither is a lone set of such a run (see `vasp_outcar`).
+
 Tensors belong to the ionic step of the `<calculation>` that contains them (`vasprun.xml`), or to the last
 ionic step printed before them (`OUTCAR`).
 
@@ -29,6 +32,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import (
     Step,
     check_elements,
+    crystal_of,
     finish_structure,
     parse_rows,
     refuse_choices,
@@ -138,7 +142,7 @@ def _make_vasprun_step(
         cell = parse_rows((v.text for v in basis), 3, where, "lattice vectors")
         places = calculation.iterfind("structure/varray[@name='positions']/v")
         fractions = parse_rows((v.text for v in places), len(symbols), where, "positions")
-        atoms = Atoms(check_elements(symbols, where), cell=cell, scaled_positions=fractions, pbc=True)
+        atoms = crystal_of(check_elements(symbols, where), cell, fractions, where)
         if not arrays:
             return Step(False, finish_structure(atoms, where))
         loop = takewhile(lambda child: child.tag != "structure", calculation)

@@ -18,6 +18,7 @@ from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful, require_agree
 
 _SETTING = re.compile(r"\s+(IBRION|LRPA)\s*=\s*(-?\w+)")
 _ITERATION = re.compile(r"- Iteration +(\d+)\(")
+_PERTURBED = ("7", "8")
 _TITLE = re.compile(r"CHARGES \((including local field effects|in e\b|in \|e\|)")
 
 
@@ -79,7 +80,7 @@ def _collect_steps(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines
         step = steps[-1] if steps else early
         if "direct lattice vectors" in line:
             cell = [line, *islice(handle, 3)]
-        elif line.startswith(" POSITION   "):
+        elif line.startswith(" POSITION   ") and "FORCE-CONSTANT" not in line:
             steps.append(_Lines(len(steps), cell, [line, *islice(handle, count + 1)], converged))
         elif "BORN EFFECTIVE CHARGES" in line:
             step.tensors.append([line, *islice(handle, 1 + 4 * count)])
@@ -110,7 +111,10 @@ def _make_step(step: _Lines, symbols: list[str], settings: dict[str, str], path:
         if not step.tensors:
             return Step(False, finish_structure(atoms, where))
         refuse_doubtful(settings, step.index, step.converged, where)
-        blocks = [_parse_tensors(lines, len(symbols), where) for lines in _select_blocks(step, where)]
+        chosen = _select_blocks(step, where)
+        if settings.get("IBRION") in _PERTURBED:
+            chosen = _select_field_blocks(chosen, settings["IBRION"], where)
+        blocks = [_parse_tensors(lines, len(symbols), where) for lines in chosen]
         return Step(
             True,
             finish_structure(atoms, where, require_agreement(blocks, where), _parse_epsilon(step, where)),
@@ -151,6 +155,22 @@ def _select_blocks(step: _Lines, where: str) -> list[list[str]]:
                 "read the vasprun.xml of the calculation"
             )
     return blocks
+
+
+def _select_field_blocks(blocks: list[list[str]], ibrion: str, where: str) -> list[list[str]]:
+    """Return the blocks of a run of IBRION 7 or 8 whose index order is known.
+
+    Such a run prints charges of fields and, at its end, charges "(in e, cummulative output)" that may be of
+    displacements. In the only such file at hand (SiC of VASP 5, in pymatgen's tests) the tensors are
+    symmetric, so that the order of the latter is not known here, nor which of the two stands alone.
+    """
+    known = [lines for lines in blocks if "including local field effects" in lines[0]]
+    if len(blocks) < 2 or not known:
+        raise InputError(
+            f"{where}: only one set of Born effective charges of a run that perturbs positions "
+            f"(IBRION = {ibrion}), and its index order is not established; repeat it with IBRION = -1"
+        )
+    return known
 
 
 def _parse_tensors(lines: list[str], count: int, where: str) -> np.ndarray:

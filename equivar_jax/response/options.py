@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from equivar_jax.config.command_line import OptionParser
+from equivar_jax.config.schema import FirstIndex
 
 Window = Literal["gaussian", "hann"]
 """What the correlation function of a trajectory is multiplied by before its Fourier transform."""
@@ -152,6 +153,12 @@ def _add_phonon_options(parser: OptionParser) -> None:
     add = parser.add_argument
     add("--force-constants", type=Path, help=f"phonopy's {', '.join(FORCE_FILES)}, if not in the YAML file")
     add("--checkpoint", help="run directory of the model that gives Born effective charges")
+    add(
+        "--first-index",
+        choices=get_args(FirstIndex),
+        help="what the first index of the charges in the YAML file or the BORN beside it is; default: "
+        "field, as phonopy has it; a BORN written by abipy 1.0.0 has the displacement first",
+    )
     add("--example", action="store_true", help="a model crystal, CaMgO2 of springs")
 
 

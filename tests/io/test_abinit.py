@@ -206,6 +206,8 @@ def test_recognised_by_content_and_name(tmp_path):
     assert recognises_ddb(Path("renamed.txt"), ddb.read_bytes()[:8192])
     assert recognises_anaddb(anaddb, anaddb.read_bytes()[:8192])
     assert recognises_anaddb(Path("other.nc"), anaddb.read_bytes()[:8192])
+    assert recognises_anaddb(Path("run_anaddb.nc.gz"), b"CDF\x02")
+    assert recognises_ddb(Path("run_DDB.gz"), b"")
     assert not recognises_anaddb(ddb, ddb.read_bytes()[:8192])
     assert not recognises_anaddb(Path("traj.nc"), b"CDF\x01" + bytes(100))
     assert not recognises_ddb(Path("POSCAR"), b"Mg O\n1.0\n")

@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.spacegroup import crystal
 from helpers.dipole import crystal_and_tensors
 from helpers.examples import examples
+from helpers.phonopy_files import phonopy_file
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from phonopy import Phonopy
@@ -106,6 +107,28 @@ def test_without_symmetry_every_atom_has_a_line_and_the_first_index_is_the_field
     assert read.pbc.all()
     assert read.info["source"] == f"{tmp_path / 'BORN'}, frame 0"
     np.testing.assert_allclose(read.info["epsilon_inf"], EPSILON)
+
+
+def test_a_file_of_abipy_has_the_displacement_first(tmp_path, triclinic, quartz):
+    atoms, tensors = triclinic
+    path = born_file(tmp_path, atoms, born_text(tensors.transpose(0, 2, 1)))
+    np.testing.assert_allclose(
+        label(only(path, ReadOptions(first_index="displacement"))), tensors, atol=DIGITS
+    )
+    # Also where the tensors are rotated to those of other atoms.
+    atoms, tensors = quartz
+    path = born_file(tmp_path, atoms, born_text(tensors[[0, 3]].transpose(0, 2, 1), UNIAXIAL))
+    np.testing.assert_allclose(label(only(path, ReadOptions(first_index="displacement"))), tensors, atol=1e-7)
+    np.testing.assert_allclose(label(only(path)), tensors.transpose(0, 2, 1), atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["phono3py_disp.yaml", "phono3py_params.yaml", "phono3py.yaml"])
+def test_the_structure_of_phono3py(tmp_path, triclinic, name):
+    atoms, tensors = triclinic
+    text = phonopy_file(tmp_path / name, atoms, None).read_text()
+    (tmp_path / name).write_text(text.replace("phonopy:", "phono3py:", 1))
+    (tmp_path / "BORN").write_text(born_text(tensors))
+    np.testing.assert_allclose(label(only(tmp_path / "BORN")), tensors, atol=DIGITS)
 
 
 def test_inequivalent_atoms_of_quartz_expand_to_the_tensor_of_every_atom(tmp_path, quartz):
@@ -216,10 +239,9 @@ def test_a_structure_that_does_not_fit_or_cannot_be_read_is_named(tmp_path, quar
     assert "phonopy_disp.yaml" in refusal(path)
 
 
-def test_options_are_refused(tmp_path, triclinic):
+def test_a_key_is_refused(tmp_path, triclinic):
     path = born_file(tmp_path, triclinic[0], born_text(triclinic[1]))
     assert "'becs'" in refusal(path, ReadOptions(key="becs"))
-    assert "displacement" in refusal(path, ReadOptions(first_index="displacement"))
 
 
 FAULTS = {

@@ -3,10 +3,14 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import phonopy
 import pytest
 from ase import Atoms
 from ase.spacegroup import crystal
 from helpers.dipole import crystal_and_tensors
+from phonopy import Phonopy
+from phonopy.file_IO import parse_BORN
+from phonopy.structure.atoms import PhonopyAtoms
 
 from equivar_jax.datasets.demonstration import polarisable_ion
 from equivar_jax.datasets.demonstration.polarisable_ion import Ion
@@ -200,3 +204,35 @@ def test_deuterium_in_the_poscar_beside_is_hydrogen_with_its_mass(tmp_path, tric
     (found,) = read_structures(tmp_path / "BORN")
     assert found.get_masses()[found.numbers == 1] == pytest.approx([2.014], abs=1e-3)
     assert label(found)[found.numbers == 1] == pytest.approx(label(atoms)[atoms.numbers == 1], abs=1e-6)
+
+
+@pytest.fixture
+def magnetic(tmp_path) -> tuple[Path, np.ndarray]:
+    """A phonopy file of rock salt whose moments make four atoms inequivalent, and its tensors."""
+    places = [(0, 0, 0), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5)]
+    cell = PhonopyAtoms(
+        symbols=["Ni"] * 4 + ["O"] * 4,
+        cell=np.diag([4.17] * 3),
+        scaled_positions=[*places, *np.add(places, (0.5, 0.5, 0.5)) % 1.0],
+        magnetic_moments=[2.0, 1.0, -1.0, -2.0, 0, 0, 0, 0],
+    )
+    phonon = Phonopy(cell, np.eye(3, dtype=int), primitive_matrix="P")
+    phonon.save(tmp_path / "phonopy_disp.yaml")
+    charges = np.array([2.1, 2.3, 2.3, 2.1, -2.2, -2.2, -2.2, -2.2])
+    return tmp_path / "phonopy_disp.yaml", charges[:, None, None] * np.eye(3)
+
+
+def test_phonopy_takes_back_the_born_of_a_magnetic_crystal(tmp_path, magnetic):
+    path, tensors = magnetic
+    (atoms,) = read_structures(path)
+    atoms.info["epsilon_inf"] = 5.0 * np.eye(3)
+    write_born(tmp_path / "BORN", [with_born_effective_charges(atoms, tensors)])
+    assert len((tmp_path / "BORN").read_text().splitlines()) > 2 + 2  # more than one Ni and one O
+    theirs = parse_BORN(phonopy.load(path, is_nac=False, log_level=0).primitive, filename=tmp_path / "BORN")
+    np.testing.assert_allclose(theirs["born"], tensors, atol=DIGITS)
+    (again,) = read_structures(tmp_path / "BORN")
+    np.testing.assert_allclose(label(again), tensors, atol=DIGITS)
+    # Without moments the two kinds of Ni are one, and the tensors do not fit.
+    atoms.set_initial_magnetic_moments(np.zeros(8))
+    with pytest.raises(InputError, match="symmetry"):
+        write_born(tmp_path / "BORN", [with_born_effective_charges(atoms, tensors)])

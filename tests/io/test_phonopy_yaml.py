@@ -6,6 +6,8 @@ import pytest
 from ase import Atoms
 from helpers.dipole import crystal_and_tensors
 from helpers.phonopy_files import EPSILON, phonopy_file
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.options import ReadOptions
@@ -60,6 +62,26 @@ def test_without_tensors_a_structure_without_label(tmp_path):
     np.testing.assert_allclose(read.positions, atoms.get_positions(wrap=True), atol=1e-12)
 
 
+def test_a_file_whose_tensors_are_transposed(tmp_path):
+    atoms, tensors = crystal_and_tensors()
+    path = phonopy_file(tmp_path / "phonopy_params.yaml", atoms, tensors.transpose(0, 2, 1))
+    read = only(path, ReadOptions(first_index="displacement"))
+    np.testing.assert_allclose(born_effective_charges(read), tensors, atol=1e-14)
+    assert np.abs(born_effective_charges(only(path, ReadOptions(first_index="field"))) - tensors).max() > 0.1
+
+
+def test_magnetic_moments_stay_with_the_structure(tmp_path):
+    cell = PhonopyAtoms(
+        symbols=["Ni", "Ni", "O", "O"],
+        cell=np.diag([3.0, 3.0, 8.4]),
+        scaled_positions=[[0, 0, 0], [0, 0, 0.5], [0, 0, 0.25], [0, 0, 0.75]],
+        magnetic_moments=[2.0, -1.0, 0.0, 0.0],
+    )
+    Phonopy(cell, np.eye(3, dtype=int), primitive_matrix="P").save(tmp_path / "phonopy_disp.yaml")
+    read = only(tmp_path / "phonopy_disp.yaml")
+    np.testing.assert_allclose(read.get_initial_magnetic_moments(), [2.0, -1.0, 0.0, 0.0])
+
+
 def test_compressed(tmp_path):
     atoms, tensors = crystal_and_tensors()
     text = phonopy_file(tmp_path / "phonopy_params.yaml", atoms, tensors).read_text()
@@ -73,6 +95,7 @@ def test_recognised_by_suffix_and_content(tmp_path):
     head = phonopy_file(tmp_path / "phonopy_disp.yaml", crystal_and_tensors()[0], None).read_bytes()[:8192]
     assert recognises_phonopy_yaml(Path("phonopy_disp.yaml"), head)
     assert recognises_phonopy_yaml(Path("any.yaml.xz"), head)
+    assert recognises_phonopy_yaml(Path("phono3py_disp.yaml"), b"phono3py:\n  version: 4.10.0\n")
     assert not recognises_phonopy_yaml(Path("phonopy_disp.json"), head)
     assert not recognises_phonopy_yaml(Path("settings.yaml"), b"model:\n  cutoff: 3.0\n")
 
@@ -104,6 +127,8 @@ FAULTS = {
         lambda text: text.replace("  dielectric_constant:", "  other_tensor:"),
         "without dielectric_constant",
     ),
+    "separator of digits": (lambda text: text.replace("5.100000", "5.1_0000"), "no row of numbers"),
+    "minutes": (lambda text: text.replace("5.100000", "5:10.000"), "no row of numbers"),
     "nan": (lambda text: text.replace("5.100000000000000", ".nan"), "dielectric tensor"),
     "word": (lambda text: text.replace("5.100000000000000", "five"), "cannot read"),
     "cut short": (lambda text: text[: text.index("dielectric_constant") - 60], "cannot read"),
@@ -128,7 +153,6 @@ def test_damage_to_forces_costs_nothing(tmp_path):
     np.testing.assert_allclose(born_effective_charges(only(path)), tensors, atol=1e-14)
 
 
-def test_options_are_refused(tmp_path):
+def test_a_key_is_refused(tmp_path):
     path = phonopy_file(tmp_path / "phonopy_params.yaml", *crystal_and_tensors())
     assert "'becs'" in refusal(path, ReadOptions(key="becs"))
-    assert "displacement" in refusal(path, ReadOptions(first_index="displacement"))

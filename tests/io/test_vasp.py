@@ -283,3 +283,10 @@ def test_formats_are_told_by_their_first_bytes():
         assert not recognises_outcar(path, other)
     assert not recognises_vasprun(path, text)
     assert not recognises_outcar(path, xml)
+
+
+def test_a_lattice_vector_of_no_length_is_refused(tmp_path):
+    text = vasprun_text([calculation_xml(CRYSTAL, RESPONSE)])
+    start = text.index("<v>", text.index('name="basis"', text.index("<calculation>")))
+    end = text.index("</v>", start)
+    assert "span no crystal" in only_error(vasprun(tmp_path, f"{text[:start]}<v> 0.0 0.0 0.0 {text[end:]}"))

@@ -9,6 +9,7 @@ from helpers.vasp_files import (
     CRYSTAL,
     EPSILON,
     EXCLUDING,
+    INCLUDING,
     RESPONSE,
     charges_text,
     dielectric_text,
@@ -43,6 +44,27 @@ def test_old_headings_are_known_and_others_refused(tmp_path):
     np.testing.assert_allclose(label(atoms), polarisable_ion.born_effective_charges(CRYSTAL), atol=2e-5)
     other = outcar_text([step_text(CRYSTAL, tensors=charges_text(RESPONSE, "(projected)"))])
     assert "unknown heading" in only_error(outcar(tmp_path, other))
+
+
+@pytest.mark.parametrize("title", ["(in e, cummulative output)", INCLUDING])
+@pytest.mark.parametrize("ibrion", ["7", "8"])
+def test_a_lone_set_of_a_run_with_perturbed_positions_is_refused(tmp_path, title, ibrion):
+    alone = outcar_text([step_text(CRYSTAL, tensors=charges_text(RESPONSE, title))], IBRION=ibrion)
+    assert f"IBRION = {ibrion}" in only_error(outcar(tmp_path, alone))
+
+
+def test_the_set_of_fields_is_taken_from_a_run_with_perturbed_positions(tmp_path):
+    # As VASP prints it: a table like that of positions and forces for each displacement, then charges.
+    table = step_text(CRYSTAL).partition("\n POSITION")[2].partition("  FREE ENERGIE")[0]
+    table = (
+        "\n POSITION                   FORCE-CONSTANT FOR ION    2 DIRECTION 1 (eV/Angst/Angst)\n"
+        + (table.partition("\n")[2])
+    )
+    last = charges_text(RESPONSE.transpose(2, 1, 0), "(in e, cummulative output)")
+    step = step_text(CRYSTAL, tensors=charges_text(RESPONSE) + table + last)
+    (atoms,) = outcar(tmp_path, outcar_text([step], IBRION="8"))
+    np.testing.assert_allclose(label(atoms), polarisable_ion.born_effective_charges(CRYSTAL), atol=2e-5)
+    assert atoms.info["source"].endswith("frame 0")
 
 
 def test_the_atoms_of_an_outcar_are_counted(tmp_path):

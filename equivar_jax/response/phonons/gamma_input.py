@@ -11,6 +11,7 @@ from phonopy import Phonopy
 from phonopy.physical_units import get_calculator_physical_units
 
 from equivar_jax.calculators.charges import Charges, make_charge_function
+from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.options import FORCE_FILES
@@ -44,7 +45,7 @@ def phonons_of(options: argparse.Namespace, predictor: Predictor | None) -> Phon
     if options.example:
         return example_phonons()
     charges = None if predictor is None else predictor.predict
-    return read_phonons(options.phonons, options.force_constants, charges)
+    return read_phonons(options.phonons, options.force_constants, charges, options.first_index)
 
 
 def example_phonons() -> Phonons:
@@ -60,18 +61,25 @@ def example_phonons() -> Phonons:
     return Phonons(atoms, force_constants, np.where(cations, 2.0, -2.0)[:, None, None] * np.eye(3))
 
 
-def read_phonons(path: Path, forces: Path | None = None, charges: Charges | None = None) -> Phonons:
+def read_phonons(
+    path: Path,
+    forces: Path | None = None,
+    charges: Charges | None = None,
+    first_index: FirstIndex | None = None,
+) -> Phonons:
     """Read the phonons of the primitive cell from a phonopy YAML file.
 
     Args:
         path: phonopy_params.yaml, phonopy_disp.yaml or phonopy.yaml, plain or compressed.
         forces: File of force constants or forces; see `load_phonon`.
-        charges: Born effective charges of the primitive cell; by default those of the YAML file.
+        charges: Born effective charges of the primitive cell; by default those of the YAML file, else those
+            of the file BORN beside it.
+        first_index: What the first index of the charges in these files is; None is the field.
 
     Raises:
         InputError: `load_phonon` refuses the files, or force constants or Born effective charges are missing.
     """
-    phonon = load_phonon(path, forces)
+    phonon = load_phonon(path, forces, first_index)
     if phonon.force_constants is None:
         raise InputError(
             f"{path}: no force constants in it, and none of {', '.join(FORCE_FILES)} beside it; "
@@ -83,7 +91,9 @@ def read_phonons(path: Path, forces: Path | None = None, charges: Charges | None
     elif nac is not None:
         tensors = check_tensors(nac["born"], atoms)
     else:
-        raise InputError(f"{path}: no Born effective charges in it; name a model by --checkpoint")
+        raise InputError(
+            f"{path}: no Born effective charges in it, and no BORN beside it; name a model by --checkpoint"
+        )
     return Phonons(atoms, _force_constants_at_gamma(phonon), tensors)
 
 

@@ -22,8 +22,11 @@ from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.dataset import forces_in_dataset
 
+from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, open_text, require_file
+from equivar_jax.io.options import ReadOptions, field_first
+from equivar_jax.io.phonopy_born import read_born_tensors
 from equivar_jax.io.phonopy_yaml import translate_phonopy_faults
 from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
@@ -47,24 +50,37 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
         raise InputError(
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
+    moments = atoms.get_initial_magnetic_moments()
     cell = PhonopyAtoms(
         numbers=atoms.numbers,
         cell=atoms.cell.array,
         scaled_positions=atoms.get_scaled_positions(),
         masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
+        magnetic_moments=moments if moments.any() else None,
     )
     phonon = _phonon(cell, np.diag(supercell), primitive, None)
     return phonon if _has_all_isotopes(phonon) else _phonon(cell, np.diag(supercell), "P", None)
 
 
-def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
+def load_phonon(
+    path: Path,
+    forces: Path | None = None,
+    first_index: FirstIndex | None = None,
+    born_beside: bool = True,
+) -> Phonopy:
     """Read a phonopy YAML file (`phonopy_params.yaml`, `phonopy_disp.yaml`) into a phonopy object.
+
+    As by `phonopy.load`, the parameters of the non-analytical term (NAC) are those of the YAML file, else
+    those of a file BORN, here the one beside it; without a unit factor they get that of the calculator.
 
     Args:
         path: The file, plain or compressed.
         forces: FORCE_CONSTANTS, force_constants.hdf5 or FORCE_SETS. By default the first that exists of: the
             force constants in the YAML file, the forces in it, one of these files beside it, which is the
             order of phonopy. Without any of them the object has no force constants.
+        first_index: What the first index of the stored Born effective charges is; None is the field, as
+            phonopy has it. A BORN written by abipy 1.0.0 has the displacement first.
+        born_beside: Whether a file BORN beside the YAML file counts.
 
     Raises:
         InputError: phonopy cannot read one of the files, or a site is shared by several elements.
@@ -83,7 +99,18 @@ def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
         supercell = np.eye(3, dtype=int) if data.supercell_matrix is None else data.supercell_matrix
         matrix = "auto" if data.primitive_matrix is None else data.primitive_matrix
         phonon = _phonon(data.unitcell, supercell, matrix, data.calculator)
-        phonon.nac_params, phonon.dataset = data.nac_params, data.dataset
+        phonon.dataset = data.dataset
+    options, born_file = ReadOptions(first_index=first_index), path.parent / "BORN"
+    nac: Any = data.nac_params
+    if nac is not None:
+        nac = {**nac, "born": field_first(np.asarray(nac["born"]), options)}
+    elif born_beside and born_file.is_file():
+        nac = read_born_tensors(born_file, phonon.primitive, path, options)
+    if nac is not None and nac.get("factor") is None:
+        nac["factor"] = get_calculator_physical_units(data.calculator).nac_factor
+    if nac is not None:
+        with translate_phonopy_faults(path, "Born effective charges of its primitive cell"):
+            phonon.nac_params = nac
     if forces is None and data.force_constants is not None:
         with translate_phonopy_faults(path, "force constants of its supercell"):
             phonon.force_constants = data.force_constants
@@ -119,7 +146,7 @@ def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:
 
 
 def atoms_of(cell: PhonopyAtoms, length: float = 1.0) -> Atoms:
-    """Convert a cell of phonopy to an `ase.Atoms` with the same order of atoms and the same masses.
+    """Convert a cell of phonopy to an `ase.Atoms` with the same order of atoms, masses and magnetic moments.
 
     Args:
         cell: The cell.
@@ -130,6 +157,7 @@ def atoms_of(cell: PhonopyAtoms, length: float = 1.0) -> Atoms:
         cell=cell.cell * length,
         scaled_positions=cell.scaled_positions,
         masses=cell.masses,
+        magmoms=cell.magnetic_moments,
         pbc=True,
     )
 

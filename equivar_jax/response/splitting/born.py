@@ -60,7 +60,8 @@ def _read_and_predict(options: argparse.Namespace, needs_forces: bool) -> Phonop
         raise InputError("give a structure, or --example; --help explains the options")
     path = Path(options.structure)
     if format_suffix(path) in _YAML:
-        phonon = load_phonon(path)
+        # Of a BORN beside the file only the dielectric tensor is of use here.
+        phonon = load_phonon(path, born_beside=options.epsilon_inf is None)
         atoms = structure_of(phonon, phonon.unitcell, str(path))
     else:
         several = read_structures(path)

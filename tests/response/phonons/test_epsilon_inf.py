@@ -105,7 +105,8 @@ def test_both_commands_take_it_and_say_so(network, tmp_path, capsys):
     np.testing.assert_allclose(found["dielectric"], expected, atol=1e-4)
     phonon = phonon_of(atoms, (2, 2, 2), "P")
     phonon.force_constants = nearest_neighbour_springs(atoms_of(phonon.supercell), 2.4, 0.22)
-    path = tmp_path / "phonopy_params.yaml"
+    (tmp_path / "phonons").mkdir()  # where no BORN is beside the file
+    path = tmp_path / "phonons" / "phonopy_params.yaml"
     phonon.save(path, settings={"force_constants": True})
     assert "epsilon_inf" not in read_phonons(path, charges=load(network).predict).atoms.info
     response(["dielectric", str(path), "--checkpoint", str(network), "-o", str(tmp_path / "a.png")])

@@ -291,7 +291,7 @@ def test_unusable_phonopy_files(phonon, tmp_path):
         read_phonons(tmp_path / "text.yaml")
     phonon.nac_params = None
     phonon.save(tmp_path / "phonopy_params.yaml", settings={"force_constants": True})
-    with pytest.raises(InputError, match="no Born effective charges in it; name a model"):
+    with pytest.raises(InputError, match="no BORN beside it; name a model"):
         read_phonons(tmp_path / "phonopy_params.yaml")
     (tmp_path / "broken").write_text("6 6\n1 1\n0 0\n")
     with pytest.raises(InputError, match=r"broken: phonopy cannot read it as the force constants"):

@@ -200,3 +200,20 @@ def test_what_a_charge_and_vacuum_do_is_said(trained, tmp_path, calcium_titanate
     assert not any("may not belong together" in text for text in said)
     (read,) = read_structures(result)
     assert set(read.get_masses()[read.numbers == 8].round(6)) == {17.999}
+
+
+def test_phonopy_takes_back_the_born_of_a_magnetic_crystal(trained, tmp_path):
+    """Moments along c double the number of inequivalent atoms of two cells of CaTiO3."""
+    atoms = perovskite().repeat((1, 1, 2))
+    cell = PhonopyAtoms(
+        symbols=list(atoms.symbols),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        magnetic_moments=[{"Ti": 1.0 + (atom.z > 3.9)}.get(atom.symbol, 0.0) for atom in atoms],
+    )
+    path, born = tmp_path / "phonopy_disp.yaml", tmp_path / "BORN"
+    Phonopy(cell, np.eye(3, dtype=int), primitive_matrix="P").save(path)
+    response(["born", str(path), "--checkpoint", str(trained.folder), "--epsilon-inf", "6", "-o", str(born)])
+    theirs = parse_BORN(phonopy.load(path, is_nac=False).primitive, filename=born)
+    np.testing.assert_allclose(theirs["born"], load(trained.folder).predict(atoms), atol=1e-5)
+    assert len(born.read_text().splitlines()) > 2 + 4  # of one cell, four are inequivalent
