@@ -82,11 +82,11 @@ def format_suffix(path: Path) -> str:
     return Path(base_name(path)).suffix.lower()
 
 
-def read_head(path: Path) -> bytes:
-    """Return the first `HEAD` bytes after decompression, or no bytes if the file cannot be read."""
+def read_head(path: Path, size: int = HEAD) -> bytes:
+    """Return the first `size` bytes after decompression, or no bytes if the file cannot be read."""
     try:
         with _find_opener(path)(path) as handle:
-            return handle.read(HEAD)
+            return handle.read(size)
     except (*_DAMAGE, OSError):
         return b""
 

@@ -14,7 +14,8 @@ from equivar_jax.io.formats import FORMATS, recognise_format
 
 # Format -> formats that it supersedes: of the same run, and of the same folder.
 _OF_THE_RUN = {
-    "vasprun": ("outcar", "bare_structure"),
+    "vasprun": ("outcar", "vaspout", "bare_structure"),
+    "vaspout": ("outcar", "bare_structure"),
     "outcar": ("bare_structure",),
     "anaddb": ("ddb",),
 }
@@ -26,7 +27,21 @@ _OF_THE_FOLDER = {
     "ddb": ("bare_structure",),
 }
 # Parts of a file name that say which file of a run it is, but not which run.
-_ROLES = {"vasprun", "xml", "outcar", "poscar", "contcar", "xdatcar", "vasp", "anaddb", "nc", "ddb", "out"}
+_ROLES = {
+    "vasprun",
+    "vaspout",
+    "xml",
+    "h5",
+    "outcar",
+    "poscar",
+    "contcar",
+    "xdatcar",
+    "vasp",
+    "anaddb",
+    "nc",
+    "ddb",
+    "out",
+}
 
 
 def means_several(path: Path) -> bool:

@@ -46,12 +46,16 @@ FORMATS = (
     Format("database", "ase_database", "ASE database"),
     Format("vasprun", "vasp", "VASP vasprun.xml"),
     Format("outcar", "vasp", "VASP OUTCAR"),
+    Format("vaspout", "vaspout", "VASP vaspout.h5"),
     Format("ph_output", "quantum_espresso", "Quantum ESPRESSO ph.x output"),
     Format("dynamical_matrix", "quantum_espresso", "Quantum ESPRESSO dynamical matrix"),
     Format("phonopy_yaml", "phonopy_yaml", "phonopy YAML"),
     Format("born", "phonopy_born", "phonopy BORN"),
     Format("anaddb", "abinit", "Abinit anaddb.nc"),
     Format("ddb", "abinit", "Abinit DDB"),
+    Format("castep", "castep", "CASTEP .castep"),
+    Format("cp2k", "cp2k", "CP2K output"),
+    Format("crystal_output", "crystal_output", "CRYSTAL output"),
     Format("bare_structure", "ase_formats", "structure files (CIF, POSCAR, ...)"),
 )
 """All formats, in the order in which they are tried; the first that recognises a file reads it."""

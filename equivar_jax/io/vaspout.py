@@ -1,7 +1,7 @@
 """Reader of VASP's HDF5 output, `vaspout.h5` (VASP 6.3 and later), with LEPSILON or LCALCEPS.
 
-Index order of the data set `results/linear_response/born_charges`, as Python sees it: [atom, displacement,
-field], in |e|, so that the **first index of a tensor is the displacement**: the transpose of what `OUTCAR` and
+Index order of the data set `results/linear_response/born_charges` as Python sees it: [atom, displacement,
+field], in |e|. So the **first index of a tensor is the displacement**, the transpose of what `OUTCAR` and
 `vasprun.xml` have. Sources: VASP wiki, "Born effective charges"; and py4vasp (2026), whose
 `BornEffectiveCharge.to_INCAR` (test `test_Sr2TiO4_to_INCAR`) transposes each tensor to get the rows of
 `OUTCAR`, which have the field first. Layout: py4vasp 0.11 (`_raw/definition.py`), and `vaspout_sanitized.h5`
