@@ -11,6 +11,9 @@ HEADS = {
     "dynamical_matrix": b"Dynamical matrix file\n\n  2    2   2  10.0\n",
     "born": b"14.4\n5 0 0 0 5 0 0 0 5\n2 0 0 0 2 0 0 0 2\n",
     "ddb": b"\n **** DERIVATIVE DATABASE ****\n+DDB, Version number    20100401\n",
+    "castep": b" |      CCC  A  A  SSS  |\n | Welcome to Academic Release CASTEP version 24.1 |\n",
+    "cp2k": b" DBCSR| CPU Multiplication driver\n CP2K| version string:  CP2K version 2023.1\n",
+    "crystal_output": b" ****\n *                 CRYSTAL17                   *\n",
 }
 # Those that have a name of their own as well, or need one.
 NAMES = {
@@ -23,6 +26,10 @@ NAMES = {
     "dynamical_matrix": "a.dyn1",
     "born": "BORN",
     "ddb": "a_DDB",
+    "castep": "seed.castep",
+    "cp2k": "cp2k.out",
+    "crystal_output": "crystal.out",
+    "vaspout": "vaspout.h5",
     "phonopy_yaml": "phonopy_params.yaml",
     "anaddb": "run_anaddb.nc",
     "bare_structure": "POSCAR",
@@ -31,5 +38,6 @@ CONTENT = {
     **HEADS,
     "phonopy_yaml": b"phonopy:\n  version: 2.0\n",
     "anaddb": b"CDF\x02",
+    "vaspout": b"\x89HDF\r\n\x1a\n",
     "bare_structure": b"MgO\n",
 }
