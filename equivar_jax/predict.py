@@ -77,7 +77,11 @@ def _parser() -> OptionParser:
         "--checkpoint", help="run directory of the trained model; default: the weights of the package"
     )
     parser.add_argument(
-        "-o", "--output", required=True, help=".csv (one atom a line), .extxyz, .db, .traj or BORN"
+        "-o",
+        "--output",
+        required=True,
+        help=".csv (one atom a line), .extxyz, .db, .traj, i-PI's BEC, or, for a structure with the dielectric "
+        "tensor, BORN; equivar response born writes BORN and the like for any crystal",
     )
     parser.add_argument(
         "--uncertainty",

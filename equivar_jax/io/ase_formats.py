@@ -103,11 +103,11 @@ def _read_frames(path: Path, plain: Path) -> Iterator[Atoms]:
         except StopIteration:
             return
         except UnknownFileTypeError:
-            known = describe_engine(path) or (
+            unknown = (
                 "neither this package nor ASE knows its format; give it its usual suffix, or convert it to "
                 "extended XYZ or CIF"
             )
-            raise InputError(f"{path}: {known}") from None
+            raise InputError(f"{path}: {describe_engine(path) or unknown}") from None
         except Exception as error:
             # ASE's several dozen parsers have no common exception: what a damaged file raises depends on the
             # line of the parser that met it (KeyError, IndexError, AssertionError, ...).

@@ -19,6 +19,16 @@ import zstandard
 from equivar_jax.errors import InputError
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+OUTPUT_NAMES = {
+    "BORN": ".born",
+    "BORNINFO": ".borninfo",
+    "BEC": ".bec",
+    "BEC.txt": ".bec",
+    "bec.txt": ".bec",
+    "CONTROL": ".control",
+    "infile.lotosplitting": ".lotosplitting",
+}
+"""Names by which programs look for their input, and the suffix that means the same format."""
 HEAD = 8192
 """Number of bytes at the beginning of a file, after decompression, by which its format is recognised."""
 
@@ -80,6 +90,11 @@ def base_name(path: Path) -> str:
 def format_suffix(path: Path) -> str:
     """Return the suffix that names the format, lower case, without compression suffix (".extxyz")."""
     return Path(base_name(path)).suffix.lower()
+
+
+def output_suffix(path: Path) -> str:
+    """Return the suffix that names the format of a file to be written (".born" for BORN and BORN.gz)."""
+    return OUTPUT_NAMES.get(base_name(path)) or format_suffix(path)
 
 
 def read_head(path: Path, size: int = HEAD) -> bytes:

@@ -48,8 +48,13 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
         raise InputError(
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
+    moments = atoms.get_initial_magnetic_moments()
     cell = PhonopyAtoms(
-        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+        numbers=atoms.numbers,
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
+        magnetic_moments=moments if moments.any() else None,
     )
     return _phonon(cell, np.diag(supercell), primitive, None)
 
@@ -93,6 +98,12 @@ def load_phonon(path: Path, forces: Path | None = None) -> Phonopy:
         if file is not None:
             _read_forces(phonon, file, path)
     return phonon
+
+
+def has_force_constants(path: Path) -> bool:
+    """Return whether a phonopy YAML file has force constants, beside the forces that it may have."""
+    with open_text(path) as handle:
+        return any(line.startswith("force_constants:") for line in handle)
 
 
 def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:
