@@ -80,8 +80,9 @@ def _parser() -> OptionParser:
         "-o",
         "--output",
         required=True,
-        help=".csv (one atom a line), .extxyz, .db, .traj, i-PI's BEC, or, for a structure with the dielectric "
-        "tensor, BORN; equivar response born writes BORN and the like for any crystal",
+        help=".csv (one atom a line), .extxyz, .db, .traj, or, for one structure, i-PI's BEC; BORN and files "
+        "of other phonon programs for a crystal whose dielectric tensor is not in its file are written by "
+        "equivar response born",
     )
     parser.add_argument(
         "--uncertainty",

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.io.phonopy_born_writer import dielectric_tensor_of
-from equivar_jax.io.phonopy_yaml import primitive_cell
+from equivar_jax.io.phonopy_yaml import primitive_cell, translate_phonopy_faults
 from equivar_jax.io.single_structure import only_labelled, tensors_of
 from equivar_jax.structures import source
 
@@ -87,10 +87,11 @@ def write_borninfo(
     path = Path(path)
     atoms = only_labelled(path, structures)
     epsilon = dielectric_tensor_of(atoms, epsilon_inf, path)
-    cell = PhonopyAtoms(
-        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
-    )
-    primitive = len(primitive_cell(cell, "auto"))
+    with translate_phonopy_faults(path, "a crystal"):
+        cell = PhonopyAtoms(
+            numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+        )
+        primitive = len(primitive_cell(cell, "auto"))
     if primitive != len(atoms):
         raise InputError(
             f"{source(atoms)}: {len(atoms)} atoms, and the primitive cell, whose tensors ALAMODE reads, has "

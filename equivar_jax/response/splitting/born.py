@@ -67,8 +67,8 @@ def _parser() -> OptionParser:
         metavar="FILE",
         help="files to write; the name tells what: BORN (default), a phonopy .yaml with everything, "
         "ALAMODE's BORNINFO, TDEP's infile.lotosplitting, ShengBTE's CONTROL, i-PI's BEC, or a picture of "
-        "the bands such as bands.png (default of --example), which needs a phonopy YAML file with forces as the "
-        "structure",
+        "the bands such as bands.png (default of --example), which needs a phonopy YAML file with forces as "
+        "the structure",
     )
     add("--allow-unseen", action="store_true", help="only warn about elements never trained on")
     add("--example", action="store_true", help="a model of NaCl: no structure, no checkpoint")
