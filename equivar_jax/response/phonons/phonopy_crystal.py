@@ -48,13 +48,8 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
         raise InputError(
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
-    moments = atoms.get_initial_magnetic_moments()
     cell = PhonopyAtoms(
-        numbers=atoms.numbers,
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
-        masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
-        magnetic_moments=moments if moments.any() else None,
+        numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
     )
     return _phonon(cell, np.diag(supercell), primitive, None)
 

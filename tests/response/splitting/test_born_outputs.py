@@ -3,7 +3,6 @@
 import numpy as np
 import phonopy
 import pytest
-from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 from phonopy.interface.phonopy_yaml import read_phonopy_yaml
@@ -13,7 +12,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from equivar_jax import load
 from equivar_jax.io import write_structures
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs
-from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of
+from equivar_jax.response.phonons.phonopy_crystal import atoms_of
 from equivar_jax.response.splitting.born import main
 
 EPSILON = np.array([[5.1, 0.2, -0.3], [0.2, 6.2, 0.4], [-0.3, 0.4, 7.3]])
@@ -134,24 +133,6 @@ def assert_same(one, other):
             assert_same(a, b)
     else:
         np.testing.assert_array_equal(one, other)
-
-
-def test_masses_and_moments_of_a_structure_reach_the_yaml_file(trained, tmp_path):
-    atoms = Atoms(
-        "CaTiO3",
-        cell=[3.9] * 3,
-        pbc=True,
-        scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5), (0, 0.5, 0.5), (0.5, 0, 0.5), (0.5, 0.5, 0)],
-        masses=[40.0, 48.0, 16.0, 17.0, 18.0],
-        magmoms=[0, 1.5, 0, 0, 0],
-    )
-    write(tmp_path / "in.traj", atoms)
-    run(trained, tmp_path / "in.traj", tmp_path / "out.yaml", epsilon=CUBIC)
-    cell = load_phonon(tmp_path / "out.yaml").unitcell
-    np.testing.assert_allclose(cell.masses, [40.0, 48.0, 16.0, 17.0, 18.0])
-    np.testing.assert_allclose(np.ravel(cell.magnetic_moments), [0, 1.5, 0, 0, 0])
-    plain = Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    np.testing.assert_array_equal(phonon_of(plain).unitcell.masses[:1], [40.078])
 
 
 def test_lengths_of_a_calculator_in_bohr_come_out_in_angstrom(trained, calcium_titanate, tmp_path):
