@@ -137,7 +137,9 @@ def _make_frame(printed: list[tuple[int, _Run]], lines: list[str], where: str) -
     cell = parse_rows((" ".join(row.split()[:3]) for row in run.lattice), 3, where, "lattice vectors")
     symbols = check_elements([site[0] for site in run.sites], where)
     fractions = parse_rows((site[2] for site in run.sites), len(symbols), where, "fractional coordinates")
-    atoms = Atoms(symbols, cell=cell, positions=fractions @ cell, pbc=True)
+    with np.errstate(all="ignore"):  # check_structure refuses what is not finite
+        places = fractions @ cell
+    atoms = Atoms(symbols, cell=cell, positions=places, pbc=True)
     blocks = [_parse_charges(lines[start + 1 :], run.sites, where) for start, _ in printed]
     if any(np.abs(block - blocks[-1]).max() > 1e-4 for block in blocks):
         raise InputError(f"{where}: {len(blocks)} sets of Born effective charges that differ; repeat CASTEP")

@@ -134,7 +134,9 @@ def _make_frame(content: dict[str, Any], index: int, where: str) -> Atoms:
         )
     names = [element.split("_")[0] for element in content["elements"]]
     symbols = check_elements([n for n, count in zip(names, counts, strict=True) for _ in range(count)], where)
-    atoms = Atoms(symbols, cell=lattice[index], positions=positions[index] @ lattice[index], pbc=True)
+    with np.errstate(all="ignore"):  # check_structure refuses what is not finite
+        places = positions[index] @ lattice[index]
+    atoms = Atoms(symbols, cell=lattice[index], positions=places, pbc=True)
     if content["charges"] is None:
         return finish_structure(atoms, where)
     settings = content["settings"]
