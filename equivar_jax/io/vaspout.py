@@ -91,7 +91,7 @@ def _load(path: Path, plain: Path) -> dict[str, Any]:
                 "positions": file[f"{_STEPS}/position_ions"][()],
                 "charges": file[_CHARGES][()] if _CHARGES in file else None,
                 "epsilon": file[_EPSILON][()] if _EPSILON in file else None,
-                "settings": {key.upper(): _word(settings[key][()]) for key in settings},
+                "settings": {_word(key).upper(): _word(settings[key][()]) for key in settings},
                 "unconverged": file[converged][()] if converged in file else np.zeros(1),
             }
     except Exception as error:
