@@ -59,8 +59,9 @@ def structure_files(path: str | os.PathLike[str]) -> list[Path]:
     pattern (`runs/*/OUTCAR`, `data/**/*.extxyz`) names those that match. If a folder holds several files of
     one calculation, only the most informative one is taken:
 
-    - `vasprun.xml` instead of `OUTCAR`, and either of them instead of the structures without labels `POSCAR`,
-      `CONTCAR` and `XDATCAR`, if the rest of the name is the same (`a.OUTCAR.gz`, `a.POSCAR`);
+    - `vasprun.xml` instead of `vaspout.h5`, this instead of `OUTCAR`, and any of them instead of the
+      structures without labels `POSCAR`, `CONTCAR` and `XDATCAR`, if the rest of the name is the same
+      (`a.OUTCAR.gz`, `a.POSCAR`);
     - `anaddb.nc` instead of the `DDB` with the same rest of the name (`run_anaddb.nc`, `run_DDB`);
     - `BORN` instead of phonopy's YAML files; and `BORN`, outputs of ph.x, dynamical matrices, `anaddb.nc` and
       `DDB` instead of every structure without labels in their folder, because they belong to one of these.

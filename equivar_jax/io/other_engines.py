@@ -68,7 +68,11 @@ ENGINES = (
         rb"^ \*\s+CRYSTAL\d\d\s+\*\s*$",
         "its banner is too far from the beginning; delete the lines before it",
     ),
-    _engine("CASTEP", rb"^ BEGIN header\s+Number of ions|CASTEP_BIN", "give the .castep file of the run"),
+    _engine(
+        "CASTEP",
+        rb"^ BEGIN header\s+Number of ions|CASTEP_BIN|CASTEP version",
+        "give the .castep file of the run, under a name with this suffix",
+    ),
     _engine(
         "Quantum ESPRESSO",
         rb"Program (?:PWSCF|Q2R|MATDYN|DYNMAT|CP|NEB|PROJWFC|DOS|BANDS) v",

@@ -22,7 +22,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import check_elements, finish_structure, refuse_choices
 from equivar_jax.io.files import base_name, excerpt, plain_file
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.vasp_checks import refuse_doubtful
+from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _CHARGES = "results/linear_response/born_charges"
@@ -34,9 +34,22 @@ _SYMMETRIC = 1e-4
 
 
 def recognises_vaspout(path: Path, head: bytes) -> bool:
-    """Return whether a file is a `vaspout.h5`, judged by its name and its first bytes."""
+    """Return whether a file is a `vaspout.h5`: HDF5 with this in its name, or with VASP's groups."""
     name = base_name(path).lower()
-    return head.startswith(_MAGIC) and "vaspout" in name and name.endswith((".h5", ".hdf5"))
+    if not head.startswith(_MAGIC) or not name.endswith((".h5", ".hdf5")):
+        return False
+    return "vaspout" in name or _has_positions(path)
+
+
+def _has_positions(path: Path) -> bool:
+    """Return whether an uncompressed HDF5 file has the group of VASP's final positions."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return f"{_IONS}/ion_types" in file
+    except Exception:  # h5py raises OSError, RuntimeError, ... by the place of the damage
+        return False
 
 
 def read_vaspout(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:
@@ -52,12 +65,16 @@ def read_vaspout(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErro
         `InputError` stands in the place of a structure that cannot be used.
 
     Raises:
-        InputError: h5py cannot read the file, it is not a complete `vaspout.h5`, or an option was given.
+        InputError: h5py cannot read the file, it is not a complete `vaspout.h5`, charges were to be computed
+            and are not there, or an option was given.
     """
     refuse_choices(path, options)
     with plain_file(path) as plain:
         content = _load(path, plain)
     steps, charges = content["positions"], content["charges"]
+    asked = [tag for tag in ("LEPSILON", "LCALCEPS") if content["settings"].get(tag) in ("1", "T")]
+    if charges is None and asked:
+        raise InputError(f"{path}: {asked[0]} is set, but there are no Born effective charges: {CUT_SHORT}")
     if charges is None:
         for index in range(len(steps)):
             yield _frame_or_error(content, index, f"{path}, frame {index}")

@@ -4,9 +4,10 @@ import h5py
 import numpy as np
 import pytest
 from helpers.engine_files import CRYSTAL, EPSILON, TENSORS, vaspout
+from helpers.vasp_files import RESPONSE, calculation_xml, vasprun_text
 
 from equivar_jax.errors import InputError
-from equivar_jax.io import read_structures
+from equivar_jax.io import read_structures, structure_files
 from equivar_jax.structures import born_effective_charges
 
 SYMMETRIC = (TENSORS + TENSORS.transpose(0, 2, 1)) / 2
@@ -33,6 +34,20 @@ def test_the_first_index_of_the_data_set_is_the_displacement(tmp_path, compresse
     assert list(atoms.symbols) == list(CRYSTAL.symbols)
 
 
+def test_other_names_are_told_by_the_groups_of_vasp(tmp_path):
+    path = vaspout(tmp_path / "run1.h5", LEPSILON=1, IBRION=-1)
+    assert len(read_structures(path)) == 1
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["numbers"] = [1, 2]
+    assert "neither this package nor ASE" in refusal(tmp_path / "other.h5")
+
+
+def test_of_one_run_vasprun_is_read_and_vaspout_is_not(tmp_path):
+    vaspout(tmp_path / "vaspout.h5", LEPSILON=1, IBRION=-1)
+    (tmp_path / "vasprun.xml").write_text(vasprun_text([calculation_xml(CRYSTAL, RESPONSE)]))
+    assert structure_files(tmp_path) == [tmp_path / "vasprun.xml"]
+
+
 def test_of_finite_differences_the_first_step_is_the_structure(tmp_path):
     path = vaspout(tmp_path / "vaspout.h5", steps=3, IBRION=6)
     assert len(read_structures(path)) == 1
@@ -43,6 +58,7 @@ def test_without_charges_every_step_is_a_structure(tmp_path):
     frames = read_structures(vaspout(tmp_path / "vaspout.h5", None, steps=3))
     assert len(frames) == 3
     assert all(born_effective_charges(atoms) is None for atoms in frames)
+    assert "LCALCEPS is set" in refusal(vaspout(tmp_path / "vaspout.h5", None, LCALCEPS=1))
 
 
 def test_an_order_that_is_not_established_is_refused_where_it_matters(tmp_path):
