@@ -34,6 +34,7 @@ _BANNER = re.compile(rb"^ \*\s+CRYSTAL\d\d\s+\*\s*$", re.MULTILINE)
 _CHARGES = "ATOMIC BORN CHARGE TENSOR (UNITS OF e, ELECTRON CHARGE)"
 _LATTICE = "DIRECT LATTICE VECTORS CARTESIAN COMPONENTS (ANGSTROM)"
 _POSITIONS = "CARTESIAN COORDINATES - PRIMITIVE CELL"
+_COUNT = re.compile(r"ATOMS IN THE UNIT CELL: +(\d+)")
 _SITE = re.compile(r"\s+(\d+)\s+\d+\s+([A-Z]{1,2})\s+(.*)")
 _ATOM = re.compile(r"\s+ATOM\s+(\d+)\s+([A-Z]{1,2})\s+DYNAMIC CHARGE\s+(\S+)\s*")
 _COMPONENTS = ("XX", "XY", "XZ", "YY", "YZ", "ZZ")
@@ -60,12 +61,14 @@ def read_crystal_output(path: Path, options: ReadOptions) -> Iterator[Atoms | In
         used.
 
     Raises:
-        InputError: the file cannot be read, or an option was given.
+        InputError: the file cannot be read, has tensors without their heading, or an option was given.
     """
     refuse_choices(path, options)
     with open_text(path, errors="replace") as handle:  # a title may have any encoding
         lines = handle.read().splitlines()
     headings = [number for number, line in enumerate(lines) if _CHARGES in line]
+    if not headings and any(map(_ATOM.fullmatch, lines)):
+        raise InputError(f"{path}: tensors of atoms without the heading {_CHARGES!r}; copy the file again")
     for count, heading in enumerate(headings or [len(lines)]):
         start = headings[count - 1] if count else 0
         try:
@@ -96,8 +99,12 @@ def _parse_structure(lines: list[str], where: str) -> Atoms:
         if not (found := _SITE.fullmatch(line)):
             break
         rows.append(found.groups())
-    if [int(number) for number, *_ in rows] != list(range(1, len(rows) + 1)):
-        raise InputError(f"{where}: the atoms of the primitive cell are not numbered from 1; copy it again")
+    counts = [int(found[1]) for line in lines if (found := _COUNT.search(line))]
+    if not counts or [int(number) for number, *_ in rows] != list(range(1, counts[-1] + 1)):
+        raise InputError(
+            f"{where}: {len(rows)} atoms in the table of the primitive cell, expected numbers 1 to "
+            f"{counts[-1] if counts else 'that of the unit cell'}; copy the file again"
+        )
     symbols = check_elements([symbol.capitalize() for _, symbol, _ in rows], where)
     places = parse_rows((row for *_, row in rows), len(rows), where, "Cartesian coordinates")
     periodic = [direction < int(sizes[-1]) for direction in range(3)]

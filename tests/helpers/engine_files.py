@@ -59,7 +59,8 @@ def castep_text(charges: str | None = None, structure: str | None = None) -> str
 
 
 def crystal_structure(dimension: int = 3, atoms=CRYSTAL) -> str:
-    text = f" GEOMETRY FOR WAVE FUNCTION - DIMENSIONALITY OF THE SYSTEM    {dimension}\n\n"
+    text = f" GEOMETRY FOR WAVE FUNCTION - DIMENSIONALITY OF THE SYSTEM    {dimension}\n"
+    text += f" ATOMS IN THE ASYMMETRIC UNIT    5 - ATOMS IN THE UNIT CELL: {len(atoms):4d}\n\n"
     text += (
         " DIRECT LATTICE VECTORS CARTESIAN COMPONENTS (ANGSTROM)\n          X              Y              Z\n"
     )

@@ -78,6 +78,11 @@ def test_without_charges_there_is_a_structure_without_label(tmp_path):
     assert len(atoms) == 5
 
 
+def test_tensors_without_their_heading_are_no_structure_without_label(tmp_path):
+    with pytest.raises(InputError, match="without the heading"):
+        read(tmp_path, crystal_text().replace("ATOMIC BORN", "ATOMIC B0RN"))
+
+
 def test_two_outputs_in_one_file_are_two_frames(tmp_path):
     frames = read(tmp_path, crystal_text() + crystal_text(crystal_charges(1.5 * TENSORS)))
     np.testing.assert_allclose(born_effective_charges(frames[1]), 1.5 * TENSORS, rtol=DIGITS, atol=DIGITS)
@@ -90,7 +95,9 @@ def test_two_outputs_in_one_file_are_two_frames(tmp_path):
         ("DIRECT LATTICE VECTORS CART", "OTHER VECTORS CART", "no lattice vectors"),
         (" ATOM   2 TI", " ATOM   2 O ", "'ATOM 2 O"),
         (" ATOM   2 TI", " ATOM   3 TI", "'ATOM 3 TI"),
-        ("    2    22 TI", "    7    22 TI", "not numbered from 1"),
+        ("    2    22 TI", "    7    22 TI", "expected numbers 1 to 5"),
+        ("UNIT CELL:    5", "UNIT CELL:    4", "5 atoms in the table"),
+        ("ATOMS IN THE UNIT CELL", "ATOMS", "that of the unit cell"),
         ("    2    22 TI", "    2    22 XX", "'Xx'"),
         ("\n   2    ", "\n   3    ", "row 3 in the place of 2"),
     ],
