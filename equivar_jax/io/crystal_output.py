@@ -32,6 +32,7 @@ from equivar_jax.io.options import ReadOptions
 
 _BANNER = re.compile(rb"^ \*\s+CRYSTAL\d\d\s+\*\s*$", re.MULTILINE)
 _CHARGES = "ATOMIC BORN CHARGE TENSOR (UNITS OF e, ELECTRON CHARGE)"
+_END = "EEEEEEEEEE TERMINATION"
 _LATTICE = "DIRECT LATTICE VECTORS CARTESIAN COMPONENTS (ANGSTROM)"
 _POSITIONS = "CARTESIAN COORDINATES - PRIMITIVE CELL"
 _COUNT = re.compile(r"ATOMS IN THE UNIT CELL: +(\d+)")
@@ -61,7 +62,8 @@ def read_crystal_output(path: Path, options: ReadOptions) -> Iterator[Atoms | In
         used.
 
     Raises:
-        InputError: the file cannot be read, has tensors without their heading, or an option was given.
+        InputError: the file cannot be read, has tensors without their heading, has neither tensors nor the
+            end of an output, or an option was given.
     """
     refuse_choices(path, options)
     with open_text(path, errors="replace") as handle:  # a title may have any encoding
@@ -69,6 +71,11 @@ def read_crystal_output(path: Path, options: ReadOptions) -> Iterator[Atoms | In
     headings = [number for number, line in enumerate(lines) if _CHARGES in line]
     if not headings and any(map(_ATOM.fullmatch, lines)):
         raise InputError(f"{path}: tensors of atoms without the heading {_CHARGES!r}; copy the file again")
+    if not headings and not any(_END in line for line in lines):
+        raise InputError(
+            f"{path}: neither Born effective charges nor the word TERMINATION of a complete output of CRYSTAL; "
+            "finish the calculation or copy the file again"
+        )
     for count, heading in enumerate(headings or [len(lines)]):
         start = headings[count - 1] if count else 0
         try:

@@ -100,7 +100,7 @@ def crystal_text(charges: str | None = None, structure: str | None = None) -> st
         + (crystal_structure() if structure is None else structure)
         + crystal_epsilon()
         + (crystal_charges() if charges is None else charges)
-        + " +++ SYMMETRY ADAPTION OF VIBRATIONAL MODES +++\n"
+        + " +++ SYMMETRY ADAPTION OF VIBRATIONAL MODES +++\n EEEEEEEEEE TERMINATION  DATE 20 09 2019\n"
     )
 
 

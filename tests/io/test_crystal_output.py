@@ -76,6 +76,8 @@ def test_without_charges_there_is_a_structure_without_label(tmp_path):
     (atoms,) = read(tmp_path, crystal_text(""))
     assert born_effective_charges(atoms) is None
     assert len(atoms) == 5
+    with pytest.raises(InputError, match="TERMINATION"):
+        read(tmp_path, crystal_text("").replace("EEEEEEEEEE", "E"))
 
 
 def test_tensors_without_their_heading_are_no_structure_without_label(tmp_path):
