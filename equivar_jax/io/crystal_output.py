@@ -73,8 +73,8 @@ def read_crystal_output(path: Path, options: ReadOptions) -> Iterator[Atoms | In
         raise InputError(f"{path}: tensors of atoms without the heading {_CHARGES!r}; copy the file again")
     if not headings and not any(_END in line for line in lines):
         raise InputError(
-            f"{path}: neither Born effective charges nor the word TERMINATION of a complete output of CRYSTAL; "
-            "finish the calculation or copy the file again"
+            f"{path}: neither Born effective charges nor the word TERMINATION of a complete output of "
+            "CRYSTAL; finish the calculation or copy the file again"
         )
     for count, heading in enumerate(headings or [len(lines)]):
         start = headings[count - 1] if count else 0

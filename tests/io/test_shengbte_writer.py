@@ -1,4 +1,4 @@
-"""ShengBTE reads CONTROL as a Fortran namelist, as a program of gfortran 12 with its declarations did, too."""
+"""ShengBTE reads CONTROL as a Fortran namelist; a program of gfortran 12 with its declarations did, too."""
 
 import re
 
