@@ -104,8 +104,8 @@ def _read_frames(path: Path, plain: Path) -> Iterator[Atoms]:
             return
         except UnknownFileTypeError:
             unknown = (
-                "neither this package nor ASE knows its format; give it its usual suffix, or convert it to "
-                "extended XYZ or CIF"
+                "not a structure file that ASE can read, nor another known format; give it its usual suffix, "
+                "or convert it to extended XYZ or CIF"
             )
             raise InputError(f"{path}: {describe_engine(path) or unknown}") from None
         except Exception as error:

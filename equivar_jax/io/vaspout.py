@@ -29,6 +29,8 @@ _CHARGES = "results/linear_response/born_charges"
 _EPSILON = "results/linear_response/electron_dielectric_tensor"
 _STEPS = "intermediate/ion_dynamics"
 _IONS = "results/positions"
+_LARGEST_RATIO = 64
+"""Largest size of a data set, in sizes of the file, that is read; compression may make it more than one."""
 _SYMMETRIC = 1e-4
 """Largest difference, in e, of a tensor and its transpose for which the order does not matter."""
 
@@ -96,20 +98,32 @@ def _load(path: Path, plain: Path) -> dict[str, Any]:
     """
     import h5py
 
+    most = _LARGEST_RATIO * plain.stat().st_size
+
+    def read(name: str | bytes) -> Any:
+        """Return a data set, unless damage makes it announce more than the file can hold."""
+        stored = file[name]
+        if stored.nbytes > most:
+            raise ValueError(f"{name!r} announces {stored.nbytes} bytes")
+        return stored[()]
+
+    def read_if_there(name: str) -> Any:
+        return read(name) if name in file else None
+
     try:
         with h5py.File(plain, "r") as file:
-            scale = file[f"{_STEPS}/scale" if f"{_STEPS}/scale" in file else f"{_IONS}/scale"][()]
-            settings = file.get("input/incar", {})
-            converged = f"{_STEPS}/electronic_step_converged"
+            scale = read(f"{_STEPS}/scale" if f"{_STEPS}/scale" in file else f"{_IONS}/scale")
+            tags = [(tag, entry.name) for tag, entry in file.get("input/incar", {}).items()]
+            unconverged = read_if_there(f"{_STEPS}/electronic_step_converged")
             return {
-                "elements": [name.decode().strip() for name in file[f"{_IONS}/ion_types"][()]],
-                "counts": file[f"{_IONS}/number_ion_types"][()],
-                "lattice": file[f"{_STEPS}/lattice_vectors"][()] * float(scale),
-                "positions": file[f"{_STEPS}/position_ions"][()],
-                "charges": file[_CHARGES][()] if _CHARGES in file else None,
-                "epsilon": file[_EPSILON][()] if _EPSILON in file else None,
-                "settings": {_word(key).upper(): _word(settings[key][()]) for key in settings},
-                "unconverged": file[converged][()] if converged in file else np.zeros(1),
+                "elements": [name.decode().strip() for name in read(f"{_IONS}/ion_types")],
+                "counts": read(f"{_IONS}/number_ion_types"),
+                "lattice": read(f"{_STEPS}/lattice_vectors") * float(scale),
+                "positions": read(f"{_STEPS}/position_ions"),
+                "charges": read_if_there(_CHARGES),
+                "epsilon": read_if_there(_EPSILON),
+                "settings": {_word(tag).upper(): _word(read(name)) for tag, name in tags},
+                "unconverged": np.zeros(1) if unconverged is None else unconverged,
             }
     except Exception as error:
         # h5py raises OSError, KeyError, RuntimeError, ValueError, ... by the place of the damage.

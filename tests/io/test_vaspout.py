@@ -39,7 +39,7 @@ def test_other_names_are_told_by_the_groups_of_vasp(tmp_path):
     assert len(read_structures(path)) == 1
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["numbers"] = [1, 2]
-    assert "neither this package nor ASE" in refusal(tmp_path / "other.h5")
+    assert "nor another known format" in refusal(tmp_path / "other.h5")
 
 
 def test_of_one_run_vasprun_is_read_and_vaspout_is_not(tmp_path):
@@ -97,6 +97,14 @@ def test_data_that_do_not_fit_are_refused(tmp_path, name, value):
         if value is not None:
             file[name] = value
     assert str(path) in refusal(path)
+
+
+def test_a_data_set_that_announces_more_than_the_file_holds_is_refused_at_once(tmp_path):
+    path = vaspout(tmp_path / "vaspout.h5")
+    with h5py.File(path, "a") as file:
+        del file["intermediate/ion_dynamics/position_ions"]
+        file.create_dataset("intermediate/ion_dynamics/position_ions", (1, 10**12, 3), chunks=True)
+    assert "announces 12000000000000 bytes" in refusal(path)
 
 
 def test_a_file_cut_short_is_refused(tmp_path):
