@@ -103,8 +103,8 @@ def test_a_data_set_that_announces_more_than_the_file_holds_is_refused_at_once(t
     path = vaspout(tmp_path / "vaspout.h5")
     with h5py.File(path, "a") as file:
         del file["intermediate/ion_dynamics/position_ions"]
-        file.create_dataset("intermediate/ion_dynamics/position_ions", (1, 10**12, 3), chunks=True)
-    assert "announces 12000000000000 bytes" in refusal(path)
+        file.create_dataset("intermediate/ion_dynamics/position_ions", (1, 10**12, 3), "f8", chunks=True)
+    assert "announces 24000000000000 bytes" in refusal(path)
 
 
 def test_a_file_cut_short_is_refused(tmp_path):

@@ -59,6 +59,7 @@ def test_only_ipi_needs_no_dielectric_tensor(trained, calcium_titanate, tmp_path
     write(tmp_path / "in.extxyz", calcium_titanate)
     run(trained, tmp_path / "in.extxyz", tmp_path / "BEC", epsilon=[])
     assert len((tmp_path / "BEC").read_text().splitlines()) == 60
+    capsys.readouterr()
     words = [
         tmp_path / "in.extxyz",
         "--checkpoint",
