@@ -109,7 +109,12 @@ def _parser() -> OptionParser:
         "--checkpoint", help="run directory of the trained model; default: the weights of the package"
     )
     parser.add_argument(
-        "-o", "--output", required=True, help=".csv (one atom a line), .extxyz, .db, .traj or BORN"
+        "-o",
+        "--output",
+        required=True,
+        help=".csv (one atom a line), .extxyz, .db, .traj, or, for one structure, i-PI's BEC; BORN and files "
+        "of other phonon programs for a crystal whose dielectric tensor is not in its file are written by "
+        "equivar response born",
     )
     parser.add_argument(
         "--uncertainty",

@@ -168,8 +168,8 @@ def check_structure(atoms: Atoms) -> None:
         )
     if disorder := find_disorder(atoms):
         raise InputError(
-            f"{source(atoms)}: a partly occupied site, {disorder}, for which one structure cannot stand; give "
-            "an ordered one (for example a supercell), without an occupancy in info or arrays"
+            f"{source(atoms)}: a partly occupied site, {disorder}, for which one structure cannot stand; "
+            "give an ordered one (for example a supercell), without an occupancy in info or arrays"
         )
     periodic = atoms.cell.array[atoms.pbc]
     # The smallest singular value is at least |det| / (sum of squares); most cells need no more than that.

@@ -14,7 +14,7 @@ from ase import Atoms
 
 from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
-from equivar_jax.io.files import base_name, format_suffix
+from equivar_jax.io.files import OUTPUT_NAMES, base_name, format_suffix, output_suffix
 from equivar_jax.io.folders import files_that_decide, means_several, structure_files
 from equivar_jax.io.formats import read_file
 from equivar_jax.io.options import ReadOptions
@@ -36,6 +36,10 @@ _WRITERS = {
     ".traj": ("ase_writers", "write_trajectory", False),
     ".db": ("ase_writers", "write_database", False),
     ".born": ("phonopy_born_writer", "write_born", False),
+    ".bec": ("tensor_rows_writer", "write_bec", False),
+    ".borninfo": ("tensor_rows_writer", "write_borninfo", False),
+    ".lotosplitting": ("tensor_rows_writer", "write_lotosplitting", False),
+    ".control": ("shengbte_writer", "write_control", False),
 }
 _COMPRESSED = (".gz", ".zst")
 _WITH_DEVIATIONS = (".csv", ".extxyz", ".xyz")
@@ -113,7 +117,8 @@ def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[
     Args:
         path: the file to write: `.extxyz` or `.xyz` (see `write_extxyz`), `.csv` (see `write_csv`), each
             compressed if `.gz` or `.zst` follows, `.traj` or `.db` (see `ase_writers`), or, for one
-            structure, `BORN` or `.born` (see `write_born`).
+            structure, `BORN` or `.born` (see `write_born`), i-PI's `BEC`, TDEP's `infile.lotosplitting`,
+            ALAMODE's `BORNINFO` (see `tensor_rows_writer`) or ShengBTE's `CONTROL` (see `shengbte_writer`).
         structures: one structure or several.
 
     Raises:
@@ -150,14 +155,15 @@ def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> Non
 
 def _find_writer(path: Path) -> Callable[[Path, Iterable[Atoms]], None]:
     """Return the function that writes a file of this name."""
-    suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
+    suffix = output_suffix(path)
     compression = path.suffix.lower() if base_name(path) != path.name else ""
     if suffix not in _WRITERS or (compression and not (_WRITERS[suffix][2] and compression in _COMPRESSED)):
         compressible = ", ".join(sorted(name for name, (*_, packs) in _WRITERS.items() if packs))
-        others = ", ".join(sorted(name for name, (*_, packs) in _WRITERS.items() if not packs))
+        named = set(OUTPUT_NAMES.values())
+        others = ", ".join(sorted(s for s, (*_, packs) in _WRITERS.items() if not packs and s not in named))
         raise InputError(
             f"{path}: cannot write a file of this name; use one of {compressible} (or these with "
-            f"{' or '.join(_COMPRESSED)}), {others} or BORN"
+            f"{' or '.join(_COMPRESSED)}), {others} or {', '.join(OUTPUT_NAMES)}"
         )
     module, function, _ = _WRITERS[suffix]
     return getattr(import_module(f"equivar_jax.io.{module}"), function)

@@ -20,8 +20,10 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.appending_ase import DatabaseOutput, TrajectoryOutput, make_shortened_error
 from equivar_jax.io.csv import DEVIATIONS, HEADER, csv_lines
 from equivar_jax.io.extxyz_writer import frame_lines
-from equivar_jax.io.files import base_name, format_suffix
+from equivar_jax.io.files import base_name, output_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
+from equivar_jax.io.shengbte_writer import write_control
+from equivar_jax.io.tensor_rows_writer import write_bec, write_borninfo, write_lotosplitting
 
 
 @runtime_checkable
@@ -65,7 +67,7 @@ def open_output(
     Raises:
         InputError: `partial` has less than it had at that commit.
     """
-    suffix = ".born" if base_name(path) == "BORN" else format_suffix(path)
+    suffix = output_suffix(path)
     if suffix == ".csv":
         header = csv_row((*HEADER, *DEVIATIONS) if uncertainty else HEADER)
         text_of = functools.partial(csv_text, uncertainty=uncertainty)
@@ -76,7 +78,7 @@ def open_output(
         return DatabaseOutput(partial, mark)
     if suffix == ".traj":
         return TrajectoryOutput(partial, mark)
-    return _BornOutput(path, partial)
+    return _SingleOutput(path, partial, _SINGLE[suffix])
 
 
 def csv_row(values: object) -> str:
@@ -171,11 +173,11 @@ def _open_compressor(handle: BinaryIO, suffix: str) -> Any:
     return handle
 
 
-class _BornOutput:
-    """A BORN file of phonopy, which holds one structure."""
+class _SingleOutput:
+    """A file that holds one structure, such as phonopy's BORN."""
 
-    def __init__(self, path: Path, partial: Path):
-        self._path, self._partial = path, partial
+    def __init__(self, path: Path, partial: Path, write: Callable[[Path, list[Atoms]], None]):
+        self._path, self._partial, self._write = path, partial, write
         self._structures: list[Atoms] = []
 
     def add(self, atoms: Atoms) -> None:
@@ -185,11 +187,22 @@ class _BornOutput:
     def commit(self) -> int:
         """Write the structure to the disk; see `AppendingOutput`."""
         if len(self._structures) > 1:
-            raise InputError(f"{self._path}: a BORN file holds one structure; give exactly one")
+            name = base_name(self._path)
+            raise InputError(f"{self._path}: a {name} file holds one structure; give exactly one")
         if self._structures:
-            write_born(self._partial, self._structures)
+            self._write(self._partial, self._structures)
         return len(self._structures)
 
     def close(self) -> None:
         """Release the structure; see `AppendingOutput`."""
         self._structures = []
+
+
+_SINGLE: dict[str, Callable[[Path, list[Atoms]], None]] = {
+    ".born": write_born,
+    ".bec": write_bec,
+    ".borninfo": write_borninfo,
+    ".lotosplitting": write_lotosplitting,
+    ".control": write_control,
+}
+"""Writers of formats that hold one structure."""

@@ -17,6 +17,7 @@ from equivar_jax.io.files import base_name, excerpt, format_suffix, plain_file
 from equivar_jax.io.isotopes import poscar_with_hydrogen, set_masses
 from equivar_jax.io.labels import remove_label
 from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
+from equivar_jax.io.other_engines import describe_engine
 from equivar_jax.structures import SOURCE, check_structure
 
 # ASE's names of the formats whose files in a folder are taken for structures. Other formats that ASE can
@@ -74,7 +75,7 @@ def read_bare_structure(path: Path, options: ReadOptions) -> Iterator[Atoms | In
             else:
                 yield remove_label(atoms)
     if count == 0:
-        raise InputError(f"{path}: no structures in the file; write it again")
+        raise InputError(f"{path}: no structures in the file; {describe_engine(path) or 'write it again'}")
 
 
 @contextmanager
@@ -113,11 +114,18 @@ def _read_frames(path: Path, plain: Path) -> Iterator[Atoms]:
                 atoms = next(frames)
         except StopIteration:
             return
+        except UnknownFileTypeError:
+            unknown = (
+                "not a structure file that ASE can read, nor another known format; give it its usual suffix, "
+                "or convert it to extended XYZ or CIF"
+            )
+            raise InputError(f"{path}: {describe_engine(path) or unknown}") from None
         except Exception as error:
             # ASE's several dozen parsers have no common exception: what a damaged file raises depends on the
             # line of the parser that met it (KeyError, IndexError, AssertionError, ...).
+            known = describe_engine(path)
             raise InputError(
                 f"{path}: not a structure file that ASE can read ({type(error).__name__}: "
-                f"{excerpt(str(error), 120)}); check the content and the suffix"
+                f"{excerpt(str(error), 120)}); {known or 'check the content and the suffix'}"
             ) from None
         yield atoms

@@ -19,6 +19,16 @@ import zstandard
 from equivar_jax.errors import InputError
 
 COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+OUTPUT_NAMES = {
+    "BORN": ".born",
+    "BORNINFO": ".borninfo",
+    "BEC": ".bec",
+    "BEC.txt": ".bec",
+    "bec.txt": ".bec",
+    "CONTROL": ".control",
+    "infile.lotosplitting": ".lotosplitting",
+}
+"""Names by which programs look for their input, and the suffix that means the same format."""
 HEAD = 8192
 """Number of bytes at the beginning of a file, after decompression, by which its format is recognised."""
 
@@ -82,11 +92,16 @@ def format_suffix(path: Path) -> str:
     return Path(base_name(path)).suffix.lower()
 
 
-def read_head(path: Path) -> bytes:
-    """Return the first `HEAD` bytes after decompression, or no bytes if the file cannot be read."""
+def output_suffix(path: Path) -> str:
+    """Return the suffix that names the format of a file to be written (".born" for BORN and BORN.gz)."""
+    return OUTPUT_NAMES.get(base_name(path)) or format_suffix(path)
+
+
+def read_head(path: Path, size: int = HEAD) -> bytes:
+    """Return the first `size` bytes after decompression, or no bytes if the file cannot be read."""
     try:
         with _find_opener(path)(path) as handle:
-            return handle.read(HEAD)
+            return handle.read(size)
     except (*_DAMAGE, OSError):
         return b""
 

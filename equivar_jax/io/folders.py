@@ -14,7 +14,8 @@ from equivar_jax.io.formats import FORMATS, recognise_format
 
 # Format -> formats that it supersedes: of the same run, and of the same folder.
 _OF_THE_RUN = {
-    "vasprun": ("outcar", "bare_structure"),
+    "vasprun": ("outcar", "vaspout", "bare_structure"),
+    "vaspout": ("outcar", "bare_structure"),
     "outcar": ("bare_structure",),
     "anaddb": ("ddb", "ddb_netcdf", "abinit_output"),
     "ddb": ("ddb_netcdf",),
@@ -36,7 +37,9 @@ _OF_THE_FOLDER = {
 # Parts of a file name that say which file of a run it is, but not which run.
 _ROLES = {
     "vasprun",
+    "vaspout",
     "xml",
+    "h5",
     "outcar",
     "poscar",
     "contcar",
@@ -65,8 +68,9 @@ def structure_files(path: str | os.PathLike[str]) -> list[Path]:
     pattern (`runs/*/OUTCAR`, `data/**/*.extxyz`) names those that match. If a folder holds several files of
     one calculation, only the most informative one is taken:
 
-    - `vasprun.xml` instead of `OUTCAR`, and either of them instead of the structures without labels `POSCAR`,
-      `CONTCAR` and `XDATCAR`, if the rest of the name is the same (`a.OUTCAR.gz`, `a.POSCAR`);
+    - `vasprun.xml` instead of `vaspout.h5`, this instead of `OUTCAR`, and any of them instead of the
+      structures without labels `POSCAR`, `CONTCAR` and `XDATCAR`, if the rest of the name is the same
+      (`a.OUTCAR.gz`, `a.POSCAR`);
     - `anaddb.nc` instead of `DDB`, `DDB.nc` and `.abo` with the same rest of the name (`run_anaddb.nc`,
       `run_DDB`), and `DDB` instead of `DDB.nc`;
     - `BORN` instead of phonopy's YAML files; and `BORN` and files of ph.x, q2r.x, Abinit, GPAW and Elk that

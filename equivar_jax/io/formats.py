@@ -46,6 +46,7 @@ FORMATS = (
     Format("database", "ase_database", "ASE database"),
     Format("vasprun", "vasp", "VASP vasprun.xml"),
     Format("outcar", "vasp", "VASP OUTCAR"),
+    Format("vaspout", "vaspout", "VASP vaspout.h5"),
     Format("ph_output", "quantum_espresso", "Quantum ESPRESSO ph.x output"),
     Format("dynamical_matrix", "quantum_espresso_matrix", "Quantum ESPRESSO dynamical matrix"),
     Format("q2r_constants", "quantum_espresso_matrix", "Quantum ESPRESSO q2r.x force constants"),
@@ -59,6 +60,9 @@ FORMATS = (
     Format("gpaw_charges", "gpaw", "GPAW Born charges (JSON)"),
     Format("elk_charges", "elk", "Elk Born charges"),
     Format("elk_part", "elk", "another file of Elk's Born charges"),
+    Format("castep", "castep", "CASTEP .castep"),
+    Format("cp2k", "cp2k", "CP2K output"),
+    Format("crystal_output", "crystal_output", "CRYSTAL output"),
     Format("bare_structure", "ase_formats", "structure files (CIF, POSCAR, ...)"),
 )
 """All formats, in the order in which they are tried; the first that recognises a file reads it."""

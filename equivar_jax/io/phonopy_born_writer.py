@@ -56,7 +56,7 @@ def write_born(
     tensors = born_effective_charges(atoms)
     if tensors is None:
         raise InputError(f"{where}: no Born effective charges to write to {path}; predict them first")
-    epsilon = _dielectric_tensor(atoms, epsilon_inf)
+    epsilon = dielectric_tensor_of(atoms, epsilon_inf, path)
     text, written = _born_text(atoms, tensors, epsilon)
     change = float(np.abs(written - tensors).max())
     if not change <= tolerance:
@@ -78,14 +78,25 @@ def _charge_remark(atoms: Atoms) -> str:
     return f" (the cell has the charge {charge:g} e, and neutrality takes {share:.3f} e off every atom)"
 
 
-def _dielectric_tensor(atoms: Atoms, given: np.ndarray | None) -> Float[np.ndarray, "3 3"]:
-    """Return the dielectric tensor that belongs to a structure, checked."""
-    where = source(atoms)
+def dielectric_tensor_of(
+    atoms: Atoms, given: np.ndarray | None, path: Path = Path("BORN")
+) -> Float[np.ndarray, "3 3"]:
+    """Return the dielectric tensor that belongs to a structure, checked.
+
+    Args:
+        atoms: the structure.
+        given: the tensor, dimensionless; None takes `atoms.info["epsilon_inf"]`.
+        path: the file to write, for messages.
+
+    Raises:
+        InputError: there is none, or it is not 3x3 finite numbers or not positive.
+    """
+    where, name = source(atoms), path.name.removesuffix(".part")
     value = atoms.info.get(EPSILON) if given is None else given
     if value is None:
         raise InputError(
-            f"{where}: a BORN file needs the dielectric tensor; give epsilon_inf or set "
-            f"atoms.info[{EPSILON!r}], 3x3"
+            f"{where}: {name} needs the dielectric tensor; give epsilon_inf, set atoms.info[{EPSILON!r}], "
+            f"3x3, or write {name} by equivar response born, which has the option --epsilon-inf"
         )
     try:
         array = np.array(value, dtype=np.float64)

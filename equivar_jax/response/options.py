@@ -99,9 +99,10 @@ def born_options() -> OptionParser:
         "--output",
         nargs="+",
         metavar="FILE",
-        help="files to write; the name tells what: BORN (default), a phonopy .yaml with everything, or a "
-        "picture of the bands such as bands.png (default of --example), which needs a phonopy YAML file with "
-        "forces as the structure",
+        help="files to write; the name tells what: BORN (default), a phonopy .yaml with everything, "
+        "ALAMODE's BORNINFO, TDEP's infile.lotosplitting, ShengBTE's CONTROL, i-PI's BEC, or a picture of "
+        "the bands such as bands.png (default of --example), which needs a phonopy YAML file with forces as "
+        "the structure",
     )
     add("--allow-unseen", action="store_true", help=_ALLOW_UNSEEN)
     add("--example", action="store_true", help="a model of NaCl: no structure, no checkpoint")

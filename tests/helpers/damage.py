@@ -14,7 +14,7 @@ from ase import Atoms
 from equivar_jax.io import write_structures
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
-from helpers import quantum_espresso_files, vasp_files
+from helpers import engine_files, quantum_espresso_files, vasp_files
 from helpers.dipole import crystal_and_tensors
 from helpers.phonopy_files import phonopy_file
 
@@ -107,6 +107,9 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
     "OUTCAR": text_file("OUTCAR", outcar_text),
     "ph.x": text_file("ph.out", quantum_espresso_files.ph_text),
     "dynamical matrix": text_file("a.dyn1", quantum_espresso_files.matrix_text),
+    "CASTEP": text_file("a.castep", engine_files.castep_text),
+    "CRYSTAL": text_file("crystal.out", engine_files.crystal_text),
+    "CP2K": text_file("cp2k.out", engine_files.cp2k_text),
     "POSCAR": structure_file("POSCAR", "vasp"),
     "CIF": structure_file("a.cif", "cif"),
     "XDATCAR": structure_file("XDATCAR", "vasp-xdatcar"),
@@ -154,3 +157,32 @@ def damaged(content: bytes, rng: np.random.Generator, most: int = 4) -> bytes:
         if not mutated:
             return b"\n"
     return bytes(mutated)
+
+
+def damaged_words(content: bytes, rng: np.random.Generator, most: int = 4) -> bytes:
+    """One to a few random changes of whole lines and words."""
+    lines = content.split(b"\n")
+    for _ in range(rng.integers(1, most + 1)):
+        first, second = (int(rng.integers(len(lines))) for _ in range(2))
+        words = lines[first].split(b" ")
+        place = int(rng.integers(len(words)))
+        match rng.choice(["line away", "line again", "lines swapped", "word away", "word again", "word"]):
+            case "line away" if len(lines) > 1:
+                del lines[first]
+                continue
+            case "line again":
+                lines.insert(second, lines[first])
+                continue
+            case "lines swapped":
+                lines[first], lines[second] = lines[second], lines[first]
+                continue
+            case "word away":
+                del words[place]
+            case "word again":
+                words.insert(place, words[place])
+            case "word":
+                words[place] = rng.choice(
+                    [b"nan", b"inf", b"1e999", b"****", b"0", b"-1", b"1_0", b"2.5", b""]
+                )
+        lines[first] = b" ".join(words)
+    return b"\n".join(lines)

@@ -14,6 +14,9 @@ HEADS = {
     "born": b"14.4\n5 0 0 0 5 0 0 0 5\n2 0 0 0 2 0 0 0 2\n",
     "abinit_output": b".Version 9.6.2 of ABINIT \n  Effective charges, in cartesian coordinates,\n",
     "ddb": b"\n **** DERIVATIVE DATABASE ****\n+DDB, Version number    20100401\n",
+    "castep": b" |      CCC  A  A  SSS  |\n | Welcome to Academic Release CASTEP version 24.1 |\n",
+    "cp2k": b" DBCSR| CPU Multiplication driver\n CP2K| version string:  CP2K version 2023.1\n",
+    "crystal_output": b" ****\n *                 CRYSTAL17                   *\n",
 }
 # Those that have a name of their own as well, or need one.
 NAMES = {
@@ -28,6 +31,10 @@ NAMES = {
     "q_matrix_xml": "a.dyn1.xml",
     "born": "BORN",
     "ddb": "a_DDB",
+    "castep": "seed.castep",
+    "cp2k": "cp2k.out",
+    "crystal_output": "crystal.out",
+    "vaspout": "vaspout.h5",
     "phonopy_yaml": "phonopy_params.yaml",
     "anaddb": "run_anaddb.nc",
     "ddb_netcdf": "run_DDB.nc",
@@ -45,5 +52,6 @@ CONTENT = {
     "gpaw_charges": b'{"Z_avv": [',
     "elk_charges": b" -1.244182068     : ip =    1\n",
     "elk_part": b" -1.244182068     : ip =    1\n",
+    "vaspout": b"\x89HDF\r\n\x1a\n",
     "bare_structure": b"MgO\n",
 }

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.data import chemical_symbols
-from helpers.damage import COMPRESS, MAKERS, OPTIONS, WITHOUT_LABEL, damaged, extxyz
+from helpers.damage import COMPRESS, MAKERS, OPTIONS, WITHOUT_LABEL, damaged, damaged_words, extxyz
+from helpers.engine_files import vaspout
 from helpers.examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -93,7 +94,40 @@ def test_damage_is_read_as_it_stands_or_refused(tmp_path, kind):
         check(path, scanned(path, options), content, kind)
 
 
-@pytest.mark.parametrize("kind", ["extxyz", "training", "vasprun.xml", "OUTCAR", "ph.x", "dynamical matrix"])
+@pytest.mark.parametrize("kind", ["CASTEP", "CRYSTAL", "CP2K"])
+def test_damaged_lines_and_words_are_read_as_they_stand_or_refused(tmp_path, kind):
+    path = MAKERS[kind](tmp_path)
+    whole, labels = path.read_bytes(), 0
+    for case in range(CASES):
+        content = damaged_words(whole, np.random.default_rng([case, len(kind)]))
+        path.write_bytes(content)
+        labels += check(path, scanned(path, ReadOptions()), content, kind)
+    assert labels > CASES / 10
+
+
+def test_a_damaged_hdf5_file_gives_its_numbers_or_an_error(tmp_path):
+    path = vaspout(tmp_path / "vaspout.h5", LEPSILON=1, IBRION=-1)
+    whole, labels = path.read_bytes(), 0
+    for case in range(CASES):
+        path.write_bytes(damaged(whole, np.random.default_rng([case, 5])))
+        labels += check(path, scanned(path, ReadOptions()), b"", "BORN")  # its numbers are no words
+    assert labels > CASES / 10
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "extxyz",
+        "training",
+        "vasprun.xml",
+        "OUTCAR",
+        "ph.x",
+        "dynamical matrix",
+        "CASTEP",
+        "CRYSTAL",
+        "CP2K",
+    ],
+)
 def test_a_changed_byte_never_moves_a_number(tmp_path, kind):
     path = MAKERS[kind](tmp_path)
     whole, options = path.read_bytes(), OPTIONS.get(kind, ReadOptions())

@@ -125,6 +125,12 @@ def load_phonon(
     return phonon
 
 
+def has_force_constants(path: Path) -> bool:
+    """Return whether a phonopy YAML file has force constants, beside the forces that it may have."""
+    with open_text(path) as handle:
+        return any(line.startswith("force_constants:") for line in handle)
+
+
 def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:
     """Convert the unit cell or the primitive cell of phonopy to an `ase.Atoms` in Å.
 

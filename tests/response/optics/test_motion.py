@@ -71,7 +71,7 @@ def constrained(frames, *constraints):
         [FixCom()],
         [Hookean(0, 1, 5.0, 1.0)],
     ],
-    ids=str,
+    ids=lambda constraints: "-".join(type(one).__name__ for one in constraints),
 )
 def test_any_constraint_leaves_the_temperature(constraints):
     """Of velocities drawn at 300 K; without their degrees of freedom, it would be as low as 7 K."""
