@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from matscipy.neighbours import neighbour_list
 
 from equivar_jax.kernels.compiler import NotCompiledError, load_library
+from equivar_jax.structures import determinant
 
 Pairs = tuple[Int[np.ndarray, " edges"], Int[np.ndarray, " edges"], Float[np.ndarray, "edges 3"]]
 """Receivers i, int32 in rising order; senders j, int32; vectors `x_j + S @ cell - x_i`, float64 in Å."""
@@ -43,7 +44,7 @@ def find_pairs(
     # A sphere of the mean density holds so many. A slab or a molecule is denser than its cell; then the
     # search
     # is repeated with the number that was found.
-    density = atoms / abs(np.linalg.det(cell))
+    density = atoms / abs(determinant(cell))
     capacity = int(atoms * (1.2 * density * 4.19 * cutoff**3 + 16))
     while True:
         senders, vectors = np.empty(capacity, np.int32), np.empty((capacity, 3))

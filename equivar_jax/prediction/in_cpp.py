@@ -28,7 +28,7 @@ from equivar_jax.network.compiled import write_tape
 from equivar_jax.prediction.members import Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import ProgressBar
 
-ATOMS_AT_ONCE = 1024
+ATOMS_AT_ONCE = 4096
 """Structures are computed together up to about this many atoms."""
 LARGE = 16384
 """A structure of more atoms shows its progress, can be interrupted, and has its members accumulated."""

@@ -10,20 +10,22 @@
 
 namespace equivar {
 
-// Atoms are sorted into bins, about two to the cutoff along each cell vector, and the bins around that of an atom are
-// searched. Along a periodic direction the bins repeat: bin b of image s is number b + s n.
+// Atoms are sorted into bins as wide as the cutoff, or half of it if they are dense, and the bins around that of an
+// atom are searched. Along a periodic direction the bins repeat: bin b of image s is number b + s n.
 class NeighbourSearch {
  public:
   // `cell` has the cell vectors as rows; along directions that are not periodic it must contain all atoms.
   NeighbourSearch(const double* positions, int64_t atoms, const double* cell, const int32_t* periodic, double cutoff)
       : atoms_(atoms), cutoff_(cutoff), cell_(cell), periodic_(periodic), places_(positions, positions + 3 * atoms) {
     double reciprocal[3][3];  // rows: reciprocal vectors b_k with a_j . b_k = delta_jk
-    Invert(reciprocal);
+    const double volume = std::abs(Invert(reciprocal));
+    const double in_half_bin = atoms / volume * cutoff * cutoff * cutoff / 8;
+    const double fineness = in_half_bin < 1 ? 1 : 2;
     double heights[3];
     for (int k = 0; k < 3; ++k) {
       const double* b = reciprocal[k];
       heights[k] = 1 / std::sqrt(b[0] * b[0] + b[1] * b[1] + b[2] * b[2]);
-      bins_[k] = std::max<int64_t>(1, int64_t(std::min(1e6, 2 * heights[k] / cutoff)));
+      bins_[k] = std::max<int64_t>(1, int64_t(std::min(1e6, fineness * heights[k] / cutoff)));
     }
     while (bins_[0] * bins_[1] * bins_[2] > 8 * atoms + 27) {
       int64_t& most = *std::max_element(bins_, bins_ + 3);
@@ -67,7 +69,7 @@ class NeighbourSearch {
   }
 
  private:
-  void Invert(double reciprocal[3][3]) const {
+  double Invert(double reciprocal[3][3]) const {
     const double* m = cell_;
     double volume = 0;
     for (int k = 0; k < 3; ++k) {
@@ -77,6 +79,7 @@ class NeighbourSearch {
       if (k == 0) volume = m[0] * reciprocal[0][0] + m[1] * reciprocal[0][1] + m[2] * reciprocal[0][2];
       for (int d = 0; d < 3; ++d) reciprocal[k][d] /= volume;
     }
+    return volume;
   }
 
   void SortIntoBins(const double reciprocal[3][3]) {

@@ -14,7 +14,7 @@ from phonopy.file_IO import get_BORN_lines
 from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
 from equivar_jax.errors import InputError
-from equivar_jax.response.optics import dielectric
+from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.gamma_input import read_phonons
 from equivar_jax.response.phonons.phonopy_crystal import load_phonon, phonon_of
 
@@ -94,7 +94,7 @@ def test_a_born_of_abipy_is_read_by_an_option_of_the_command(quartz, tmp_path):
     np.testing.assert_allclose(found.charges, born.transpose(0, 2, 1), atol=1e-12)
     epsilon_0 = []
     for words in ([], ["--first-index", "displacement"]):
-        dielectric.main([str(path), *words, "-o", str(tmp_path / "a.png")])
+        response(["dielectric", str(path), *words, "-o", str(tmp_path / "a.png")])
         epsilon_0.append(np.array(json.loads((tmp_path / "a.json").read_text())["epsilon_0"]))
     assert np.abs(epsilon_0[0] - epsilon_0[1]).max() > 1e-3
 

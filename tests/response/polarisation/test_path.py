@@ -217,7 +217,7 @@ def test_the_example_reverses_the_polarisation(tmp_path, capsys):
 
 def test_command_refuses_in_one_line(tmp_path, complaint):
     molecule = tmp_path / "molecule.xyz"
-    molecule.write_text("1\n\nH 0 0 0\n")
+    molecule.write_text('1\npbc="F F F"\nH 0 0 0\n')
     assert "either a trajectory or --example" in complaint(response, "polarisation")
     assert ".csv" in complaint(response, "polarisation", "--example", "-o", tmp_path / "out.txt")
     assert "none.traj" in complaint(

@@ -11,9 +11,9 @@ from phonopy.structure.atoms import PhonopyAtoms
 
 from equivar_jax import load
 from equivar_jax.io import write_structures
+from equivar_jax.response.__main__ import main
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of
-from equivar_jax.response.splitting.born import main
 
 EPSILON = np.array([[5.1, 0.2, -0.3], [0.2, 6.2, 0.4], [-0.3, 0.4, 7.3]])
 WORDS = ["--epsilon-inf", *(str(value) for value in EPSILON.ravel())]
@@ -22,7 +22,7 @@ CUBIC = ["--epsilon-inf", "3.3"]
 
 
 def run(trained, path, *outputs, epsilon=WORDS):
-    main([str(path), "--checkpoint", str(trained.folder), *epsilon, "-o", *map(str, outputs)])
+    main(["born", str(path), "--checkpoint", str(trained.folder), *epsilon, "-o", *map(str, outputs)])
 
 
 def test_files_of_all_programs_have_the_tensors_of_their_cells(trained, calcium_titanate, tmp_path):
@@ -68,11 +68,11 @@ def test_only_ipi_needs_no_dielectric_tensor(trained, calcium_titanate, tmp_path
         tmp_path / "BEC",
         tmp_path / "BORN",
     ]
-    assert "--epsilon-inf" in complaint(main, *words)
+    assert "--epsilon-inf" in complaint(main, "born", *words)
 
 
 def test_a_name_of_no_format_is_refused_with_those_that_are(tmp_path, complaint):
-    message = complaint(main, "--example", "-o", tmp_path / "tensors.dat")
+    message = complaint(main, "born", "--example", "-o", tmp_path / "tensors.dat")
     for name in ("BORN", "BORNINFO", "BEC", "CONTROL", "infile.lotosplitting", ".yaml"):
         assert name in message
 
