@@ -1,6 +1,5 @@
 """Prediction by the C++ form of the networks (see `kernels.whole_network`): on a CPU, without JAX."""
 
-import functools
 import importlib.util
 import os
 import sys
@@ -46,6 +45,7 @@ class NetworksInCpp:
 
     def __init__(self, config: ModelConfig, members: Sequence[dict], dtype: np.dtype):
         self.layers = config.interactions
+        self._threads: tuple[int, ThreadPoolExecutor | None] = (0, None)
         self.tapes: tuple[Tape, ...] = tuple(write_tape(config, weights, dtype) for weights in members)
 
     def stage(self, samples: Sequence[Sample]) -> list[tuple[list[int], Structures]]:
@@ -97,14 +97,18 @@ class NetworksInCpp:
         if len(self.tapes) == 1:
             return run(self.tapes[0], structures)[0][None]
         if is_small(structures):
-            found = self._threads.map(lambda tape: run(tape, structures)[0], self.tapes)
+            found = self._pool().map(lambda tape: run(tape, structures)[0], self.tapes)
         else:
             found = (run(tape, structures)[0] for tape in self.tapes)
         return np.stack(list(found))
 
-    @functools.cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(min(len(self.tapes), thread_count()))
+    def _pool(self) -> ThreadPoolExecutor:
+        """Return the threads of this process; those of a parent do not come along with a fork."""
+        process, pool = self._threads
+        if pool is None or process != os.getpid():
+            pool = ThreadPoolExecutor(min(len(self.tapes), thread_count()))
+            self._threads = os.getpid(), pool
+        return pool
 
     def _tensors_of_each(
         self, structures: Structures, progress: bool

@@ -52,6 +52,10 @@ class Predictor:
     member."""
     metadata: Metadata
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was made for this process stays here: a pickle is for another one.
+        return {"weights": self.weights, "metadata": self.metadata}
+
     @property
     def config(self) -> ModelConfig:
         """The settings of the network."""

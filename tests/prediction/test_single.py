@@ -1,6 +1,7 @@
 """One structure after the other: how it is computed, and how often something is compiled."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -134,6 +135,19 @@ def test_an_interrupted_structure_stops(monkeypatch):
     monkeypatch.setattr(in_cpp, "ProgressBar", Interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.predictions([atoms])
+
+
+def test_a_predictor_goes_to_another_process(monkeypatch):
+    model, atoms = joined(), titanate()
+    expected, _ = model.predict(atoms, uncertainty=True)
+    sent = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(sent.predict(atoms), expected)
+    # A forked process has the predictor, but not the threads that its parent started.
+    pool = model._networks._pool()
+    assert model._networks._pool() is pool
+    monkeypatch.setattr(in_cpp.os, "getpid", lambda: -1)
+    assert model._networks._pool() is not pool
+    np.testing.assert_array_equal(model.predict(atoms), expected)
 
 
 def test_it_is_said_why_a_network_is_not_in_cpp(monkeypatch):
