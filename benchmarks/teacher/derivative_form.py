@@ -60,12 +60,12 @@ def derivative_tensors(
     return jnp.swapaxes(rows, 0, 1) + apply_sum_rule(charges, graph.n_node, graph.globals["charge"])
 
 
-def draw_first_weights(model: Polarisation, seed: Array, typical: Batch, samples: Sequence[Sample]) -> dict:
+def draw_first_weights(model: Polarisation, seed: int, typical: Batch, samples: Sequence[Sample]) -> dict:
     """Draw weights that give unit variance, with charges that are the mean labels of each species.
 
     Args:
         model: The network.
-        seed: An integer, which may be traced: `vmap` over seeds draws a committee.
+        seed: Of the random numbers.
         typical: One structure on which variances are measured.
         samples: The training part.
     """

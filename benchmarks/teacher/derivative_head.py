@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import jraph
 import numpy as np
 import optax
@@ -70,7 +69,7 @@ def make_derivative_head(config: ModelConfig, samples: Sequence[Sample], typical
     It starts like the other one: at the mean and spread of the labels.
     """
     model = Polarisation(config)
-    params = draw_first_weights(model, jnp.asarray(seed), typical, samples)
+    params = draw_first_weights(model, seed, typical, samples)
     model = Polarisation(config, unit=float(jax.jit(lambda p: find_unit(model, p, typical))(params)))
     return Head(lambda p, graph: derivative_tensors(model, p, graph), params)
 

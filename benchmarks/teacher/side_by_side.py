@@ -71,8 +71,8 @@ def start_members(
         The network, and the weights with the members as first axis.
     """
     typical = jax.tree.map(np.asarray, typical)
-    draw = jax.vmap(lambda seed: draw_first_weights(Polarisation(config), seed, typical, samples))
-    params = draw(jnp.asarray(seeds))
+    drawn = [draw_first_weights(Polarisation(config), seed, typical, samples) for seed in seeds]
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
     units = jax.jit(jax.vmap(lambda member: find_unit(Polarisation(config), member, typical)))(params)
     return Polarisation(config, unit=float(units.mean())), params
 

@@ -16,6 +16,7 @@ PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 DRAWN_AT_ONCE = 65536
 """Random numbers that are drawn at least, so that few sizes have to be compiled."""
 zeros = nn.initializers.zeros
+jax.tree_util.register_static(Irrep)  # a constant where features pass through a transformation
 
 
 def unit_normal(
