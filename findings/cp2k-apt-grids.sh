@@ -18,16 +18,16 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
-mkdir -p archives/partial root
+mkdir -p archives/partial unpacked
 # What the machine has not installed of CP2K's libraries comes along.
 apt-get -qq --yes --no-install-recommends --download-only -o Debug::NoLocking=1 \
   -o "Dir::Cache::archives=$folder/archives" install cp2k=2023.1-2 cp2k-data=2023.1-2
 (cd archives && apt-get -qq -o APT::Sandbox::User=root download cp2k=2023.1-2 cp2k-data=2023.1-2)
-for package in archives/*.deb; do dpkg-deb -x "$package" root; done
-libraries="$folder/root/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo x86_64-linux-gnu)"
-if [ -d "$libraries/openmpi" ]; then export OPAL_PREFIX="$folder/root/usr"; fi
+for package in archives/*.deb; do dpkg-deb -x "$package" unpacked; done
+libraries="$folder/unpacked/usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo x86_64-linux-gnu)"
+if [ -d "$libraries/openmpi" ]; then export OPAL_PREFIX="$folder/unpacked/usr"; fi
 export LD_LIBRARY_PATH="$libraries:$libraries/blas:$libraries/lapack" OMP_NUM_THREADS=1
-export CP2K_DATA_DIR="$folder/root/usr/share/cp2k"
+export CP2K_DATA_DIR="$folder/unpacked/usr/share/cp2k"
 
 run() {
   cat >"grids$1.inp" <<INPUT
@@ -96,8 +96,10 @@ run() {
 &END FORCE_EVAL
 INPUT
   # Without mpirun it is one process, whose exit status may be that of MPI's farewell.
-  root/usr/bin/cp2k.psmp "grids$1.inp" >"grids$1.out" 2>"grids$1.err" || true
+  unpacked/usr/bin/cp2k.psmp "grids$1.inp" >"grids$1.out" 2>"grids$1.err" || true
   grep -q "PROGRAM ENDED AT" "grids$1.out" || { tail "grids$1.err" >&2; return 1; }
+  version=$(sed -n 's/^ CP2K| version string: *CP2K version //p' "grids$1.out")
+  [[ "$version" == 2023.1 ]] || { echo "CP2K $version, not 2023.1" >&2; return 1; }
   # The largest component of the sum over the atoms, by size.
   awk '/total apt matrix/ { rows = 3; next }
        rows-- > 0 { for (i = 3; i <= 5; i++) { x = $i < 0 ? -$i : $i; if (x > most) most = x } }
