@@ -69,7 +69,3 @@ def test_products_of_vectors_are_the_cross_and_the_scalar_product():
     np.testing.assert_allclose(cross * 6**0.5, np.cross(one, two), atol=1e-14)
     scalar = np.einsum("abc,a,b->c", clebsch_gordan(1, 1, 0), one, two)
     np.testing.assert_allclose(scalar * 3**0.5, [one @ two], atol=1e-14)
-
-
-def test_an_irrep_is_one_leaf_of_a_tree_so_that_flax_keeps_it():
-    assert jax.tree.leaves(HIDDEN) == list(HIDDEN)
