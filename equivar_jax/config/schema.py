@@ -25,6 +25,7 @@ from equivar_jax.errors import InputError
 Kernel = Literal["auto", "native", "chunked", "dense", "reference"]
 FirstIndex = Literal["field", "displacement"]
 Freeze = Literal["nothing", "elements", "interactions"]
+Form = Literal["direct", "polarisation"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,9 @@ class ModelConfig:
     """Layers of message passing."""
     mean_neighbours: Positive | None = None
     """Mean neighbour count, by whose root messages are divided; None: that of the training part."""
+    form: Form = "direct"
+    """What the network computes: the tensors themselves ("direct"), or a polarisation whose derivatives with
+    respect to the positions they are ("polarisation")."""
     kernel: Kernel = "auto"
     """Implementation of the neighbour sum; all give the same numbers (see `equivar_jax.kernels`)."""
     edge_hidden: Natural = 0
@@ -181,7 +185,7 @@ class Config:
 
 
 def check_config(config: Config) -> None:
-    """Refuse settings of the wrong type, and values outside the bounds of their fields.
+    """Refuse settings of the wrong type, values outside the bounds of their fields, and those that clash.
 
     Raises:
         InputError: names the setting, its value and what is allowed.
@@ -197,3 +201,8 @@ def check_config(config: Config) -> None:
             raise InputError(f"--{name} {value} is not finite")
         if name in bounds and (fault := bounds[name].fault(value)):
             raise InputError(f"--{name} {value} {fault}")
+    if config.model.form == "polarisation" and config.model.dielectric:
+        raise InputError(
+            "--model.dielectric True: a polarisation has no readout of the electronic dielectric tensor; leave "
+            "it out, or take --model.form direct"
+        )

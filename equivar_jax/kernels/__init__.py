@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from equivar_jax.kernels.messages import (
         EdgeFeatures,
         MessageWeights,
+        RadialSlope,
         message,
         radial_part,
         shifted_softplus,
@@ -26,6 +27,7 @@ __all__ = [
     "MessageWeights",
     "Neighbours",
     "ProductPlan",
+    "RadialSlope",
     "choose_kernel",
     "clebsch_gordan",
     "message",
@@ -49,6 +51,7 @@ __getattr__, __dir__ = import_lazily(
         "Neighbours": "neighbours",
         "PATHS": "paths",
         "ProductPlan": "paths",
+        "RadialSlope": "messages",
         "choose_kernel": "sums",
         "clebsch_gordan": "irreps",
         "message": "messages",

@@ -17,6 +17,17 @@ from equivar_jax.kernels.sums import choose_kernel, neighbour_sum
 PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 
 
+class RadialSlope(NamedTuple):
+    """How the radial part of the edges changes with their lengths, to first order."""
+
+    basis: Float[Array, "edges functions"]
+    """Derivative of the radial basis by the length, in 1/Å."""
+    envelope: Float[Array, " edges"] | None
+    """Derivative of the envelope, if there is one, in 1/Å."""
+    stretch: Float[Array, " edges"]
+    """Change of the lengths in Å."""
+
+
 class EdgeFeatures(NamedTuple):
     """Features of the edges, which every interaction reads."""
 
@@ -28,6 +39,8 @@ class EdgeFeatures(NamedTuple):
     """Factor that ends the neighbourhood smoothly, or None for a sharp end."""
     neighbours: Neighbours
     """The edges of every node."""
+    slope: RadialSlope | None = None
+    """Where given, the radial part is `rho + stretch * rho'`."""
 
 
 class MessageWeights(NamedTuple):
@@ -74,13 +87,21 @@ def radial_part(edges: EdgeFeatures, weights: MessageWeights) -> Float[Array, "e
     It is `basis @ edge`; for l = 0 a bias is added and the shifted softplus taken. The envelope, if there is
     one, multiplies all of it.
     """
-    channels = len(weights.edge_bias)
-    radial = jnp.matmul(edges.basis, weights.edge, precision=PRECISION)
-    scalars = shifted_softplus(radial[:, :channels] + weights.edge_bias)
-    radial = jnp.concatenate([scalars, radial[:, channels:]], axis=1)
-    if edges.envelope is not None:
-        radial *= edges.envelope[:, None]
-    return radial.reshape(-1, 3, channels)
+
+    def at(basis: Array, envelope: Array | None) -> Array:
+        channels = len(weights.edge_bias)
+        radial = jnp.matmul(basis, weights.edge, precision=PRECISION)
+        scalars = shifted_softplus(radial[:, :channels] + weights.edge_bias)
+        radial = jnp.concatenate([scalars, radial[:, channels:]], axis=1)
+        if envelope is not None:
+            radial *= envelope[:, None]
+        return radial.reshape(-1, 3, channels)
+
+    if edges.slope is None:
+        return at(edges.basis, edges.envelope)
+    point, direction = (edges.basis, edges.envelope), (edges.slope.basis, edges.slope.envelope)
+    radial, change = jax.jvp(at, point, direction)
+    return radial + edges.slope.stretch[:, None, None] * change
 
 
 def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

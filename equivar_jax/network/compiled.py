@@ -69,10 +69,13 @@ def weight_shapes(config: ModelConfig) -> dict:
         "embedding": (config.species, embedding),
         "lin0_weight": (embedding, f),
         "lin0_bias": (f,),
-        "lin1_weight": (len(READOUT), f),
-        "lin1_bias": (),
     }
-    if config.element_shift:
+    if config.form == "polarisation":
+        tables = dict.fromkeys(("element_dipole", "element_charge"), (config.species,))
+        shapes |= {"dipole_weight": (f,), **tables}
+    else:
+        shapes |= {"lin1_weight": (len(READOUT), f), "lin1_bias": ()}
+    if config.element_shift and config.form == "direct":
         shapes |= {"element_scale": (config.species,), "element_shift": (config.species,)}
     if config.dielectric:
         shapes |= {"dielectric_weight": (len(SYMMETRIC), f), "dielectric_bias": ()}

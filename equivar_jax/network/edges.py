@@ -1,4 +1,4 @@
-"""Edge features, which the interactions read: radial basis, angular basis, and the species at both ends."""
+"""Parts of the edge features, which the interactions read: lengths, and the species at both ends."""
 
 import flax.linen as nn
 import jax
@@ -7,34 +7,22 @@ import jraph
 from jaxtyping import Array, Float
 
 from equivar_jax.config.schema import ModelConfig
-from equivar_jax.kernels import EdgeFeatures, Neighbours
+from equivar_jax.kernels import Neighbours
 from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM, SILU_SECOND_MOMENT
 from equivar_jax.network.features import matmul, unit_normal, zeros
-from equivar_jax.network.harmonics import spherical_harmonics
-from equivar_jax.network.radial import cosine_envelope, gaussian_basis
 
 
-def embed_edges(graph: jraph.GraphsTuple, config: ModelConfig) -> EdgeFeatures:
-    """Compute radial basis and real spherical harmonics (component normalisation, l = 0, 1, 2) of every edge.
-
-    Args:
-        graph: See `Equivar.__call__`.
-        config: Cutoff and number of the radial functions, and whether an envelope ends them smoothly.
-    """
-    vectors = graph.edges["vectors"]
-    # The two `where`s keep the gradient finite even for an edge of length zero, should one slip in.
+def edge_lengths(vectors: Float[Array, "edges 3"]) -> Float[Array, " edges"]:
+    """Compute the lengths of edges; the gradient is finite even for an edge of length zero."""
     square = jnp.sum(vectors**2, axis=-1)
     is_positive = square > 0
-    distances = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
+    return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, square, 1.0)), 0.0)
+
+
+def neighbours_of(graph: jraph.GraphsTuple) -> Neighbours:
+    """Return the edges of every node as the kernels read them."""
     nodes = graph.nodes
-    return EdgeFeatures(
-        basis=gaussian_basis(distances, config.cutoff, config.radial_functions),
-        harmonics=spherical_harmonics(vectors),
-        # It multiplies the radial function, not the basis: else the bias of that function would be left at
-        # the cutoff.
-        envelope=cosine_envelope(distances, config.cutoff) if config.envelope else None,
-        neighbours=Neighbours(graph.senders, nodes["first_edge"], nodes["neighbours"], nodes["slots"]),
-    )
+    return Neighbours(graph.senders, nodes["first_edge"], nodes["neighbours"], nodes["slots"])
 
 
 class SpeciesBasis(nn.Module):

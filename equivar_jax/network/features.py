@@ -15,7 +15,7 @@ from equivar_jax.kernels import HIDDEN, Irrep, offsets
 PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 DRAWN_AT_ONCE = 65536
 """Random numbers that are drawn at least, so that few sizes have to be compiled."""
-zeros = nn.initializers.zeros
+zeros, ones = nn.initializers.zeros, nn.initializers.ones
 jax.tree_util.register_static(Irrep)  # a constant where features pass through a transformation
 
 

@@ -8,8 +8,6 @@ training starts. BM3 (`configs/bm3.py`) and `configs/bm3_deep.py` turn on the en
 `ModelConfig` from `edge_hidden` on that pay off for many compositions (BM3) or for one material (`bm3_deep`).
 """
 
-from collections.abc import Sequence
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -17,28 +15,20 @@ import jraph
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from equivar_jax.config.schema import ModelConfig
-from equivar_jax.kernels import HIDDEN, EdgeFeatures, Irrep
-from equivar_jax.network.edges import SpeciesBasis, embed_edges
+from equivar_jax.kernels import Irrep
+from equivar_jax.network.core import Core
 from equivar_jax.network.features import PRECISION, Features, matmul, unit_normal, zeros
-from equivar_jax.network.interaction import Interaction
-from equivar_jax.network.periodic_table import periodic_table
-from equivar_jax.network.plan import READOUT, SYMMETRIC, irreps_after, irreps_read_after
+from equivar_jax.network.plan import READOUT, SYMMETRIC
 from equivar_jax.network.tensor import apply_sum_rule, graph_of_node, irreps_to_cartesian
 
 
-class Equivar(nn.Module):
-    """Born effective charges of a batch of graphs, before the acoustic sum rule.
-
-    The edges of a graph must be sorted by receiver (as `equivar_jax.graphs.batch.graph_of` and `collate` do).
-    """
-
-    config: ModelConfig
+class Equivar(Core):
+    """Born effective charges of a batch of graphs, before the acoustic sum rule."""
 
     def setup(self) -> None:
         """Make weights and layers. Flax calls this."""
         config, f = self.config, self.config.channels
-        self.make_core([irreps_read_after(config, layer) for layer in range(config.interactions)])
+        self.make_core()
         self.lin1_weight = self.param("lin1_weight", unit_normal, (len(READOUT), f))
         self.lin1_bias = self.param("lin1_bias", zeros, ())
         if config.element_shift:
@@ -47,35 +37,6 @@ class Equivar(nn.Module):
         if config.dielectric:
             self.dielectric_weight = self.param("dielectric_weight", unit_normal, (len(SYMMETRIC), f))
             self.dielectric_bias = self.param("dielectric_bias", zeros, ())
-
-    def make_core(self, needed: Sequence[tuple[Irrep, ...]]) -> None:
-        """Make the weights and layers of everything before the readout.
-
-        A network with another readout inherits from this class, and its own `setup` calls this function with
-        the irreps that its readout reads: the last interaction then computes only these.
-
-        Args:
-            needed: For each interaction, the irreps of its result that a later layer reads.
-        """
-        config, f = self.config, self.config.channels
-        start = periodic_table if config.periodic_table else unit_normal
-        self.embedding = self.param("embedding", start, (config.species, config.embedding))
-        self.lin0_weight = self.param("lin0_weight", unit_normal, (config.embedding, f))
-        self.lin0_bias = self.param("lin0_bias", zeros, (f,))
-        live, layers = HIDDEN[:1], []
-        for irreps in needed:
-            layers.append(Interaction(config, irreps, live))
-            live = irreps_after(live, irreps)
-        self.interaction = layers
-        if config.edge_hidden:
-            self.species_basis = SpeciesBasis(config)
-
-    def make_weights(self) -> None:
-        """Make all weights and compute nothing: `init(key, method="make_weights")` needs no graph."""
-        for layer in self.interaction:
-            layer.make_weights()
-        if self.config.edge_hidden:
-            self.species_basis.make_weights()
 
     def __call__(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3 3"]:
         """Compute the Born effective charges of all nodes, before the acoustic sum rule.
@@ -107,49 +68,6 @@ class Equivar(nn.Module):
         """
         features, species = self.last_features(graph), jnp.asarray(graph.nodes["species"])
         return self.read_out(features, species), self.read_out_dielectric(features, jnp.asarray(graph.n_node))
-
-    def last_features(self, graph: jraph.GraphsTuple) -> Features:
-        """Compute the node features after the last interaction, which the readouts read."""
-        graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
-        edges = self.embed_edges(graph)
-        species = graph.nodes["species"]
-        features = self.embed_species(species, edges.basis.dtype)
-        for layer in range(self.config.interactions):
-            features = self.interact(layer, features, features, edges, species)
-        return features
-
-    def embed_edges(self, graph: jraph.GraphsTuple) -> EdgeFeatures:
-        """Compute the features of the edges.
-
-        With `config.edge_hidden` their radial functions depend on the species at both ends.
-        """
-        edges = embed_edges(graph, self.config)
-        if not self.config.edge_hidden:
-            return edges
-        return edges._replace(basis=self.species_basis(edges.basis, self.embedding, graph))
-
-    def embed_species(self, species: Int[Array, " nodes"], dtype: jnp.dtype) -> Features:
-        """Look up the vector of each element, and turn it into node features by the linear layer lin0.
-
-        These are scalars only; the features of all other irreps start at zero.
-        """
-        scalars = matmul(self.embedding[species].astype(dtype), self.lin0_weight)
-        scalars = scalars / self.config.embedding**0.5 + self.lin0_bias
-        return Features(HIDDEN[:1], scalars[:, None, :].astype(dtype))
-
-    def interact(
-        self, layer: int, table: Features, own: Features, edges: EdgeFeatures, species: Int[Array, " nodes"]
-    ) -> Features:
-        """Run one interaction and return the new features of the nodes that receive.
-
-        Args:
-            layer: Number of the interaction.
-            table: Features of all nodes that senders point into.
-            own: Features of the nodes that receive.
-            edges: Features of the edges of these nodes.
-            species: Atomic numbers of these nodes.
-        """
-        return self.interaction[layer](table, own, edges, species)
 
     def read_out(self, features: Features, species: Int[Array, " nodes"]) -> Float[Array, "nodes 3 3"]:
         """Compute the Cartesian tensor of each node from its features.

@@ -12,6 +12,8 @@ from equivar_jax.kernels.paths import HIDDEN, offsets, plan_products
 
 READOUT = parse_irreps("0e", "1e", "2e")
 """Irreps of a Cartesian tensor: trace, antisymmetric and symmetric traceless part."""
+DIPOLE = parse_irreps("0e", "1o")
+"""Irreps that the readout of dipoles needs: vectors, and scalars, which multiply or gate them."""
 SYMMETRIC = (READOUT[0], READOUT[2])
 """Irreps of a symmetric tensor: 0e and 2e."""
 
@@ -37,7 +39,9 @@ def irreps_after(irreps: tuple[Irrep, ...], needed: tuple[Irrep, ...]) -> tuple[
 
 def irreps_read_after(config: ModelConfig, layer: int) -> tuple[Irrep, ...]:
     """Return the irreps that are read after an interaction, by the next one or by the readout."""
-    return READOUT if layer == config.interactions - 1 else HIDDEN
+    if layer < config.interactions - 1:
+        return HIDDEN
+    return DIPOLE if config.form == "polarisation" else READOUT
 
 
 class SquarePlan(NamedTuple):

@@ -125,6 +125,8 @@ def why_not_in_cpp(config: ModelConfig, dtype: np.dtype) -> str | None:
         config: The network.
         dtype: Precision of the computation.
     """
+    if config.form != "direct":
+        return f"the form of the network is {config.form}"
     if config.kernel not in ("auto", "native"):
         return f"the kernel is {config.kernel}"
     if not fills_vectors(config.channels, dtype):

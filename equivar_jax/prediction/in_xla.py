@@ -17,7 +17,7 @@ from equivar_jax.graphs.batch import Batch, Sample, collate
 from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.graphs.packing import Budget
 from equivar_jax.kernels import needs_slots
-from equivar_jax.network.model import Equivar
+from equivar_jax.network.core import Core
 from equivar_jax.prediction.batches import plan_batches
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
 from equivar_jax.prediction.members import Moments, Prediction, mean_and_spread, predictions_of
@@ -42,7 +42,7 @@ class NetworksInXla:
         InputError: float64 is asked for without `jax_enable_x64`.
     """
 
-    def __init__(self, network: Equivar, weights: dict, members: int, dtype: np.dtype):
+    def __init__(self, network: Core, weights: dict, members: int, dtype: np.dtype):
         if jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise InputError(
                 'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
@@ -136,7 +136,7 @@ def _serves(budget: Budget, sample: Sample, planned: Budget) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def apply(model: Equivar, weights, graph, members: int):
+def apply(model: Core, weights, graph, members: int):
     """Compute the tensors [member, node, 3, 3] of a batch before the sum rule, in e.
 
     There is one compilation for each network, batch shape and number of members, whoever holds the network.
@@ -147,7 +147,7 @@ def apply(model: Equivar, weights, graph, members: int):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _apply_dielectric(model: Equivar, weights, graph, members: int):
+def _apply_dielectric(model: Core, weights, graph, members: int):
     """Compute the means [member, graph, 3, 3] of the dielectric readout over the atoms of each graph."""
 
     def one(params):

@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.kernels import needs_slots
+from equivar_jax.network.core import Core
 from equivar_jax.network.features import Features
-from equivar_jax.network.model import Equivar
 from equivar_jax.network.plan import live_irreps
 from equivar_jax.progress import ProgressBar
 
@@ -27,7 +27,7 @@ _GROWTH = 1.05  # ratio of the series of edge capacities, few enough for frames 
 
 
 def tensors_layer_by_layer(
-    model: Equivar,
+    model: Core,
     params: dict,
     graph: AnyGraph,
     nodes_at_once: int = NODES_AT_ONCE,
@@ -128,12 +128,12 @@ def _graph_of_piece(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _embed(model: Equivar, params: dict, species, dtype):
+def _embed(model: Core, params: dict, species, dtype):
     return model.apply(params, species, dtype, method="embed_species").array
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _interact(model: Equivar, layer: int, params: dict, table, start, graph):
+def _interact(model: Core, layer: int, params: dict, table, start, graph):
     """Compute one interaction for the nodes of one piece; the layer tells which irreps the table has."""
     irreps = live_irreps(model.config, layer)
     own = jax.lax.dynamic_slice_in_dim(table, start, len(graph.nodes["neighbours"]))
@@ -144,7 +144,7 @@ def _interact(model: Equivar, layer: int, params: dict, table, start, graph):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _read_out(model: Equivar, params: dict, array, species):
+def _read_out(model: Core, params: dict, array, species):
     features = Features(live_irreps(model.config, model.config.interactions), array)
     return model.apply(params, features, species, method="read_out")
 

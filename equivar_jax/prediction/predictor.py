@@ -27,7 +27,7 @@ from equivar_jax.weights.metadata import Metadata
 from equivar_jax.weights.stacking import leaves_of, member_of
 
 if TYPE_CHECKING:
-    from equivar_jax.network.model import Equivar
+    from equivar_jax.network.core import Core
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -62,14 +62,16 @@ class Predictor:
         return self.metadata.config.model
 
     @functools.cached_property
-    def network(self) -> "Equivar":
+    def network(self) -> "Core":
         """The network as a Flax module."""
-        from equivar_jax.network.model import Equivar  # brings JAX along, which the C++ form does not need
+        from equivar_jax.network.forms import (
+            make_network,  # brings JAX along, which the C++ form does not need
+        )
 
-        return Equivar(self.config)
+        return make_network(self.config)
 
     @property
-    def model(self) -> "Equivar":
+    def model(self) -> "Core":
         """The network under its old name; warns with a `DeprecationWarning`."""
         warnings.warn(
             "Predictor.model is now Predictor.network; the old name goes with the next minor version",

@@ -17,9 +17,14 @@ from equivar_jax.config.settings import setting_types
 from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Batch
-from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
-from equivar_jax.network.model import Equivar
+from equivar_jax.network.forms import make_network
+from equivar_jax.network.initial_weights import (
+    scale_to_unit_variance,
+    start_from_labels,
+    start_polarisation,
+)
 from equivar_jax.network.periodic_table import period_and_group
+from equivar_jax.network.polarisation import Polarisation
 from equivar_jax.training.steps import TrainState, draw_weights, weight_shapes
 from equivar_jax.weights.checkpoint import Metadata, check_parameters, read_checkpoint
 from equivar_jax.weights.stacking import member_of
@@ -32,8 +37,8 @@ _CONSEQUENCES = {
     "train.batch_size": ", so that an interrupted epoch ends with other batches, and another rate",
     "train.seed": ", so that an interrupted epoch ends with other batches",
 }
-_ROWS_OF_RELATIVES = ("embedding", "self_factors")
-_ROWS_OF_LABELS = ("element_shift", "element_scale")
+_ROWS_OF_RELATIVES = ("embedding", "self_factors", "element_dipole")
+_ROWS_OF_LABELS = ("element_shift", "element_scale", "element_charge")
 
 
 class StartingPoint(NamedTuple):
@@ -138,7 +143,10 @@ def make_first_weights(config: Config, dataset: Dataset, typical: Batch, start: 
     """
     if start is None:
         params = draw_weights(config.model, config.train.seed)
-        params = scale_to_unit_variance(Equivar(config.model), params, typical.graph)
+        network = make_network(config.model)
+        params = scale_to_unit_variance(network, params, typical.graph)
+        if isinstance(network, Polarisation):
+            return start_polarisation(network, params, dataset.training, typical)
         return start_from_labels(params, dataset.training) if config.model.element_shift else params
     params = start.params
     if config.model.dielectric != start.network.dielectric:
@@ -158,8 +166,7 @@ def _add_rows(new: tuple[int, ...], params: dict, known: tuple[int, ...], datase
     """
     if not new:
         return params
-    shifted = "element_shift" in params["params"]
-    labelled = start_from_labels(params, dataset.training)["params"] if shifted else {}
+    labelled = start_from_labels(params, dataset.training)["params"]
     relatives = [_find_relatives(number, known) for number in new]
 
     def with_rows(path: jax.tree_util.KeyPath, table: jax.Array) -> jax.Array:

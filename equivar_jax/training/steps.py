@@ -13,8 +13,8 @@ from jaxtyping import Array
 
 from equivar_jax.config.schema import Freeze, ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
+from equivar_jax.network.forms import make_network
 from equivar_jax.network.initial_weights import COMPILE_QUICKLY
-from equivar_jax.network.model import Equivar
 from equivar_jax.network.tensor import apply_sum_rule
 from equivar_jax.training.losses import (
     DielectricErrors,
@@ -27,7 +27,7 @@ from equivar_jax.training.losses import (
 )
 
 _KNOW_ELEMENTS = {"embedding", "lin0_weight", "lin0_bias", "species_basis", "self_factors"}
-_READOUT = ("lin1_", "element_", "dielectric_")
+_READOUT = ("lin1_", "element_", "dielectric_", "dipole_")
 
 
 @struct.dataclass
@@ -125,7 +125,7 @@ def weight_shapes(model: ModelConfig) -> dict:
 
 def _make_weights(model: ModelConfig, key: Array) -> dict:
     """Make the weights of a network without running it, which would have to be compiled."""
-    return Equivar(model).init(key, method="make_weights")
+    return make_network(model).init(key, method="make_weights")
 
 
 def initial_state(params: dict, train: TrainConfig, optimizer: optax.GradientTransformation) -> TrainState:
@@ -175,7 +175,7 @@ def make_steps(
         optimizer: Such as `make_optimizer` gives.
         loss: What to make small; see `losses.Loss`.
     """
-    network = Equivar(model)
+    network = make_network(model)
     compiles: Counter = Counter()
 
     def apply(params: dict, batch: Batch) -> Output:

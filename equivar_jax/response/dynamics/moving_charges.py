@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph import build_graph, neighbour_counts
 from equivar_jax.kernels import needs_slots
-from equivar_jax.network.model import Equivar
+from equivar_jax.network.core import Core
 from equivar_jax.network.tensor import apply_sum_rule
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.dynamics.verlet_list import Edges, PairList, add_room, edges_within
@@ -50,7 +50,7 @@ class NetworkCharges:
     """Atomic numbers."""
     charge: Float[Array, " graphs"] | Float[np.ndarray, " graphs"]
     """Net charge of the cell in e, one number."""
-    model: Equivar
+    model: Core
     capacity: int
     """Number of edges within the cutoff that there is room for."""
     degree: int
