@@ -1,4 +1,4 @@
-"""The neighbour sum in cache-sized chunks of nodes, with a hand-written derivative.
+"""The form of the neighbours (`form.py`) in XLA, in cache-sized chunks of nodes.
 
 An edge feature has rank one, `rho_l,c(r) Y_lm`. The sum over neighbours of all products of a node component
 m1 with an edge component (l, m2) is therefore a small matrix product for each node and degree,
@@ -6,20 +6,25 @@ m1 with an edge component (l, m2) is therefore a small matrix product for each n
     U_l[m2, (m1, c)] = sum_k Y[l m2, k] (x[sender_k, m1, c] rho_l[k, c]),
 
 and the Clebsch-Gordan coefficients, most of which are zero, act once for each node instead of once for each
-edge. No tensor of the size edges x components leaves the cache. Plain reverse-mode differentiation would
-store and scatter such tensors; the derivative below recomputes them chunk by chunk.
+edge. No tensor of the size edges x components leaves the cache. The outputs in the other slots go the same way
+back: what belongs to an edge is
 
-In derivatives a name that ends in `_bar` is the cotangent of what the name without it stands for.
+    V_l[k, (m1, c)] = sum_m2 Y[l m2, k] ubar_l[m2, (m1, c)],
+
+where `ubar` is an operand in the slot of the sums, contracted with the coefficients.
 """
 
+import dataclasses
 import functools
 from collections import defaultdict
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
+from equivar_jax.kernels.form import MISSING, Form, Output, Slot
 from equivar_jax.kernels.neighbours import Neighbours, from_slots, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.reference import DEGREE_SLICES
@@ -35,120 +40,183 @@ COPIES_PER_EDGE = 4
 _keep_apart = jax.lax.optimization_barrier
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def neighbour_sum(
-    features: Float[Array, "table components channels"],
-    radial: Float[Array, "edges 3 channels"],
-    harmonics: Float[Array, "edges 9"],
-    neighbours: Neighbours,
-    plan: ProductPlan,
-) -> Float[Array, "nodes products channels"]:
-    """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`."""
-    table = _keep_apart(features)
-
-    def one_chunk(slots):
-        edges = _put_edges_in_slots(radial, harmonics, neighbours, slots)
-        return _clebsch_gordan(_outer_products(table, *edges), plan)
-
-    nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
-    if chunk >= nodes:
-        return one_chunk(neighbours.slots)
-    return _join(jax.lax.map(one_chunk, _split(neighbours.slots, chunk, len(neighbours.senders))), nodes)
-
-
-def _forward(features, radial, harmonics, neighbours, plan):
-    result = neighbour_sum(features, radial, harmonics, neighbours, plan)
-    return result, (features, radial, harmonics, neighbours)
-
-
-def _backward(plan, saved, cotangent):
-    *_, neighbours = saved
-    integers = jax.tree.map(lambda array: np.zeros(array.shape, jax.dtypes.float0), neighbours)
-    return *neighbour_sum_transpose(plan, saved, cotangent), integers
-
-
-neighbour_sum.defvjp(_forward, _backward)
-
-
-def neighbour_sum_transpose(plan, saved, cotangent):
-    """Compute the cotangents of features, radial part and harmonics from the cotangent of the sums."""
-    features, radial, harmonics, neighbours = saved
-    table = _keep_apart(features)
-
-    def one_chunk(chunk):
-        slots, cotangent = chunk
-        dense_radial, dense_harmonics, senders = _put_edges_in_slots(radial, harmonics, neighbours, slots)
-        products_bar = _keep_apart(_clebsch_gordan_transpose(cotangent, plan))
-        gathered_bar, radial_bar, harmonics_bar = _outer_products_transpose(
-            table, dense_radial, dense_harmonics, senders, products_bar
-        )
-        return senders, gathered_bar, (radial_bar, jnp.swapaxes(harmonics_bar, 1, 2))
-
-    def add_chunk(features_bar, chunk):
-        senders, gathered_bar, edge_bars = one_chunk(chunk)
-        return _scatter(features_bar, senders, gathered_bar), edge_bars
-
-    nodes, chunk = len(neighbours.slots), _nodes_per_chunk(features, neighbours.slots)
-    start = jnp.zeros_like(features)
-    cotangent = _keep_apart(cotangent)
-    if chunk >= nodes:
-        senders, gathered_bar, edge_bars = one_chunk((neighbours.slots, cotangent))
-        features_bar = _collect(start, senders, gathered_bar, neighbours.slots < len(neighbours.senders))
-    else:
-        pieces = _split(neighbours.slots, chunk, len(neighbours.senders)), _split(cotangent, chunk, 0)
-        features_bar, edge_bars = jax.lax.scan(add_chunk, start, pieces)
-        edge_bars = _join(edge_bars, nodes)
-    return features_bar, *(from_slots(bar, neighbours) for bar in edge_bars)
-
-
-def _put_edges_in_slots(radial, harmonics, neighbours: Neighbours, slots):
-    """Return radial part, harmonics [nodes, 9, neighbours] and senders of the edges in the slots of nodes."""
+def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> list[Array]:
+    """Compute the outputs of a form; see `equivar_jax.kernels.form.evaluate`."""
     require_slots(neighbours)
-    harmonics = jnp.swapaxes(to_slots(harmonics, slots), 1, 2)
-    # The sender of an empty slot is row 0, but its radial part and harmonics are zero.
-    return to_slots(radial, slots), harmonics, to_slots(neighbours.senders, slots)
+    if not form.slices:
+        return _evaluate(operands, neighbours, form)
+    # Terms that are the same for all slices are computed once, the others for each slice.
+    fixed, _, once = _part(form, varying=False)
+    of_fixed = _evaluate([operands[k] for k in once], neighbours, fixed)
+    varying, batched, each = _part(form, varying=True)
+    of_slices = jax.vmap(
+        lambda *arrays: _evaluate(arrays, neighbours, varying), in_axes=[0 if b else None for b in batched]
+    )(*(operands[k] for k in each))
+    found = []
+    for output, once, each in zip(form.outputs, of_fixed, of_slices, strict=True):
+        found.append(once + (each if output.batched else each.sum(axis=0)))
+    return found
 
 
-def _outer_products(table, radial, harmonics, senders):
-    """Compute `U_l` (see the module): for each degree one array [nodes, 2l+1, components, channels]."""
-    nodes, neighbours = senders.shape
-    components, channels = table.shape[1:]
-    gathered = _gather(table, senders)
-    scaled = [gathered * radial[:, :, degree, None, :] for degree in range(3)]
-    products = [
-        jnp.einsum(
-            "nsk,nkd->nsd",
-            harmonics[:, DEGREE_SLICES[degree]],
-            scaled[degree].reshape(nodes, neighbours, components * channels),
-            precision=PRECISION,
-        ).reshape(nodes, 2 * degree + 1, components, channels)
-        for degree in range(3)
+def _part(form: Form, varying: bool) -> tuple[Form, tuple[bool, ...], list[int]]:
+    """Take the terms that have an operand of the batch, or the others.
+
+    Returns:
+        A form of one slice with these terms; which of its operands are batched; the numbers of its operands.
+    """
+    outputs = []
+    for output in form.outputs:
+        terms = [t for t in output.terms if any(form.batched[k] for k in t if k != MISSING) is varying]
+        outputs.append(Output(output.slot, False, tuple(terms)))
+    part, used = dataclasses.replace(form, outputs=tuple(outputs)).without_unused()
+    # Every slice takes its share of the working set.
+    slices = form.slices if varying else 0
+    return dataclasses.replace(part, batched=(False,) * len(used), slices=slices), part.batched, used
+
+
+def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> list[Array]:
+    """Compute outputs without a batch, chunk by chunk."""
+    nodes, width = neighbours.slots.shape
+    edges, dtype = len(neighbours.senders), form.dtype
+    operands = [_keep_apart(array) for array in operands]
+    node_operands = [k for k, slot in enumerate(form.slots) if slot is Slot.SUMS]
+    collected = [k for k, output in enumerate(form.outputs) if output.slot is Slot.FEATURES]
+
+    def one_chunk(slots, sums):
+        chunk = _Chunk(form, operands, dict(zip(node_operands, sums, strict=True)), neighbours, slots)
+        return chunk.senders, [chunk.output(output) for output in form.outputs]
+
+    chunk = -(-nodes // max(1, -(-nodes // _nodes_per_chunk(form, width, dtype))))  # about equal sizes
+    nothing = [jnp.zeros(form.shape(Slot.FEATURES, False, neighbours), dtype) for _ in collected]
+    sums = [operands[k] for k in node_operands]
+    if chunk >= nodes:
+        senders, found = one_chunk(neighbours.slots, sums)
+        is_edge = neighbours.slots < edges
+        for place, zeros in zip(collected, nothing, strict=True):
+            found[place] = _collect(zeros, senders, found[place], is_edge)
+    else:
+
+        def add_chunk(tables, pieces):
+            senders, found = one_chunk(*pieces)
+            tables = [_scatter(t, senders, found[k]) for t, k in zip(tables, collected, strict=True)]
+            return tables, [array for k, array in enumerate(found) if k not in collected]
+
+        pieces = _split(neighbours.slots, chunk, edges), [_split(array, chunk, 0) for array in sums]
+        tables, others = jax.lax.scan(add_chunk, nothing, pieces)
+        tables, others = iter(tables), iter(_join(others, nodes))
+        found = [next(tables if k in collected else others) for k in range(len(form.outputs))]
+    return [
+        from_slots(array, neighbours) if output.slot in (Slot.RADIAL, Slot.HARMONICS) else array
+        for output, array in zip(form.outputs, found, strict=True)
     ]
-    return _keep_apart(products)
 
 
-def _outer_products_transpose(table, radial, harmonics, senders, products_bar):
-    """Compute the cotangents of gathered features, radial part and harmonics from those of `U_l`."""
-    nodes, neighbours = senders.shape
-    gathered = _gather(table, senders)
-    gathered_bar = jnp.zeros_like(gathered)
-    radial_bar, harmonics_bar = [], []
-    for degree in range(3):
-        factor = radial[:, :, degree, None, :]
-        product_bar = products_bar[degree].reshape(nodes, 2 * degree + 1, -1)
-        scaled_bar = jnp.einsum(
-            "nsk,nsd->nkd", harmonics[:, DEGREE_SLICES[degree]], product_bar, precision=PRECISION
+class _Chunk:
+    """The edges of some nodes, in slots; what several terms read is computed once."""
+
+    def __init__(self, form: Form, operands, sums, neighbours: Neighbours, slots):
+        self.form, self.operands, self.sums, self.slots = form, operands, sums, slots
+        # The sender of an empty slot is row 0, but its radial part and harmonics are zero.
+        self.senders = to_slots(neighbours.senders, slots)
+        self._made: dict = {}
+
+    def output(self, output: Output) -> Array:
+        """Compute one output for these nodes, or for their edges in slots."""
+        total = None
+        for term in output.terms:
+            made = getattr(self, f"_{output.slot.name.lower()}")(*term)
+            total = made if total is None else jax.tree.map(jnp.add, total, made)
+        if output.slot is Slot.SUMS:
+            if total is None:
+                nothing = (len(self.slots), self.form.plan.output_components, self.form.channels)
+                return jnp.zeros(nothing, self.form.dtype)
+            return _clebsch_gordan(_keep_apart(total), self.form.plan)
+        if total is None:
+            shape = {
+                Slot.FEATURES: (self.form.plan.input_components, self.form.channels),
+                Slot.RADIAL: (3, self.form.channels),
+                Slot.HARMONICS: (9,),
+            }[output.slot]
+            return jnp.zeros((*self.slots.shape, *shape), self.form.dtype)
+        return _keep_apart(total) if output.slot is Slot.FEATURES else total
+
+    def _sums(self, x, rho, y, _):
+        nodes, neighbours = self.slots.shape
+        components, channels = self.form.plan.input_components, self.form.channels
+        return [
+            jnp.einsum(
+                "nks,nkd->nsd",
+                self._harmonics_of(y)[:, :, DEGREE_SLICES[degree]],
+                scaled.reshape(nodes, neighbours, components * channels),
+                precision=PRECISION,
+            ).reshape(nodes, 2 * degree + 1, components, channels)
+            for degree, scaled in enumerate(self._scaled(x, rho))
+        ]
+
+    def _features(self, _, rho, y, a):
+        factor = self._radial_of(rho)
+        return sum(v * factor[:, :, degree, None] for degree, v in enumerate(self._edge_products(y, a)))
+
+    def _radial(self, x, _, y, a):
+        gathered = self._gathered(x)
+        return jnp.stack([(v * gathered).sum(axis=2) for v in self._edge_products(y, a)], axis=2)
+
+    def _harmonics(self, x, rho, _, a):
+        nodes, neighbours = self.slots.shape
+        made = [
+            jnp.einsum(
+                "nsd,nkd->nks",
+                bar.reshape(nodes, 2 * degree + 1, -1),
+                scaled.reshape(nodes, neighbours, bar[0, 0].size),
+                precision=PRECISION,
+            )
+            for degree, (bar, scaled) in enumerate(zip(self._ubar(a), self._scaled(x, rho), strict=True))
+        ]
+        return jnp.concatenate(made, axis=2)
+
+    def _edge_products(self, y, a):
+        """Compute V (see the module) by degree, [nodes, neighbours, components, channels]."""
+        components, channels = self.form.plan.input_components, self.form.channels
+
+        def make():
+            return [
+                _keep_apart(
+                    jnp.einsum(
+                        "nks,nsd->nkd",
+                        self._harmonics_of(y)[:, :, DEGREE_SLICES[degree]],
+                        bar.reshape(len(bar), 2 * degree + 1, -1),
+                        precision=PRECISION,
+                    )
+                ).reshape(*self.slots.shape, components, channels)
+                for degree, bar in enumerate(self._ubar(a))
+            ]
+
+        return self._once(("V", y, a), make)
+
+    def _ubar(self, a):
+        return self._once(
+            ("ubar", a), lambda: _keep_apart(_clebsch_gordan_transpose(self.sums[a], self.form.plan))
         )
-        scaled_bar = _keep_apart(scaled_bar).reshape(gathered.shape)
-        gathered_bar += scaled_bar * factor
-        radial_bar.append((scaled_bar * gathered).sum(axis=2))
-        scaled = (gathered * factor).reshape(nodes, neighbours, product_bar.shape[-1])
-        harmonics_bar.append(jnp.einsum("nsd,nkd->nsk", product_bar, scaled, precision=PRECISION))
-    return (
-        _keep_apart(gathered_bar),
-        jnp.stack(radial_bar, axis=2),
-        jnp.concatenate(harmonics_bar, axis=1),
-    )
+
+    def _scaled(self, x, rho):
+        gathered, factor = self._gathered(x), self._radial_of(rho)
+        return self._once(
+            ("scaled", x, rho), lambda: [gathered * factor[:, :, degree, None, :] for degree in range(3)]
+        )
+
+    def _gathered(self, x):
+        return self._once(("x", x), lambda: _gather(self.operands[x], self.senders))
+
+    def _radial_of(self, rho):
+        return self._once(("rho", rho), lambda: to_slots(self.operands[rho], self.slots))
+
+    def _harmonics_of(self, y):
+        return self._once(("y", y), lambda: to_slots(self.operands[y], self.slots))
+
+    def _once(self, name, make):
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
 
 def _gather(table, senders):
@@ -239,14 +307,11 @@ def _nonzero(coefficients):
     return np.nonzero(np.abs(coefficients) > 1e-12)
 
 
-def _nodes_per_chunk(features, slots) -> int:
-    """Return the number of nodes whose edge tensors fill the working set; chunks get about equal sizes."""
-    nodes, neighbours = slots.shape
-    row_bytes = features.shape[1] * features.shape[2] * features.dtype.itemsize
+def _nodes_per_chunk(form: Form, width: int, dtype) -> int:
+    """Return the number of nodes whose edge tensors fill the working set."""
+    row_bytes = form.plan.input_components * form.channels * dtype.itemsize * max(1, form.slices)
     budget = CHUNK_BYTES.get(jax.default_backend(), CHUNK_BYTES["gpu"])
-    most = max(1, budget // max(1, COPIES_PER_EDGE * neighbours * row_bytes))
-    chunks = -(-nodes // most)
-    return -(-nodes // max(chunks, 1))
+    return max(1, budget // max(1, COPIES_PER_EDGE * width * row_bytes))
 
 
 def _split(array, chunk: int, filling):

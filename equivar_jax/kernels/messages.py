@@ -76,9 +76,10 @@ def message(
     Returns:
         Components of the irreps of `plan.outputs` one after the other.
     """
-    if choose_kernel(kernel, features.shape[2], features.dtype) == "native":
+    chosen = choose_kernel(kernel, features.shape[2], features.dtype)
+    if chosen == "native" and edges.slope is None:
         return _message_in_one_pass(features, edges, weights, plan)
-    return _message_in_steps(features, edges, weights, plan, kernel)
+    return _message_in_steps(features, edges, weights, plan, chosen)
 
 
 def radial_part(edges: EdgeFeatures, weights: MessageWeights) -> Float[Array, "edges 3 channels"]:
@@ -127,7 +128,7 @@ def _message_in_steps(features, edges: EdgeFeatures, weights: MessageWeights, pl
     return jnp.concatenate(mixed, axis=1)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _message_in_one_pass(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan):
     """Compute the message in one pass over the nodes, in C++; derivatives are those of the separate steps."""
     scale = 1.0 / SOFTPLUS_SECOND_MOMENT**0.5
@@ -135,33 +136,21 @@ def _message_in_one_pass(features, edges: EdgeFeatures, weights: MessageWeights,
     return native.message(features, *edge_arrays, edges.neighbours, *weights, plan, scale)
 
 
-def _one_pass_forward(features, edges, weights, plan):
-    move = any(leaf.perturbed for leaf in jax.tree.leaves(edges[:3], is_leaf=native.is_argument))
-    features, edges, weights = native.unwrap((features, edges, weights))
-    if move:
+@functools.partial(_message_in_one_pass.defjvp, symbolic_zeros=True)
+def _one_pass_forward_mode(plan, primals, tangents):
+    """Differentiate the separate steps by those arguments that move."""
+    leaves, tree = jax.tree.flatten(primals)
+    changes = jax.tree.leaves(tangents, is_leaf=_is_zero)
+    moving = [k for k, change in enumerate(changes) if not _is_zero(change)]
 
-        def steps(features, floats, weights):
-            basis, harmonics, envelope = floats
-            moved = EdgeFeatures(basis, harmonics, envelope, edges.neighbours)
-            return _message_in_steps(features, moved, weights, plan, "native")
+    def steps(*moved):
+        own = list(leaves)
+        for k, leaf in zip(moving, moved, strict=True):
+            own[k] = leaf
+        return _message_in_steps(*jax.tree.unflatten(tree, own), plan, "native")
 
-        result, pullback = jax.vjp(steps, features, edges[:3], weights)
-    else:  # as in training, where the derivative with respect to positions is not needed
-
-        def steps_at_rest(features, weights):
-            return _message_in_steps(features, edges, weights, plan, "native")
-
-        result, pullback = jax.vjp(steps_at_rest, features, weights)
-    return result, (pullback, native.mark(move), edges)
+    return jax.jvp(steps, [leaves[k] for k in moving], [changes[k] for k in moving])
 
 
-def _one_pass_backward(_, saved, cotangent):
-    pullback, move, edges = saved
-    bars = pullback(native.materialise(cotangent))
-    floats = bars[1] if native.read_mark(move) else jax.tree.map(jnp.zeros_like, edges[:3])
-    basis, harmonics, envelope = floats
-    edges_bar = EdgeFeatures(basis, harmonics, envelope, native.integer_cotangents(edges.neighbours))
-    return bars[0], edges_bar, bars[-1]
-
-
-_message_in_one_pass.defvjp(_one_pass_forward, _one_pass_backward, symbolic_zeros=True)
+def _is_zero(change) -> bool:
+    return isinstance(change, jax.custom_derivatives.SymbolicZero)

@@ -1,4 +1,4 @@
-"""The neighbour sum on a CPU in C++, called through XLA's foreign function interface.
+"""The form of the neighbours (`form.py`) on a CPU in C++, called through XLA's foreign function interface.
 
 The algorithm is that of `chunked`, but the edge products stay in registers, which is several times faster. It
 needs a C++ compiler on the machine (see `compiler`). Padding costs nothing. Results are the same in every
@@ -6,6 +6,7 @@ run, since the work is divided by shapes and thread count alone.
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -13,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import chunked
 from equivar_jax.kernels.compiler import NotCompiledError, load_library
 from equivar_jax.kernels.contraction import contraction_terms
+from equivar_jax.kernels.form import Form
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.whole_network import SUFFIX, fills_vectors
@@ -58,82 +59,36 @@ def _register() -> None:
         NotCompiledError: They cannot be compiled here.
     """
     compiled = load_library("bindings")
-    for name in ("forward", "backward", "message"):
+    for name in ("form", "message"):
         for suffix in SUFFIX.values():
             function = jax.ffi.pycapsule(getattr(compiled, f"equivar_{name}_{suffix}"))
             jax.ffi.register_ffi_target(f"equivar_{name}_{suffix}", function, platform="cpu")
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def neighbour_sum(
-    features: Float[Array, "table components channels"],
-    radial: Float[Array, "edges 3 channels"],
-    harmonics: Float[Array, "edges 9"],
-    neighbours: Neighbours,
-    plan: ProductPlan,
-) -> Float[Array, "nodes products channels"]:
-    """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`.
+def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> Sequence[Array]:
+    """Compute the outputs of a form in one pass; see `equivar_jax.kernels.form.evaluate`.
 
     Raises:
         NotCompiledError: There is no compiled kernel on this machine.
     """
     _require_library()
-    shape = (len(neighbours.counts), plan.output_components, features.shape[2])
+    dtype = operands[0].dtype
+    shapes = [form.shape(output.slot, output.batched, neighbours) for output in form.outputs]
     call = jax.ffi.ffi_call(
-        f"equivar_forward_{SUFFIX[features.dtype.name]}",
-        jax.ShapeDtypeStruct(shape, features.dtype),
-        vmap_method="sequential",
+        f"equivar_form_{SUFFIX[dtype.name]}", [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     )
-    return call(features, radial, harmonics, *_edges(neighbours), **contraction_terms(plan))
-
-
-def _forward(features, radial, harmonics, neighbours, plan):
-    move = harmonics.perturbed  # false in training, where the derivative by positions is not needed
-    arrays = unwrap((features, radial, harmonics, neighbours))
-    return neighbour_sum(*arrays, plan), (*arrays, mark(move))
-
-
-def _backward(plan, saved, cotangent):
-    *arrays, neighbours, move = saved
-    bars = _cotangents(*arrays, neighbours, materialise(cotangent), plan, read_mark(move))
-    return *bars, integer_cotangents(neighbours)
-
-
-neighbour_sum.defvjp(_forward, _backward, symbolic_zeros=True)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _cotangents(features, radial, harmonics, neighbours, cotangent, plan, wants_harmonics):
-    """Compute the cotangents of features, radial part and harmonics; zeros for the last if not wanted."""
-    dtype = features.dtype
-    outputs = (features.shape, radial.shape, harmonics.shape if wants_harmonics else (0,))
-    call = jax.ffi.ffi_call(
-        f"equivar_backward_{SUFFIX[dtype.name]}",
-        tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in outputs),
-        vmap_method="sequential",
+    outputs: list[int] = []
+    for output in form.outputs:
+        outputs += [output.slot, output.batched, len(output.terms), *itertools.chain(*output.terms)]
+    plan = form.plan
+    sizes = (form.table, plan.input_components, form.channels, plan.output_components, max(1, form.slices))
+    return call(
+        *(*_edges(neighbours), *operands),
+        **contraction_terms(plan),
+        operands=np.array(list(zip(form.slots, form.batched, strict=True)), np.int32).ravel(),
+        outputs=np.array(outputs, np.int32),
+        sizes=np.array(sizes, np.int32),
     )
-    bars = call(features, radial, harmonics, *_edges(neighbours), cotangent, **contraction_terms(plan))
-    return tuple(bars) if wants_harmonics else (*bars[:2], jnp.zeros_like(harmonics))
-
-
-def _cotangents_forward(features, radial, harmonics, neighbours, cotangent, plan, wants_harmonics):
-    arguments = (features, radial, harmonics, neighbours, cotangent)
-    return _cotangents(*arguments, plan, wants_harmonics), arguments
-
-
-def _cotangents_backward(plan, _, arguments, bars):
-    """Compute second derivatives, through the kernel `chunked`."""
-    features, radial, harmonics, neighbours, cotangent = arguments
-
-    def cotangents(features, radial, harmonics, cotangent):
-        return chunked.neighbour_sum_transpose(plan, (features, radial, harmonics, neighbours), cotangent)
-
-    _, pullback = jax.vjp(cotangents, features, radial, harmonics, cotangent)
-    *floats, cotangent_bar = pullback(tuple(bars))
-    return *floats, integer_cotangents(neighbours), cotangent_bar
-
-
-_cotangents.defvjp(_cotangents_forward, _cotangents_backward)
 
 
 def message(
@@ -176,35 +131,3 @@ def message(
 def _edges(neighbours: Neighbours) -> tuple[Array, Array, Array]:
     """Return the arrays that tell the C++ functions the edges of every node."""
     return neighbours.senders, neighbours.first, neighbours.counts
-
-
-def is_argument(leaf) -> bool:
-    """Return whether a leaf is an argument of a forward pass with `symbolic_zeros`."""
-    return isinstance(leaf, jax.custom_derivatives.CustomVJPPrimal)
-
-
-def unwrap(arguments):
-    """Return the arrays in a tree of arguments of such a forward pass."""
-    return jax.tree.map(lambda leaf: leaf.value, arguments, is_leaf=is_argument)
-
-
-def mark(truth: bool) -> tuple | None:
-    """Encode a truth value in the structure of a tree, so that the backward pass need not read an array."""
-    return () if truth else None
-
-
-def read_mark(marker: tuple | None) -> bool:
-    """Return the truth value that `mark` encoded."""
-    return marker is not None
-
-
-def materialise(cotangent):
-    """Return a cotangent as an array: zeros if it is only a symbol for them."""
-    if isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
-        return jnp.zeros(cotangent.shape, cotangent.dtype)
-    return cotangent
-
-
-def integer_cotangents(neighbours: Neighbours) -> Neighbours:
-    """Return what JAX takes as the cotangents of integer arrays, which have none: zeros of type float0."""
-    return jax.tree.map(lambda array: np.zeros(array.shape, jax.dtypes.float0), neighbours)

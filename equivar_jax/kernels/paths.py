@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
@@ -45,9 +45,9 @@ class Product:
     """
 
     path: int
-    node: slice
+    node: slice = field(hash=False)  # before Python 3.12 a slice has no hash
     degree: int
-    out: slice
+    out: slice = field(hash=False)
 
     def coefficients(self) -> Float[np.ndarray, "node edge out"]:
         """Return the Clebsch-Gordan coefficients of the path.

@@ -1,20 +1,13 @@
 """The neighbour sum behind one function, which chooses the implementation that runs."""
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import chunked, dense, native, reference
+from equivar_jax.kernels import chunked, form, native, reference
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 
-_IMPLEMENTATIONS: dict[str, Callable[..., Array]] = {
-    "native": native.neighbour_sum,
-    "chunked": chunked.neighbour_sum,
-    "dense": dense.neighbour_sum,
-    "reference": reference.neighbour_sum,
-}
+form.IMPLEMENTATIONS.update(native=native.evaluate, chunked=chunked.evaluate)
 
 
 def choose_kernel(kernel: str, channels: int, dtype: np.dtype | type | str = "float32") -> str:
@@ -58,9 +51,8 @@ def neighbour_sum(
         harmonics: Real spherical harmonics Y, l = 0, 1, 2, of each edge.
         neighbours: The edges of every node.
         plan: The products to compute.
-        kernel: "native" (C++ on a CPU) and "chunked" (XLA) have reverse-mode derivatives; "dense" (XLA) and
-            "reference" (XLA, the formula as it stands) have derivatives in any mode and take more memory.
-            "auto" chooses (see `choose_kernel`).
+        kernel: "native" (C++ on a CPU), "chunked" (XLA), or "reference" (XLA, the formula as it stands; slow);
+            "auto" chooses (see `choose_kernel`). All have derivatives of any order in any mode.
 
     Returns:
         A; components of all products of `plan` one after the other.
@@ -70,4 +62,6 @@ def neighbour_sum(
         NotCompiledError: The kernel is "native", and it cannot be compiled on this machine.
     """
     name = choose_kernel(kernel, features.shape[2], features.dtype)
-    return _IMPLEMENTATIONS[name](features, radial, harmonics, neighbours, plan)
+    if name == "reference":
+        return reference.neighbour_sum(features, radial, harmonics, neighbours, plan)
+    return form.neighbour_sum(features, radial, harmonics, neighbours, plan, name)

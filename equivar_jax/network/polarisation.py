@@ -119,7 +119,7 @@ class Polarisation(Core):
 
         (basis, envelope), slopes = jax.jvp(radial, (lengths,), (jnp.ones_like(lengths),))
         directions = vectors / jnp.where(lengths > 0, lengths, 1.0)[:, None]
-        slope = RadialSlope(*slopes, stretch=jnp.sum(directions * moved, axis=1))
+        slope = RadialSlope(*slopes, jnp.sum(directions * moved, axis=1))
         harmonics = spherical_harmonics(vectors + moved)
         edges = EdgeFeatures(basis, harmonics, envelope, neighbours_of(graph), slope)
         return self._read_out(edges, graph.nodes["species"])

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "message.h"
+#include "neighbour_form.h"
 #include "neighbour_sum.h"
 #include "parallel.h"
 #include "xla/ffi/api/ffi.h"
@@ -21,60 +22,76 @@ Shape ShapeOf(ffi::Buffer<D> features, ffi::Buffer<ffi::S32> senders, int64_t no
   return {x[0], nodes, j[0], int(x[1]), int(x[2]), int(products)};
 }
 
-// Computes the neighbour sums.
-template <ffi::DataType D, typename T>
-ffi::Error Forward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> radial, ffi::Buffer<D> harmonics,
-                   ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first, ffi::Buffer<ffi::S32> counts, ffi::Span<const int32_t> out,
-                   ffi::Span<const int32_t> u, ffi::Span<const double> coefficient, ffi::Result<ffi::Buffer<D>> sums) {
-  const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], sums->dimensions()[1]);
-  if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const Inputs<T> in{{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()},
-                     radial.typed_data(), harmonics.typed_data()};
-  const Terms<T> terms(out.begin(), u.begin(), coefficient.begin(), out.size());
-  T* result = sums->typed_data();
-  constexpr int64_t kBlock = 32;
-  Parallel(pool, (shape.nodes + kBlock - 1) / kBlock, [&, result](int64_t block) {
-    std::vector<T> u_rows(kHarmonics * shape.components * Simd<T>::W);
-    const int64_t end = std::min(shape.nodes, (block + 1) * kBlock);
-    for (int64_t i = block * kBlock; i < end; ++i) {
-      const int64_t e = in.first[i];
-      SumOfNode(in.features, in.radial + e * 3 * shape.channels, in.harmonics + e * kHarmonics, in.senders + e, in.counts[i],
-                shape, terms, u_rows.data(), result + i * shape.products * shape.channels);
-    }
-  });
-  return ffi::Error::Success();
+// Reads the outputs of a form: for each its slot, whether it is batched, its number of terms, and these.
+std::vector<FormOutput> OutputsOfForm(ffi::Span<const int32_t> packed) {
+  std::vector<FormOutput> outputs;
+  for (const int32_t* at = packed.begin(); at != packed.end();) {
+    FormOutput output{at[0], at[1] != 0, {}};
+    const int32_t terms = at[2];
+    at += 3;
+    for (int32_t t = 0; t < terms; ++t, at += kSlots) output.terms.push_back({at[0], at[1], at[2], at[3]});
+    outputs.push_back(std::move(output));
+  }
+  return outputs;
 }
 
-// Computes the cotangents (`_bar`) of features, radial part and harmonics from that of the sums. An empty
-// harmonics_bar means that nobody wants that cotangent.
+// Computes derivatives of the 4-linear form of the neighbours (see neighbour_form.h). `operands` holds the slot of
+// each operand and whether it is batched; `sizes` the rows of the table of features, components, channels,
+// products and slices of a batch.
 template <ffi::DataType D, typename T>
-ffi::Error Backward(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D> radial, ffi::Buffer<D> harmonics,
-                    ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first, ffi::Buffer<ffi::S32> counts, ffi::Buffer<D> sums_bar,
-                    ffi::Span<const int32_t> out, ffi::Span<const int32_t> u, ffi::Span<const double> coefficient,
-                    ffi::Result<ffi::Buffer<D>> features_bar, ffi::Result<ffi::Buffer<D>> radial_bar,
-                    ffi::Result<ffi::Buffer<D>> harmonics_bar) {
-  const Shape shape = ShapeOf(features, senders, counts.dimensions()[0], sums_bar.dimensions()[1]);
+ffi::Error Form(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> senders, ffi::Buffer<ffi::S32> first,
+                ffi::Buffer<ffi::S32> counts, ffi::RemainingArgs inputs, ffi::RemainingRets results,
+                ffi::Span<const int32_t> out, ffi::Span<const int32_t> u, ffi::Span<const double> coefficient,
+                ffi::Span<const int32_t> operands, ffi::Span<const int32_t> outputs, ffi::Span<const int32_t> sizes) {
+  const Shape shape{sizes[0], counts.dimensions()[0], senders.dimensions()[0], sizes[1], sizes[2], sizes[3]};
+  const int slices = sizes[4];
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
-  const Inputs<T> in{{features.typed_data(), senders.typed_data(), first.typed_data(), counts.typed_data()},
-                     radial.typed_data(), harmonics.typed_data()};
+  const int64_t size[kSlots] = {shape.table * shape.components * shape.channels, shape.edges * 3 * shape.channels,
+                                shape.edges * kHarmonics, shape.nodes * shape.products * shape.channels};
+  Arrays<T> arrays;
+  std::vector<std::vector<int>> places;  // of the slices of each operand in its slot
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    auto buffer = inputs.get<ffi::Buffer<D>>(k);
+    if (buffer.has_error()) return buffer.error();
+    const int slot = operands[2 * k], count = operands[2 * k + 1] ? slices : 1;
+    if (int64_t(buffer->element_count()) != size[slot] * count) return ffi::Error::InvalidArgument("size of an operand");
+    auto& place = places.emplace_back();
+    for (int b = 0; b < count; ++b) {
+      place.push_back(arrays.in[slot].size());
+      arrays.in[slot].push_back(buffer->typed_data() + b * size[slot]);
+    }
+  }
+  WorkBuilder builder;
+  const auto wanted = OutputsOfForm(outputs);
+  for (size_t k = 0; k < wanted.size(); ++k) {
+    auto buffer = results.get<ffi::Buffer<D>>(k);
+    if (buffer.has_error()) return buffer.error();
+    const int slot = wanted[k].slot, count = wanted[k].batched ? slices : 1;
+    T* data = (*buffer)->typed_data();
+    builder.Add(wanted[k], slices, arrays.out[slot].size(), places);
+    for (int b = 0; b < count; ++b) arrays.out[slot].push_back(data + b * size[slot]);
+    // Sums are overwritten and features collected below; edges of no node, which are padding, get zeros.
+    if (slot == kRadial || slot == kHarmonic) std::fill(data, data + count * size[slot], T(0));
+  }
+  const Work work = builder.Build(arrays);
   const Terms<T> terms(out.begin(), u.begin(), coefficient.begin(), out.size());
-  const Cotangents<T> bar{sums_bar.typed_data(), radial_bar->typed_data(),
-                          harmonics_bar->element_count() ? harmonics_bar->typed_data() : nullptr};
-  // Edges that belong to no node, which are padding, get their zeros here.
-  std::fill(bar.radial, bar.radial + shape.edges * 3 * shape.channels, T(0));
-  if (bar.harmonics) std::fill(bar.harmonics, bar.harmonics + shape.edges * kHarmonics, T(0));
-  auto parts = Divide<T>(in, shape, std::max<int64_t>(1, pool.num_threads()));
-  Parallel(pool, parts.size(), [&](int64_t p) { RunPart(in, shape, terms, bar, parts[p]); });
-
-  T* result = features_bar->typed_data();
+  const bool collects = !arrays.out[kFeatures].empty();
+  // Only outputs in slot x need few parts, since each part has a buffer for them.
+  const int64_t threads = std::max<int64_t>(1, pool.num_threads()) * (collects ? 1 : 8);
+  auto parts = Divide<T>(counts.typed_data(), shape, threads);
+  Parallel(pool, parts.size(), [&](int64_t p) {
+    RunPart(work, arrays, senders.typed_data(), first.typed_data(), counts.typed_data(), shape, terms, parts[p]);
+  });
   const int64_t row = int64_t(shape.components) * shape.channels;
   constexpr int64_t kBlock = 256;
-  Parallel(pool, (shape.table + kBlock - 1) / kBlock, [&](int64_t block) {
-    const int64_t begin = block * kBlock, end = std::min(shape.table, begin + kBlock);
+  const int64_t blocks = (shape.table + kBlock - 1) / kBlock;
+  Parallel(pool, blocks * arrays.out[kFeatures].size(), [&](int64_t task) {
+    const int64_t o = task / blocks, begin = task % blocks * kBlock, end = std::min(shape.table, begin + kBlock);
+    T* result = arrays.out[kFeatures][o];
     std::fill(result + begin * row, result + end * row, T(0));
     for (const auto& part : parts) {
       const int64_t low = std::max(begin, part.first_row), high = std::min(end, part.end_row);
-      const T* from = part.x_bar.data() - part.first_row * row;
+      const T* from = part.x_bars[o].data() - part.first_row * row;
       for (int64_t e = low * row; e < high * row; ++e) result[e] += from[e];
     }
   });
@@ -134,42 +151,24 @@ ffi::Error Message(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
 }  // namespace
 }  // namespace equivar
 
-#define EQUIVAR_FORWARD(NAME, DTYPE, TYPE)                                                                   \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (equivar::Forward<ffi::DTYPE, TYPE>),                                           \
-                                ffi::Ffi::Bind()                                                             \
-                                    .Ctx<ffi::ThreadPool>()                                                  \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Attr<ffi::Span<const int32_t>>("out")                                   \
-                                    .Attr<ffi::Span<const int32_t>>("u")                                     \
-                                    .Attr<ffi::Span<const double>>("coefficient")                            \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>())
-#define EQUIVAR_BACKWARD(NAME, DTYPE, TYPE)                                                                  \
-  XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (equivar::Backward<ffi::DTYPE, TYPE>),                                          \
-                                ffi::Ffi::Bind()                                                             \
-                                    .Ctx<ffi::ThreadPool>()                                                  \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::S32>>()                                            \
-                                    .Arg<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Attr<ffi::Span<const int32_t>>("out")                                   \
-                                    .Attr<ffi::Span<const int32_t>>("u")                                     \
-                                    .Attr<ffi::Span<const double>>("coefficient")                            \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>()                                          \
-                                    .Ret<ffi::Buffer<ffi::DTYPE>>())
+#define EQUIVAR_FORM(NAME, DTYPE, TYPE)                                            \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (equivar::Form<ffi::DTYPE, TYPE>),           \
+                                ffi::Ffi::Bind()                                   \
+                                    .Ctx<ffi::ThreadPool>()                        \
+                                    .Arg<ffi::Buffer<ffi::S32>>()                  \
+                                    .Arg<ffi::Buffer<ffi::S32>>()                  \
+                                    .Arg<ffi::Buffer<ffi::S32>>()                  \
+                                    .RemainingArgs()                               \
+                                    .RemainingRets()                               \
+                                    .Attr<ffi::Span<const int32_t>>("out")         \
+                                    .Attr<ffi::Span<const int32_t>>("u")           \
+                                    .Attr<ffi::Span<const double>>("coefficient")  \
+                                    .Attr<ffi::Span<const int32_t>>("operands")    \
+                                    .Attr<ffi::Span<const int32_t>>("outputs")     \
+                                    .Attr<ffi::Span<const int32_t>>("sizes"))
 
-EQUIVAR_FORWARD(equivar_forward_f32, F32, float);
-EQUIVAR_FORWARD(equivar_forward_f64, F64, double);
-EQUIVAR_BACKWARD(equivar_backward_f32, F32, float);
-EQUIVAR_BACKWARD(equivar_backward_f64, F64, double);
+EQUIVAR_FORM(equivar_form_f32, F32, float);
+EQUIVAR_FORM(equivar_form_f64, F64, double);
 
 #define EQUIVAR_MESSAGE(NAME, DTYPE, TYPE)                                                                   \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (equivar::Message<ffi::DTYPE, TYPE>),                                  \

@@ -1,0 +1,404 @@
+// The 4-linear form of the neighbours and all its derivatives: see equivar_jax/kernels/form.py.
+//
+//     F(x, rho, Y, a) = sum_i sum_(e of i) sum_p C^p[m1, m2, m] x[s_e][m1, c] rho_l(p)[e, c] Y[e, l(p) m2] a[i][p m, c]
+//
+// An operand belongs to one of the four slots. An output is the derivative of F by one slot, summed over a list of
+// terms, each of which names the operands in the other three slots. One pass over the edges computes all outputs:
+// for node i, degree l and every block of W channels
+//     U_l[s, m]  = sum_e Y[e, l s] sum_terms rho_l[e] x[s_e][m]    (its contraction with C is an output in slot a),
+//     ubar_l[s, m]                                                 (C contracted with an operand in slot a),
+//     V_l[e, m]  = sum_s Y[e, l s] ubar_l[s, m]                    (times rho it goes to slot x, times x to slot rho),
+// and the output in slot Y is sum_c sum_m x[s_e][m] rho_l[e] ubar_l[s, m]. All but the ends stays in registers or
+// in the first cache.
+
+#ifndef EQUIVAR_NEIGHBOUR_FORM_H_
+#define EQUIVAR_NEIGHBOUR_FORM_H_
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "neighbour_sum.h"
+#include "simd.h"
+
+namespace equivar {
+
+enum Slot { kFeatures, kRadial, kHarmonic, kSums, kSlots };
+
+using Pair = std::pair<int, int>;
+
+// Pairs of features and radial part that share their harmonics.
+struct PairsOfHarmonics {
+  int y;
+  std::vector<Pair> x_r;
+};
+
+// Where V goes: to `out` in slot x with the radial part `other`, or to `out` in slot rho with the features `other`.
+struct Use {
+  bool to_features;
+  int out, other;
+  bool operator<(const Use& b) const {
+    return std::tie(to_features, out, other) < std::tie(b.to_features, b.out, b.other);
+  }
+};
+
+// V of several pairs (harmonics, ubar) that go to the same places.
+struct EdgeProduct {
+  std::vector<Pair> y_a;
+  std::vector<Use> uses;
+};
+
+// Pairs of features and radial part that are contracted with one ubar.
+struct PairsOfSums {
+  int a;
+  std::vector<Pair> x_r;
+};
+
+// What to compute, one entry of the outer vectors for each output in slot a and Y.
+struct Work {
+  std::vector<std::vector<PairsOfHarmonics>> sums;
+  std::vector<EdgeProduct> products;
+  std::vector<std::vector<PairsOfSums>> harmonics;
+  std::vector<int> a;  // operands in slot a that are read
+};
+
+template <typename T>
+struct Arrays {
+  std::vector<const T*> in[kSlots];
+  std::vector<T*> out[kSlots];
+};
+
+// ---- Sums ------------------------------------------------------------------------------------------------
+
+template <typename T, int S, int B>
+inline void OuterProductsOfPairs(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& arrays,
+                                 const int32_t* senders, int64_t edge, int count, const Shape& shape, int degree, int c,
+                                 int m0, T* u) {
+  using V = Simd<T>;
+  typename V::Vector sum[S][B];
+  for (int s = 0; s < S; ++s)
+    for (int m = 0; m < B; ++m) sum[s][m] = typename V::Vector{};
+  const int f = shape.channels;
+  const int64_t row = int64_t(shape.components) * f;
+  constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
+  for (int k = 0; k < count; ++k) {
+    const int64_t x_at = senders[edge + k] * row + m0 * f + c, r_at = (edge + k) * 3 * f + degree * f + c;
+    for (const auto& group : groups) {
+      typename V::Vector scaled[B];
+      for (int m = 0; m < B; ++m) scaled[m] = typename V::Vector{};
+      for (const Pair& pair : group.x_r) {
+        const T* x = arrays.in[kFeatures][pair.first] + x_at;
+        const auto rho = V::Load(arrays.in[kRadial][pair.second] + r_at);
+        for (int m = 0; m < B; ++m) scaled[m] += V::Load(x + m * f) * rho;
+      }
+      const T* y = arrays.in[kHarmonic][group.y] + (edge + k) * kHarmonics + kFirst;
+      for (int s = 0; s < S; ++s)
+        for (int m = 0; m < B; ++m) sum[s][m] += y[s] * scaled[m];
+    }
+  }
+  for (int s = 0; s < S; ++s)
+    for (int m = 0; m < B; ++m) V::Store(u + ((kFirst + s) * shape.components + m0 + m) * V::W, sum[s][m]);
+}
+
+template <typename T, int S>
+void OuterProductsOfGroups(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
+                           int64_t edge, int count, const Shape& shape, int degree, int c, T* u) {
+  int m = 0;
+  for (; m + 4 <= shape.components; m += 4)
+    OuterProductsOfPairs<T, S, 4>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
+  for (; m < shape.components; ++m)
+    OuterProductsOfPairs<T, S, 1>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
+}
+
+// Computes one output in slot a for one node and block of channels.
+template <typename T>
+void SumsOfNode(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
+                int64_t edge, int count, const Shape& shape, const Terms<T>& terms, int c, T* u, T* sums) {
+  if (groups.size() == 1 && groups[0].x_r.size() == 1) {  // the form itself
+    const int f = shape.channels, rows = shape.components * Simd<T>::W;
+    const T* x = arrays.in[kFeatures][groups[0].x_r[0].first] + c;
+    const T* rho = arrays.in[kRadial][groups[0].x_r[0].second] + edge * 3 * f + c;
+    const T* y = arrays.in[kHarmonic][groups[0].y] + edge * kHarmonics;
+    OuterProductsOfDegree<T, 1>(x, rho, y, senders + edge, count, shape, u);
+    OuterProductsOfDegree<T, 3>(x, rho + f, y + 1, senders + edge, count, shape, u + rows);
+    OuterProductsOfDegree<T, 5>(x, rho + 2 * f, y + 4, senders + edge, count, shape, u + 4 * rows);
+  } else {
+    OuterProductsOfGroups<T, 1>(groups, arrays, senders, edge, count, shape, 0, c, u);
+    OuterProductsOfGroups<T, 3>(groups, arrays, senders, edge, count, shape, 1, c, u);
+    OuterProductsOfGroups<T, 5>(groups, arrays, senders, edge, count, shape, 2, c, u);
+  }
+  Contract(terms, u, shape.channels, sums + c);
+}
+
+// ---- Features and radial part ----------------------------------------------------------------------------
+
+// Where the rows of some edges lie.
+template <int E>
+struct EdgeRowsOf {
+  int64_t x[E], x_bar[E];  // of the features, and of their buffer
+  int64_t edge;
+};
+
+template <typename T, int S, int E, int B>
+inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
+                         const std::vector<const T*>& ubars, const EdgeRowsOf<E>& at, const Shape& shape, int degree,
+                         int c, int m0) {
+  using V = Simd<T>;
+  constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
+  typename V::Vector v[E][B];
+  for (int e = 0; e < E; ++e)
+    for (int m = 0; m < B; ++m) v[e][m] = typename V::Vector{};
+  for (const Pair& pair : product.y_a) {
+    const T* y = arrays.in[kHarmonic][pair.first] + at.edge * kHarmonics + kFirst;
+    const T* ubar = ubars[pair.second] + (kFirst * shape.components + m0) * V::W;
+    for (int s = 0; s < S; ++s) {
+      typename V::Vector bar[B];
+      for (int m = 0; m < B; ++m) bar[m] = V::Load(ubar + (s * shape.components + m) * V::W);
+      for (int e = 0; e < E; ++e)
+        for (int m = 0; m < B; ++m) v[e][m] += y[e * kHarmonics + s] * bar[m];
+    }
+  }
+  const int f = shape.channels;
+  const int64_t r_at = at.edge * 3 * f + degree * f + c;
+  for (const Use& use : product.uses) {
+    if (use.to_features) {
+      const T* rho = arrays.in[kRadial][use.other] + r_at;
+      T* to = x_bars[use.out] + m0 * f + c;
+      for (int e = 0; e < E; ++e) {
+        const auto factor = V::Load(rho + e * 3 * f);
+        for (int m = 0; m < B; ++m) {
+          T* x_bar = to + at.x_bar[e] + m * f;
+          V::Store(x_bar, V::Load(x_bar) + v[e][m] * factor);
+        }
+      }
+    } else {
+      const T* from = arrays.in[kFeatures][use.other] + m0 * f + c;
+      T* to = arrays.out[kRadial][use.out] + r_at;
+      for (int e = 0; e < E; ++e) {
+        auto sum = V::Load(to + e * 3 * f);
+        for (int m = 0; m < B; ++m) sum += v[e][m] * V::Load(from + at.x[e] + m * f);
+        V::Store(to + e * 3 * f, sum);
+      }
+    }
+  }
+}
+
+// ---- Harmonics -------------------------------------------------------------------------------------------
+
+template <typename T, int S, int E>
+inline void HarmonicsOfEdges(const std::vector<PairsOfSums>& groups, const Arrays<T>& arrays,
+                             const std::vector<const T*>& ubars, const EdgeRowsOf<E>& at, const Shape& shape, int degree,
+                             int c, T* y_bar) {
+  using V = Simd<T>;
+  constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
+  const int f = shape.channels;
+  const int64_t r_at = at.edge * 3 * f + degree * f + c;
+  typename V::Vector sum[S][E];
+  for (int s = 0; s < S; ++s)
+    for (int e = 0; e < E; ++e) sum[s][e] = typename V::Vector{};
+  for (const auto& group : groups)
+    for (const Pair& pair : group.x_r) {
+      const T* ubar = ubars[group.a] + kFirst * shape.components * V::W;
+      const T* from = arrays.in[kFeatures][pair.first] + c;
+      typename V::Vector rho[E];
+      for (int e = 0; e < E; ++e) rho[e] = V::Load(arrays.in[kRadial][pair.second] + r_at + e * 3 * f);
+      for (int m = 0; m < shape.components; ++m) {
+        typename V::Vector scaled[E];
+        for (int e = 0; e < E; ++e) scaled[e] = rho[e] * V::Load(from + at.x[e] + m * f);
+        for (int s = 0; s < S; ++s) {
+          const auto bar = V::Load(ubar + (s * shape.components + m) * V::W);
+          for (int e = 0; e < E; ++e) sum[s][e] += scaled[e] * bar;
+        }
+      }
+    }
+  for (int e = 0; e < E; ++e)
+    for (int s = 0; s < S; ++s) y_bar[e * kHarmonics + kFirst + s] += V::Sum(sum[s][e]);
+}
+
+// ---- One node --------------------------------------------------------------------------------------------
+
+// Does the work of E edges of a node for one block of channels.
+template <typename T, int E>
+void OutputsOfEdges(const Work& work, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
+                    const std::vector<const T*>& ubars, const int32_t* senders, int64_t edge, int64_t first_row,
+                    const Shape& shape, int c) {
+  const int64_t row = int64_t(shape.components) * shape.channels;
+  EdgeRowsOf<E> at;
+  at.edge = edge;
+  for (int e = 0; e < E; ++e) at.x[e] = senders[edge + e] * row, at.x_bar[e] = (senders[edge + e] - first_row) * row;
+  for (const auto& product : work.products) {
+    int m = 0;
+    for (; m + 4 <= shape.components; m += 4) {
+      EdgeProducts<T, 1, E, 4>(product, arrays, x_bars, ubars, at, shape, 0, c, m);
+      EdgeProducts<T, 3, E, 4>(product, arrays, x_bars, ubars, at, shape, 1, c, m);
+      EdgeProducts<T, 5, E, 4>(product, arrays, x_bars, ubars, at, shape, 2, c, m);
+    }
+    for (; m < shape.components; ++m) {
+      EdgeProducts<T, 1, E, 1>(product, arrays, x_bars, ubars, at, shape, 0, c, m);
+      EdgeProducts<T, 3, E, 1>(product, arrays, x_bars, ubars, at, shape, 1, c, m);
+      EdgeProducts<T, 5, E, 1>(product, arrays, x_bars, ubars, at, shape, 2, c, m);
+    }
+  }
+  for (size_t o = 0; o < work.harmonics.size(); ++o) {
+    T* y_bar = arrays.out[kHarmonic][o] + edge * kHarmonics;
+    HarmonicsOfEdges<T, 1, E>(work.harmonics[o], arrays, ubars, at, shape, 0, c, y_bar);
+    HarmonicsOfEdges<T, 3, E>(work.harmonics[o], arrays, ubars, at, shape, 1, c, y_bar);
+    HarmonicsOfEdges<T, 5, E>(work.harmonics[o], arrays, ubars, at, shape, 2, c, y_bar);
+  }
+}
+
+// Computes ubar of one operand in slot a, for one node and block of channels.
+template <typename T>
+void ContractTransposed(const Terms<T>& terms, const T* a, int f, int64_t size, T* ubar) {
+  using V = Simd<T>;
+  std::fill(ubar, ubar + size, T(0));
+  for (size_t t = 0; t < terms.coefficient.size(); ++t) {
+    T* to = ubar + terms.u[t] * V::W;
+    V::Store(to, V::Load(to) + terms.coefficient[t] * V::Load(a + terms.out[t] * f));
+  }
+}
+
+// A run of nodes with buffers for the outputs in slot x of the rows that it reads. The runs and the order in which
+// their buffers are summed depend on shapes and thread count alone, not on which thread is quicker.
+template <typename T>
+struct Part {
+  int64_t begin, end, first_row = 0, end_row = 0;
+  std::vector<std::vector<T>> x_bars;
+};
+
+// Divides the nodes into at most `threads` runs with about equal numbers of edges.
+template <typename T>
+std::vector<Part<T>> Divide(const int32_t* counts, const Shape& shape, int64_t threads) {
+  int64_t edges = 0;
+  for (int64_t i = 0; i < shape.nodes; ++i) edges += counts[i];
+  std::vector<Part<T>> parts;
+  int64_t node = 0, seen = 0;
+  for (int64_t t = 1; t <= threads; ++t) {
+    Part<T> part{node, node};
+    while (node < shape.nodes && (t == threads || seen < edges * t / threads)) seen += counts[node++];
+    part.end = node;
+    if (part.end > part.begin) parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+// Computes all outputs of one run of nodes.
+template <typename T>
+void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, const int32_t* first,
+             const int32_t* counts, const Shape& shape, const Terms<T>& terms, Part<T>& part) {
+  const int f = shape.channels;
+  const int64_t row = int64_t(shape.components) * f, size = int64_t(kHarmonics) * shape.components * Simd<T>::W;
+  const size_t features_out = arrays.out[kFeatures].size();
+  if (features_out) {
+    int64_t low = shape.table, high = 0;
+    for (int64_t i = part.begin; i < part.end; ++i)
+      for (int64_t e = first[i]; e < first[i] + counts[i]; ++e) {
+        low = std::min<int64_t>(low, senders[e]);
+        high = std::max<int64_t>(high, senders[e] + 1);
+      }
+    part.first_row = std::min(low, high);
+    part.end_row = high;
+    part.x_bars.assign(features_out, std::vector<T>((part.end_row - part.first_row) * row, T(0)));
+  }
+  std::vector<T*> x_bars;
+  for (auto& buffer : part.x_bars) x_bars.push_back(buffer.data());
+  std::vector<T> u(size), storage(size * work.a.size());
+  std::vector<const T*> ubars(arrays.in[kSums].size(), nullptr);
+  for (size_t k = 0; k < work.a.size(); ++k) ubars[work.a[k]] = storage.data() + k * size;
+  const bool edges_out = !work.products.empty() || !work.harmonics.empty();
+  for (int64_t i = part.begin; i < part.end; ++i) {
+    for (int c = 0; c < f; c += Simd<T>::W) {
+      for (size_t o = 0; o < work.sums.size(); ++o)
+        SumsOfNode(work.sums[o], arrays, senders, first[i], counts[i], shape, terms, c, u.data(),
+                   arrays.out[kSums][o] + i * shape.products * f);
+      if (!edges_out) continue;
+      for (size_t k = 0; k < work.a.size(); ++k)
+        ContractTransposed(terms, arrays.in[kSums][work.a[k]] + i * shape.products * f + c, f, size,
+                           storage.data() + k * size);
+      int64_t edge = first[i];
+      const int64_t end = edge + counts[i];
+      for (; edge + 4 <= end; edge += 4)
+        OutputsOfEdges<T, 4>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c);
+      for (; edge < end; ++edge)
+        OutputsOfEdges<T, 1>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c);
+    }
+  }
+}
+
+// ---- What to compute -------------------------------------------------------------------------------------
+
+// An output as equivar_jax/kernels/form.py describes it: terms are four operands, of which the one in the slot of
+// the output is missing.
+struct FormOutput {
+  int slot;
+  bool batched;
+  std::vector<std::array<int, kSlots>> terms;
+};
+
+// Writes the batch out: every slice of a batched operand is an operand of its own here, and every slice of a
+// batched output an output. `place(operand, b)` is the number of a slice in its slot, or -1 if it is the same for
+// all b. Outputs that are not batched sum over b.
+class WorkBuilder {
+ public:
+  void Add(const FormOutput& output, int slices, int first_out, const std::vector<std::vector<int>>& places) {
+    for (const auto& term : output.terms) {
+      bool varies = output.batched;
+      for (int slot = 0; slot < kSlots; ++slot) varies |= slot != output.slot && places[term[slot]].size() > 1;
+      for (int b = 0; b < (varies ? slices : 1); ++b) {
+        std::array<int, kSlots> at{};
+        for (int slot = 0; slot < kSlots; ++slot) {
+          if (slot == output.slot) continue;
+          const auto& place = places[term[slot]];
+          at[slot] = place[place.size() > 1 ? b : 0];
+        }
+        AddTerm(output.slot, first_out + (output.batched ? b : 0), at);
+      }
+    }
+  }
+
+  template <typename T>
+  Work Build(const Arrays<T>& arrays) const {
+    Work work;
+    work.sums.resize(arrays.out[kSums].size());
+    for (const auto& [out, groups] : sums_)
+      for (const auto& [y, x_r] : groups) work.sums[out].push_back({y, x_r});
+    work.harmonics.resize(arrays.out[kHarmonic].size());
+    for (const auto& [out, groups] : harmonics_)
+      for (const auto& [a, x_r] : groups) work.harmonics[out].push_back({a, x_r});
+    std::map<std::vector<Use>, std::vector<Pair>> by_uses;  // V that go to the same places are summed first
+    for (auto [y_a, uses] : uses_) {
+      std::sort(uses.begin(), uses.end());
+      by_uses[uses].push_back(y_a);
+    }
+    for (const auto& [uses, y_a] : by_uses) work.products.push_back({y_a, uses});
+    work.a.assign(a_.begin(), a_.end());
+    return work;
+  }
+
+ private:
+  void AddTerm(int slot, int out, const std::array<int, kSlots>& at) {
+    const Pair x_r{at[kFeatures], at[kRadial]}, y_a{at[kHarmonic], at[kSums]};
+    if (slot == kSums) {
+      sums_[out][at[kHarmonic]].push_back(x_r);
+      return;
+    }
+    a_.insert(at[kSums]);
+    if (slot == kHarmonic)
+      harmonics_[out][at[kSums]].push_back(x_r);
+    else
+      uses_[y_a].push_back({slot == kFeatures, out, slot == kFeatures ? at[kRadial] : at[kFeatures]});
+  }
+
+  std::map<int, std::map<int, std::vector<Pair>>> sums_, harmonics_;
+  std::map<Pair, std::vector<Use>> uses_;
+  std::set<int> a_;
+};
+
+}  // namespace equivar
+
+#endif  // EQUIVAR_NEIGHBOUR_FORM_H_
