@@ -1,4 +1,4 @@
-"""The form of the neighbours (`form.py`) in XLA, in cache-sized chunks of nodes.
+"""The form of the neighbours (`neighbour_form`) in XLA, in cache-sized chunks of nodes.
 
 An edge feature has rank one, `rho_l,c(r) Y_lm`. The sum over neighbours of all products of a node component
 m1 with an edge component (l, m2) is therefore a small matrix product for each node and degree,
@@ -14,8 +14,6 @@ back: what belongs to an edge is
 where `ubar` is an operand in the slot of the sums, contracted with the coefficients.
 """
 
-import dataclasses
-import functools
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -24,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from equivar_jax.kernels.form import MISSING, Form, Output, Slot
+from equivar_jax.kernels.multilinear import MISSING, ONE, Form, Output, split_varying
+from equivar_jax.kernels.neighbour_form import NeighbourSpace, Slot
 from equivar_jax.kernels.neighbours import Neighbours, from_slots, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.reference import DEGREE_SLICES
@@ -41,53 +40,36 @@ _keep_apart = jax.lax.optimization_barrier
 
 
 def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> list[Array]:
-    """Compute the outputs of a form; see `equivar_jax.kernels.form.evaluate`."""
+    """Compute the outputs of a form of the neighbours; see `equivar_jax.kernels.multilinear.evaluate`."""
     require_slots(neighbours)
     if not form.slices:
-        return _evaluate(operands, neighbours, form)
-    # Terms that are the same for all slices are computed once, the others for each slice.
-    fixed, _, once = _part(form, varying=False)
-    of_fixed = _evaluate([operands[k] for k in once], neighbours, fixed)
-    varying, batched, each = _part(form, varying=True)
+        return _evaluate(operands, neighbours, form, 1)
+    (fixed, once), (varying, each) = split_varying(form)
+    of_fixed = _evaluate([operands[k] for k in once], neighbours, fixed, 1)
     of_slices = jax.vmap(
-        lambda *arrays: _evaluate(arrays, neighbours, varying), in_axes=[0 if b else None for b in batched]
+        lambda *arrays: _evaluate(arrays, neighbours, varying, form.slices),
+        in_axes=[0 if batched else None for batched in varying.batched],
     )(*(operands[k] for k in each))
     found = []
-    for output, once, each in zip(form.outputs, of_fixed, of_slices, strict=True):
-        found.append(once + (each if output.batched else each.sum(axis=0)))
+    for output, same, others in zip(form.outputs, of_fixed, of_slices, strict=True):
+        found.append(same + (others if output.batched else others.sum(axis=0)))
     return found
 
 
-def _part(form: Form, varying: bool) -> tuple[Form, tuple[bool, ...], list[int]]:
-    """Take the terms that have an operand of the batch, or the others.
-
-    Returns:
-        A form of one slice with these terms; which of its operands are batched; the numbers of its operands.
-    """
-    outputs = []
-    for output in form.outputs:
-        terms = [t for t in output.terms if any(form.batched[k] for k in t if k != MISSING) is varying]
-        outputs.append(Output(output.slot, False, tuple(terms)))
-    part, used = dataclasses.replace(form, outputs=tuple(outputs)).without_unused()
-    # Every slice takes its share of the working set.
-    slices = form.slices if varying else 0
-    return dataclasses.replace(part, batched=(False,) * len(used), slices=slices), part.batched, used
-
-
-def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> list[Array]:
-    """Compute outputs without a batch, chunk by chunk."""
+def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, slices: int) -> list[Array]:
+    """Compute outputs for one slice, chunk by chunk; each of `slices` takes its share of the working set."""
     nodes, width = neighbours.slots.shape
-    edges, dtype = len(neighbours.senders), form.dtype
+    space, edges = form.space, len(neighbours.senders)
     operands = [_keep_apart(array) for array in operands]
-    node_operands = [k for k, slot in enumerate(form.slots) if slot is Slot.SUMS]
-    collected = [k for k, output in enumerate(form.outputs) if output.slot is Slot.FEATURES]
+    node_operands = [k for k, slot in enumerate(form.slots) if slot == Slot.SUMS]
+    collected = [k for k, output in enumerate(form.outputs) if output.slot == Slot.FEATURES]
 
     def one_chunk(slots, sums):
         chunk = _Chunk(form, operands, dict(zip(node_operands, sums, strict=True)), neighbours, slots)
         return chunk.senders, [chunk.output(output) for output in form.outputs]
 
-    chunk = -(-nodes // max(1, -(-nodes // _nodes_per_chunk(form, width, dtype))))  # about equal sizes
-    nothing = [jnp.zeros(form.shape(Slot.FEATURES, False, neighbours), dtype) for _ in collected]
+    chunk = -(-nodes // max(1, -(-nodes // _nodes_per_chunk(space, width, slices))))  # about equal sizes
+    nothing = [jnp.zeros(space.shape(Slot.FEATURES), space.dtype) for _ in collected]
     sums = [operands[k] for k in node_operands]
     if chunk >= nodes:
         senders, found = one_chunk(neighbours.slots, sums)
@@ -106,7 +88,7 @@ def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> 
         tables, others = iter(tables), iter(_join(others, nodes))
         found = [next(tables if k in collected else others) for k in range(len(form.outputs))]
     return [
-        from_slots(array, neighbours) if output.slot in (Slot.RADIAL, Slot.HARMONICS) else array
+        from_slots(array, neighbours) if output.slot in (Slot.RADIAL, Slot.SCALE, Slot.HARMONICS) else array
         for output, array in zip(form.outputs, found, strict=True)
     ]
 
@@ -115,7 +97,7 @@ class _Chunk:
     """The edges of some nodes, in slots; what several terms read is computed once."""
 
     def __init__(self, form: Form, operands, sums, neighbours: Neighbours, slots):
-        self.form, self.operands, self.sums, self.slots = form, operands, sums, slots
+        self.space, self.operands, self.sums, self.slots = form.space, operands, sums, slots
         # The sender of an empty slot is row 0, but its radial part and harmonics are zero.
         self.senders = to_slots(neighbours.senders, slots)
         self._made: dict = {}
@@ -124,25 +106,26 @@ class _Chunk:
         """Compute one output for these nodes, or for their edges in slots."""
         total = None
         for term in output.terms:
-            made = getattr(self, f"_{output.slot.name.lower()}")(*term)
+            made = getattr(self, f"_{Slot(output.slot).name.lower()}")(*term)
             total = made if total is None else jax.tree.map(jnp.add, total, made)
-        if output.slot is Slot.SUMS:
+        if output.slot == Slot.SUMS:
             if total is None:
-                nothing = (len(self.slots), self.form.plan.output_components, self.form.channels)
-                return jnp.zeros(nothing, self.form.dtype)
-            return _clebsch_gordan(_keep_apart(total), self.form.plan)
+                nothing = (len(self.slots), self.space.plan.output_components, self.space.channels)
+                return jnp.zeros(nothing, self.space.dtype)
+            return _clebsch_gordan(_keep_apart(total), self.space.plan)
         if total is None:
             shape = {
-                Slot.FEATURES: (self.form.plan.input_components, self.form.channels),
-                Slot.RADIAL: (3, self.form.channels),
+                Slot.FEATURES: (self.space.plan.input_components, self.space.channels),
+                Slot.RADIAL: (3, self.space.channels),
+                Slot.SCALE: (),
                 Slot.HARMONICS: (9,),
-            }[output.slot]
-            return jnp.zeros((*self.slots.shape, *shape), self.form.dtype)
-        return _keep_apart(total) if output.slot is Slot.FEATURES else total
+            }[Slot(output.slot)]
+            return jnp.zeros((*self.slots.shape, *shape), self.space.dtype)
+        return _keep_apart(total) if output.slot == Slot.FEATURES else total
 
-    def _sums(self, x, rho, y, _):
+    def _sums(self, x, rho, scale, y, _):
         nodes, neighbours = self.slots.shape
-        components, channels = self.form.plan.input_components, self.form.channels
+        components, channels = self.space.plan.input_components, self.space.channels
         return [
             jnp.einsum(
                 "nks,nkd->nsd",
@@ -150,18 +133,22 @@ class _Chunk:
                 scaled.reshape(nodes, neighbours, components * channels),
                 precision=PRECISION,
             ).reshape(nodes, 2 * degree + 1, components, channels)
-            for degree, scaled in enumerate(self._scaled(x, rho))
+            for degree, scaled in enumerate(self._scaled(x, rho, scale))
         ]
 
-    def _features(self, _, rho, y, a):
-        factor = self._radial_of(rho)
+    def _features(self, _, rho, scale, y, a):
+        factor = self._radial_of(rho, scale)
         return sum(v * factor[:, :, degree, None] for degree, v in enumerate(self._edge_products(y, a)))
 
-    def _radial(self, x, _, y, a):
+    def _radial(self, x, _, scale, y, a):
         gathered = self._gathered(x)
-        return jnp.stack([(v * gathered).sum(axis=2) for v in self._edge_products(y, a)], axis=2)
+        made = jnp.stack([(v * gathered).sum(axis=2) for v in self._edge_products(y, a)], axis=2)
+        return made if scale == ONE else made * self._scale_of(scale)[:, :, None, None]
 
-    def _harmonics(self, x, rho, _, a):
+    def _scale(self, x, rho, _, y, a):
+        return (self._radial(x, MISSING, ONE, y, a) * self._radial_of(rho, ONE)).sum(axis=(2, 3))
+
+    def _harmonics(self, x, rho, scale, _, a):
         nodes, neighbours = self.slots.shape
         made = [
             jnp.einsum(
@@ -170,13 +157,13 @@ class _Chunk:
                 scaled.reshape(nodes, neighbours, bar[0, 0].size),
                 precision=PRECISION,
             )
-            for degree, (bar, scaled) in enumerate(zip(self._ubar(a), self._scaled(x, rho), strict=True))
+            for degree, (bar, scaled) in enumerate(zip(self._ubar(a), self._scaled(x, rho, scale), strict=True))
         ]
         return jnp.concatenate(made, axis=2)
 
     def _edge_products(self, y, a):
         """Compute V (see the module) by degree, [nodes, neighbours, components, channels]."""
-        components, channels = self.form.plan.input_components, self.form.channels
+        components, channels = self.space.plan.input_components, self.space.channels
 
         def make():
             return [
@@ -195,20 +182,27 @@ class _Chunk:
 
     def _ubar(self, a):
         return self._once(
-            ("ubar", a), lambda: _keep_apart(_clebsch_gordan_transpose(self.sums[a], self.form.plan))
+            ("ubar", a), lambda: _keep_apart(_clebsch_gordan_transpose(self.sums[a], self.space.plan))
         )
 
-    def _scaled(self, x, rho):
-        gathered, factor = self._gathered(x), self._radial_of(rho)
+    def _scaled(self, x, rho, scale):
+        gathered, factor = self._gathered(x), self._radial_of(rho, scale)
         return self._once(
-            ("scaled", x, rho), lambda: [gathered * factor[:, :, degree, None, :] for degree in range(3)]
+            ("scaled", x, rho, scale), lambda: [gathered * factor[:, :, degree, None, :] for degree in range(3)]
         )
 
     def _gathered(self, x):
         return self._once(("x", x), lambda: _gather(self.operands[x], self.senders))
 
-    def _radial_of(self, rho):
-        return self._once(("rho", rho), lambda: to_slots(self.operands[rho], self.slots))
+    def _radial_of(self, rho, scale):
+        def make():
+            radial = to_slots(self.operands[rho], self.slots)
+            return radial if scale == ONE else radial * self._scale_of(scale)[:, :, None, None]
+
+        return self._once(("rho", rho, scale), make)
+
+    def _scale_of(self, scale):
+        return self._once(("scale", scale), lambda: to_slots(self.operands[scale], self.slots))
 
     def _harmonics_of(self, y):
         return self._once(("y", y), lambda: to_slots(self.operands[y], self.slots))
@@ -307,9 +301,9 @@ def _nonzero(coefficients):
     return np.nonzero(np.abs(coefficients) > 1e-12)
 
 
-def _nodes_per_chunk(form: Form, width: int, dtype) -> int:
+def _nodes_per_chunk(space: NeighbourSpace, width: int, slices: int) -> int:
     """Return the number of nodes whose edge tensors fill the working set."""
-    row_bytes = form.plan.input_components * form.channels * dtype.itemsize * max(1, form.slices)
+    row_bytes = space.plan.input_components * space.channels * space.dtype.itemsize * slices
     budget = CHUNK_BYTES.get(jax.default_backend(), CHUNK_BYTES["gpu"])
     return max(1, budget // max(1, COPIES_PER_EDGE * width * row_bytes))
 

@@ -12,7 +12,7 @@ from equivar_jax.kernels import native
 from equivar_jax.kernels.moments import SOFTPLUS_SECOND_MOMENT
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
-from equivar_jax.kernels.sums import choose_kernel, neighbour_sum
+from equivar_jax.kernels.sums import choose_kernel, neighbour_sum, neighbour_sum_at_rest
 
 PRECISION = jax.lax.Precision.HIGHEST  # so that no GPU rounds to TF32 unasked
 
@@ -25,7 +25,7 @@ class RadialSlope(NamedTuple):
     envelope: Float[Array, " edges"] | None
     """Derivative of the envelope, if there is one, in 1/Å."""
     stretch: Float[Array, " edges"]
-    """Change of the lengths in Å."""
+    """Change of the lengths in Å: zero, to be differentiated by."""
 
 
 class EdgeFeatures(NamedTuple):
@@ -40,7 +40,7 @@ class EdgeFeatures(NamedTuple):
     neighbours: Neighbours
     """The edges of every node."""
     slope: RadialSlope | None = None
-    """Where given, the radial part is `rho + stretch * rho'`."""
+    """Where given, the radial part is `rho + stretch * rho'`, at a stretch of zero."""
 
 
 class MessageWeights(NamedTuple):
@@ -88,21 +88,17 @@ def radial_part(edges: EdgeFeatures, weights: MessageWeights) -> Float[Array, "e
     It is `basis @ edge`; for l = 0 a bias is added and the shifted softplus taken. The envelope, if there is
     one, multiplies all of it.
     """
+    return _radial_part(edges.basis, edges.envelope, weights)
 
-    def at(basis: Array, envelope: Array | None) -> Array:
-        channels = len(weights.edge_bias)
-        radial = jnp.matmul(basis, weights.edge, precision=PRECISION)
-        scalars = shifted_softplus(radial[:, :channels] + weights.edge_bias)
-        radial = jnp.concatenate([scalars, radial[:, channels:]], axis=1)
-        if envelope is not None:
-            radial *= envelope[:, None]
-        return radial.reshape(-1, 3, channels)
 
-    if edges.slope is None:
-        return at(edges.basis, edges.envelope)
-    point, direction = (edges.basis, edges.envelope), (edges.slope.basis, edges.slope.envelope)
-    radial, change = jax.jvp(at, point, direction)
-    return radial + edges.slope.stretch[:, None, None] * change
+def _radial_part(basis, envelope, weights: MessageWeights):
+    channels = len(weights.edge_bias)
+    radial = jnp.matmul(basis, weights.edge, precision=PRECISION)
+    scalars = shifted_softplus(radial[:, :channels] + weights.edge_bias)
+    radial = jnp.concatenate([scalars, radial[:, channels:]], axis=1)
+    if envelope is not None:
+        radial *= envelope[:, None]
+    return radial.reshape(-1, 3, channels)
 
 
 def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -112,8 +108,7 @@ def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 def _message_in_steps(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan, kernel: str):
     """Compute the message in separate operations, each with its own derivative."""
-    radial = radial_part(edges, weights)
-    sums = neighbour_sum(features, radial, edges.harmonics, edges.neighbours, plan, kernel)
+    sums = _neighbour_sum(features, edges, weights, plan, kernel)
     # Products that lead to one irrep lie together, so a block is cut out at once and not product by product:
     # each operation of its own is code to compile.
     layout = [(out, plan.products_to(out)) for out in plan.outputs]
@@ -126,6 +121,22 @@ def _message_in_steps(features, edges: EdgeFeatures, weights: MessageWeights, pl
         product = jnp.matmul(by_component.reshape(nodes * out.dim, -1), matrix, precision=PRECISION)
         mixed.append(product.reshape(nodes, out.dim, channels))
     return jnp.concatenate(mixed, axis=1)
+
+
+def _neighbour_sum(features, edges: EdgeFeatures, weights: MessageWeights, plan: ProductPlan, kernel: str):
+    """Compute the neighbour sum, for edges at rest or, to first order, for moving ones."""
+    if edges.slope is None:
+        radial = radial_part(edges, weights)
+        return neighbour_sum(features, radial, edges.harmonics, edges.neighbours, plan, kernel)
+    basis_slope, envelope_slope, stretch = edges.slope
+    radial, slope = jax.jvp(
+        lambda basis, envelope: _radial_part(basis, envelope, weights),
+        (edges.basis, edges.envelope),
+        (basis_slope, envelope_slope),
+    )
+    return neighbour_sum_at_rest(
+        features, radial, slope, stretch, edges.harmonics, edges.neighbours, plan, kernel
+    )
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))

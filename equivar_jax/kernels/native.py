@@ -1,4 +1,4 @@
-"""The form of the neighbours (`form.py`) on a CPU in C++, called through XLA's foreign function interface.
+"""The form of the neighbours (`neighbour_form`) on a CPU in C++, called through XLA's foreign function interface.
 
 The algorithm is that of `chunked`, but the edge products stay in registers, which is several times faster. It
 needs a C++ compiler on the machine (see `compiler`). Padding costs nothing. Results are the same in every
@@ -16,7 +16,8 @@ from jaxtyping import Array, Float
 
 from equivar_jax.kernels.compiler import NotCompiledError, load_library
 from equivar_jax.kernels.contraction import contraction_terms
-from equivar_jax.kernels.form import Form
+from equivar_jax.kernels.multilinear import Form
+from equivar_jax.kernels.neighbour_form import NeighbourSpace
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.whole_network import SUFFIX, fills_vectors
@@ -66,28 +67,33 @@ def _register() -> None:
 
 
 def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> Sequence[Array]:
-    """Compute the outputs of a form in one pass; see `equivar_jax.kernels.form.evaluate`.
+    """Compute the outputs of a form in one pass; see `equivar_jax.kernels.multilinear.evaluate`.
 
     Raises:
         NotCompiledError: There is no compiled kernel on this machine.
     """
     _require_library()
-    dtype = operands[0].dtype
-    shapes = [form.shape(output.slot, output.batched, neighbours) for output in form.outputs]
+    space: NeighbourSpace = form.space
+    plan = space.plan
+    sizes = (space.table, plan.input_components, space.channels, plan.output_components, max(1, form.slices))
+    return _call_form("form", (*_edges(neighbours), *operands), form, **contraction_terms(plan), sizes=np.array(sizes, np.int32))
+
+
+def _call_form(name: str, arrays: Sequence[Array], form: Form, **attributes: np.ndarray) -> Sequence[Array]:
+    """Call a C++ function that computes the outputs of a form, which it gets written down as integers."""
+    dtype = form.space.dtype
+    shapes = [form.shape(output.slot, output.batched) for output in form.outputs]
     call = jax.ffi.ffi_call(
-        f"equivar_form_{SUFFIX[dtype.name]}", [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
+        f"equivar_{name}_{SUFFIX[dtype.name]}", [jax.ShapeDtypeStruct(shape, dtype) for shape in shapes]
     )
     outputs: list[int] = []
     for output in form.outputs:
         outputs += [output.slot, output.batched, len(output.terms), *itertools.chain(*output.terms)]
-    plan = form.plan
-    sizes = (form.table, plan.input_components, form.channels, plan.output_components, max(1, form.slices))
     return call(
-        *(*_edges(neighbours), *operands),
-        **contraction_terms(plan),
+        *arrays,
+        **attributes,
         operands=np.array(list(zip(form.slots, form.batched, strict=True)), np.int32).ravel(),
         outputs=np.array(outputs, np.int32),
-        sizes=np.array(sizes, np.int32),
     )
 
 

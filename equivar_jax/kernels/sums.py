@@ -3,11 +3,11 @@
 import numpy as np
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import chunked, form, native, reference
+from equivar_jax.kernels import chunked, native, neighbour_form, reference
 from equivar_jax.kernels.neighbours import Neighbours
 from equivar_jax.kernels.paths import ProductPlan
 
-form.IMPLEMENTATIONS.update(native=native.evaluate, chunked=chunked.evaluate)
+IMPLEMENTATIONS = {"native": native.evaluate, "chunked": chunked.evaluate}
 
 
 def choose_kernel(kernel: str, channels: int, dtype: np.dtype | type | str = "float32") -> str:
@@ -64,4 +64,35 @@ def neighbour_sum(
     name = choose_kernel(kernel, features.shape[2], features.dtype)
     if name == "reference":
         return reference.neighbour_sum(features, radial, harmonics, neighbours, plan)
-    return form.neighbour_sum(features, radial, harmonics, neighbours, plan, name)
+    return neighbour_form.neighbour_sum(
+        features, radial, harmonics, neighbours, plan, IMPLEMENTATIONS[name]
+    )
+
+
+def neighbour_sum_at_rest(
+    features: Float[Array, "table components channels"],
+    radial: Float[Array, "edges 3 channels"],
+    slope: Float[Array, "edges 3 channels"],
+    stretch: Float[Array, " edges"],
+    harmonics: Float[Array, "edges 9"],
+    neighbours: Neighbours,
+    plan: ProductPlan,
+    kernel: str = "auto",
+) -> Float[Array, "nodes products channels"]:
+    """Compute `neighbour_sum` with the radial part `radial + stretch * slope`, for a stretch of zero.
+
+    The derivative by `stretch`, and derivatives of that by all other arguments, are those of this formula, for
+    less: where directions differ in `stretch` alone, they share everything else.
+
+    Args:
+        features, radial, harmonics, neighbours, plan, kernel: See `neighbour_sum`.
+        slope: Derivative of the radial part of each edge by the length of the edge.
+        stretch: Change of the length of each edge; its value is not read.
+    """
+    name = choose_kernel(kernel, features.shape[2], features.dtype)
+    if name == "reference":
+        moved = radial + stretch[:, None, None] * slope
+        return reference.neighbour_sum(features, moved, harmonics, neighbours, plan)
+    return neighbour_form.neighbour_sum_at_rest(
+        features, radial, slope, stretch, harmonics, neighbours, plan, IMPLEMENTATIONS[name]
+    )

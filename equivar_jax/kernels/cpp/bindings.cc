@@ -29,13 +29,16 @@ std::vector<FormOutput> OutputsOfForm(ffi::Span<const int32_t> packed) {
     FormOutput output{at[0], at[1] != 0, {}};
     const int32_t terms = at[2];
     at += 3;
-    for (int32_t t = 0; t < terms; ++t, at += kSlots) output.terms.push_back({at[0], at[1], at[2], at[3]});
+    for (int32_t t = 0; t < terms; ++t, at += kSlots) {
+      auto& term = output.terms.emplace_back();
+      std::copy(at, at + kSlots, term.begin());
+    }
     outputs.push_back(std::move(output));
   }
   return outputs;
 }
 
-// Computes derivatives of the 4-linear form of the neighbours (see neighbour_form.h). `operands` holds the slot of
+// Computes derivatives of the form of the neighbours (see neighbour_form.h). `operands` holds the slot of
 // each operand and whether it is batched; `sizes` the rows of the table of features, components, channels,
 // products and slices of a batch.
 template <ffi::DataType D, typename T>
@@ -47,7 +50,7 @@ ffi::Error Form(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> senders, ffi::Buffer
   const int slices = sizes[4];
   if (shape.channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
   const int64_t size[kSlots] = {shape.table * shape.components * shape.channels, shape.edges * 3 * shape.channels,
-                                shape.edges * kHarmonics, shape.nodes * shape.products * shape.channels};
+                                shape.edges, shape.edges * kHarmonics, shape.nodes * shape.products * shape.channels};
   Arrays<T> arrays;
   std::vector<std::vector<int>> places;  // of the slices of each operand in its slot
   for (size_t k = 0; k < inputs.size(); ++k) {
@@ -71,7 +74,7 @@ ffi::Error Form(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> senders, ffi::Buffer
     builder.Add(wanted[k], slices, arrays.out[slot].size(), places);
     for (int b = 0; b < count; ++b) arrays.out[slot].push_back(data + b * size[slot]);
     // Sums are overwritten and features collected below; edges of no node, which are padding, get zeros.
-    if (slot == kRadial || slot == kHarmonic) std::fill(data, data + count * size[slot], T(0));
+    if (slot != kFeatures && slot != kSums) std::fill(data, data + count * size[slot], T(0));
   }
   const Work work = builder.Build(arrays);
   const Terms<T> terms(out.begin(), u.begin(), coefficient.begin(), out.size());

@@ -1,15 +1,16 @@
-// The 4-linear form of the neighbours and all its derivatives: see equivar_jax/kernels/form.py.
+// The form of the neighbours and all its derivatives: see equivar_jax/kernels/neighbour_form.py. There is
 //
-//     F(x, rho, Y, a) = sum_i sum_(e of i) sum_p C^p[m1, m2, m] x[s_e][m1, c] rho_l(p)[e, c] Y[e, l(p) m2] a[i][p m, c]
+//     F(x, rho, z, Y, a) = sum_i sum_(e of i) sum_p
+//         C^p[m1, m2, m] x[s_e][m1, c] rho_l(p)[e, c] z[e] Y[e, l(p) m2] a[i][p m, c]
 //
-// An operand belongs to one of the four slots. An output is the derivative of F by one slot, summed over a list of
-// terms, each of which names the operands in the other three slots. One pass over the edges computes all outputs:
-// for node i, degree l and every block of W channels
-//     U_l[s, m]  = sum_e Y[e, l s] sum_terms rho_l[e] x[s_e][m]    (its contraction with C is an output in slot a),
-//     ubar_l[s, m]                                                 (C contracted with an operand in slot a),
-//     V_l[e, m]  = sum_s Y[e, l s] ubar_l[s, m]                    (times rho it goes to slot x, times x to slot rho),
-// and the output in slot Y is sum_c sum_m x[s_e][m] rho_l[e] ubar_l[s, m]. All but the ends stays in registers or
-// in the first cache.
+// with a scale z of each edge, which may be one. An operand belongs to one of the five slots. An output is the
+// derivative of F by one slot, summed over a list of terms, each of which names the operands in the other slots. One
+// pass over the edges computes all outputs: for node i, degree l and every block of W channels
+//     U_l[s, m]  = sum_e Y[e, l s] sum_terms z[e] rho_l[e] x[s_e][m]  (its contraction with C is an output in slot a),
+//     ubar_l[s, m]                                                    (C contracted with an operand in slot a),
+//     V_l[e, m]  = sum_s Y[e, l s] ubar_l[s, m]                       (times z rho it goes to slot x, and so on),
+// and the output in slot Y is sum_c sum_m z[e] rho_l[e] x[s_e][m] ubar_l[s, m]. All but the ends stays in registers
+// or in the first cache.
 
 #ifndef EQUIVAR_NEIGHBOUR_FORM_H_
 #define EQUIVAR_NEIGHBOUR_FORM_H_
@@ -28,22 +29,29 @@
 
 namespace equivar {
 
-enum Slot { kFeatures, kRadial, kHarmonic, kSums, kSlots };
+enum Slot { kFeatures, kRadial, kScale, kHarmonic, kSums, kSlots };
+
+constexpr int kOne = -2;  // stands for a scale that is one
 
 using Pair = std::pair<int, int>;
 
-// Pairs of features and radial part that share their harmonics.
-struct PairsOfHarmonics {
-  int y;
-  std::vector<Pair> x_r;
+// Features, radial part and scale.
+struct Scaled {
+  int x, r, z;
 };
 
-// Where V goes: to `out` in slot x with the radial part `other`, or to `out` in slot rho with the features `other`.
+// What shares its harmonics.
+struct ScaledOfHarmonics {
+  int y;
+  std::vector<Scaled> scaled;
+};
+
+// Where V goes: to output `out` of a slot, with the operands of the other two of x, rho and z.
 struct Use {
-  bool to_features;
-  int out, other;
+  int slot, out;
+  Scaled with;
   bool operator<(const Use& b) const {
-    return std::tie(to_features, out, other) < std::tie(b.to_features, b.out, b.other);
+    return std::tie(slot, out, with.x, with.r, with.z) < std::tie(b.slot, b.out, b.with.x, b.with.r, b.with.z);
   }
 };
 
@@ -53,17 +61,17 @@ struct EdgeProduct {
   std::vector<Use> uses;
 };
 
-// Pairs of features and radial part that are contracted with one ubar.
-struct PairsOfSums {
+// What is contracted with one ubar.
+struct ScaledOfSums {
   int a;
-  std::vector<Pair> x_r;
+  std::vector<Scaled> scaled;
 };
 
 // What to compute, one entry of the outer vectors for each output in slot a and Y.
 struct Work {
-  std::vector<std::vector<PairsOfHarmonics>> sums;
+  std::vector<std::vector<ScaledOfHarmonics>> sums;
   std::vector<EdgeProduct> products;
-  std::vector<std::vector<PairsOfSums>> harmonics;
+  std::vector<std::vector<ScaledOfSums>> harmonics;
   std::vector<int> a;  // operands in slot a that are read
 };
 
@@ -76,7 +84,7 @@ struct Arrays {
 // ---- Sums ------------------------------------------------------------------------------------------------
 
 template <typename T, int S, int B>
-inline void OuterProductsOfPairs(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& arrays,
+inline void OuterProductsOfScaled(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& arrays,
                                  const int32_t* senders, int64_t edge, int count, const Shape& shape, int degree, int c,
                                  int m0, T* u) {
   using V = Simd<T>;
@@ -91,9 +99,10 @@ inline void OuterProductsOfPairs(const std::vector<PairsOfHarmonics>& groups, co
     for (const auto& group : groups) {
       typename V::Vector scaled[B];
       for (int m = 0; m < B; ++m) scaled[m] = typename V::Vector{};
-      for (const Pair& pair : group.x_r) {
-        const T* x = arrays.in[kFeatures][pair.first] + x_at;
-        const auto rho = V::Load(arrays.in[kRadial][pair.second] + r_at);
+      for (const Scaled& part : group.scaled) {
+        const T* x = arrays.in[kFeatures][part.x] + x_at;
+        auto rho = V::Load(arrays.in[kRadial][part.r] + r_at);
+        if (part.z >= 0) rho *= arrays.in[kScale][part.z][edge + k];
         for (int m = 0; m < B; ++m) scaled[m] += V::Load(x + m * f) * rho;
       }
       const T* y = arrays.in[kHarmonic][group.y] + (edge + k) * kHarmonics + kFirst;
@@ -106,23 +115,23 @@ inline void OuterProductsOfPairs(const std::vector<PairsOfHarmonics>& groups, co
 }
 
 template <typename T, int S>
-void OuterProductsOfGroups(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
+void OuterProductsOfGroups(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
                            int64_t edge, int count, const Shape& shape, int degree, int c, T* u) {
   int m = 0;
   for (; m + 4 <= shape.components; m += 4)
-    OuterProductsOfPairs<T, S, 4>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
+    OuterProductsOfScaled<T, S, 4>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
   for (; m < shape.components; ++m)
-    OuterProductsOfPairs<T, S, 1>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
+    OuterProductsOfScaled<T, S, 1>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
 }
 
 // Computes one output in slot a for one node and block of channels.
 template <typename T>
-void SumsOfNode(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
+void SumsOfNode(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
                 int64_t edge, int count, const Shape& shape, const Terms<T>& terms, int c, T* u, T* sums) {
-  if (groups.size() == 1 && groups[0].x_r.size() == 1) {  // the form itself
+  if (groups.size() == 1 && groups[0].scaled.size() == 1 && groups[0].scaled[0].z < 0) {  // the form itself
     const int f = shape.channels, rows = shape.components * Simd<T>::W;
-    const T* x = arrays.in[kFeatures][groups[0].x_r[0].first] + c;
-    const T* rho = arrays.in[kRadial][groups[0].x_r[0].second] + edge * 3 * f + c;
+    const T* x = arrays.in[kFeatures][groups[0].scaled[0].x] + c;
+    const T* rho = arrays.in[kRadial][groups[0].scaled[0].r] + edge * 3 * f + c;
     const T* y = arrays.in[kHarmonic][groups[0].y] + edge * kHarmonics;
     OuterProductsOfDegree<T, 1>(x, rho, y, senders + edge, count, shape, u);
     OuterProductsOfDegree<T, 3>(x, rho + f, y + 1, senders + edge, count, shape, u + rows);
@@ -135,18 +144,19 @@ void SumsOfNode(const std::vector<PairsOfHarmonics>& groups, const Arrays<T>& ar
   Contract(terms, u, shape.channels, sums + c);
 }
 
-// ---- Features and radial part ----------------------------------------------------------------------------
+// ---- Features, radial part and scale ----------------------------------------------------------------------------
 
 // Where the rows of some edges lie.
-template <int E>
+template <typename T, int E>
 struct EdgeRowsOf {
   int64_t x[E], x_bar[E];  // of the features, and of their buffer
   int64_t edge;
+  typename Simd<T>::Vector* scale_sums;  // of each output in slot z and edge
 };
 
 template <typename T, int S, int E, int B>
 inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
-                         const std::vector<const T*>& ubars, const EdgeRowsOf<E>& at, const Shape& shape, int degree,
+                         const std::vector<const T*>& ubars, const EdgeRowsOf<T, E>& at, const Shape& shape, int degree,
                          int c, int m0) {
   using V = Simd<T>;
   constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
@@ -165,25 +175,32 @@ inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, co
   }
   const int f = shape.channels;
   const int64_t r_at = at.edge * 3 * f + degree * f + c;
+  const auto scale_of = [&](const Use& use, int e) { return use.with.z < 0 ? T(1) : arrays.in[kScale][use.with.z][at.edge + e]; };
   for (const Use& use : product.uses) {
-    if (use.to_features) {
-      const T* rho = arrays.in[kRadial][use.other] + r_at;
+    if (use.slot == kFeatures) {
+      const T* rho = arrays.in[kRadial][use.with.r] + r_at;
       T* to = x_bars[use.out] + m0 * f + c;
       for (int e = 0; e < E; ++e) {
-        const auto factor = V::Load(rho + e * 3 * f);
+        auto factor = V::Load(rho + e * 3 * f);
+        if (use.with.z >= 0) factor *= scale_of(use, e);
         for (int m = 0; m < B; ++m) {
           T* x_bar = to + at.x_bar[e] + m * f;
           V::Store(x_bar, V::Load(x_bar) + v[e][m] * factor);
         }
       }
-    } else {
-      const T* from = arrays.in[kFeatures][use.other] + m0 * f + c;
-      T* to = arrays.out[kRadial][use.out] + r_at;
-      for (int e = 0; e < E; ++e) {
-        auto sum = V::Load(to + e * 3 * f);
-        for (int m = 0; m < B; ++m) sum += v[e][m] * V::Load(from + at.x[e] + m * f);
-        V::Store(to + e * 3 * f, sum);
+      continue;
+    }
+    const T* from = arrays.in[kFeatures][use.with.x] + m0 * f + c;
+    for (int e = 0; e < E; ++e) {
+      typename V::Vector sum = {};
+      for (int m = 0; m < B; ++m) sum += v[e][m] * V::Load(from + at.x[e] + m * f);
+      if (use.slot == kScale) {  // summed over channels in the end
+        at.scale_sums[use.out * E + e] += sum * V::Load(arrays.in[kRadial][use.with.r] + r_at + e * 3 * f);
+        continue;
       }
+      if (use.with.z >= 0) sum *= scale_of(use, e);
+      T* to = arrays.out[kRadial][use.out] + r_at + e * 3 * f;
+      V::Store(to, V::Load(to) + sum);
     }
   }
 }
@@ -191,8 +208,8 @@ inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, co
 // ---- Harmonics -------------------------------------------------------------------------------------------
 
 template <typename T, int S, int E>
-inline void HarmonicsOfEdges(const std::vector<PairsOfSums>& groups, const Arrays<T>& arrays,
-                             const std::vector<const T*>& ubars, const EdgeRowsOf<E>& at, const Shape& shape, int degree,
+inline void HarmonicsOfEdges(const std::vector<ScaledOfSums>& groups, const Arrays<T>& arrays,
+                             const std::vector<const T*>& ubars, const EdgeRowsOf<T, E>& at, const Shape& shape, int degree,
                              int c, T* y_bar) {
   using V = Simd<T>;
   constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
@@ -202,11 +219,14 @@ inline void HarmonicsOfEdges(const std::vector<PairsOfSums>& groups, const Array
   for (int s = 0; s < S; ++s)
     for (int e = 0; e < E; ++e) sum[s][e] = typename V::Vector{};
   for (const auto& group : groups)
-    for (const Pair& pair : group.x_r) {
+    for (const Scaled& part : group.scaled) {
       const T* ubar = ubars[group.a] + kFirst * shape.components * V::W;
-      const T* from = arrays.in[kFeatures][pair.first] + c;
+      const T* from = arrays.in[kFeatures][part.x] + c;
       typename V::Vector rho[E];
-      for (int e = 0; e < E; ++e) rho[e] = V::Load(arrays.in[kRadial][pair.second] + r_at + e * 3 * f);
+      for (int e = 0; e < E; ++e) {
+        rho[e] = V::Load(arrays.in[kRadial][part.r] + r_at + e * 3 * f);
+        if (part.z >= 0) rho[e] *= arrays.in[kScale][part.z][at.edge + e];
+      }
       for (int m = 0; m < shape.components; ++m) {
         typename V::Vector scaled[E];
         for (int e = 0; e < E; ++e) scaled[e] = rho[e] * V::Load(from + at.x[e] + m * f);
@@ -226,10 +246,13 @@ inline void HarmonicsOfEdges(const std::vector<PairsOfSums>& groups, const Array
 template <typename T, int E>
 void OutputsOfEdges(const Work& work, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
                     const std::vector<const T*>& ubars, const int32_t* senders, int64_t edge, int64_t first_row,
-                    const Shape& shape, int c) {
+                    const Shape& shape, int c, typename Simd<T>::Vector* scale_sums) {
   const int64_t row = int64_t(shape.components) * shape.channels;
-  EdgeRowsOf<E> at;
+  EdgeRowsOf<T, E> at;
   at.edge = edge;
+  at.scale_sums = scale_sums;
+  const size_t scales = arrays.out[kScale].size();
+  std::fill(scale_sums, scale_sums + scales * E, typename Simd<T>::Vector{});
   for (int e = 0; e < E; ++e) at.x[e] = senders[edge + e] * row, at.x_bar[e] = (senders[edge + e] - first_row) * row;
   for (const auto& product : work.products) {
     int m = 0;
@@ -244,6 +267,8 @@ void OutputsOfEdges(const Work& work, const Arrays<T>& arrays, const std::vector
       EdgeProducts<T, 5, E, 1>(product, arrays, x_bars, ubars, at, shape, 2, c, m);
     }
   }
+  for (size_t o = 0; o < scales; ++o)
+    for (int e = 0; e < E; ++e) arrays.out[kScale][o][edge + e] += Simd<T>::Sum(scale_sums[o * E + e]);
   for (size_t o = 0; o < work.harmonics.size(); ++o) {
     T* y_bar = arrays.out[kHarmonic][o] + edge * kHarmonics;
     HarmonicsOfEdges<T, 1, E>(work.harmonics[o], arrays, ubars, at, shape, 0, c, y_bar);
@@ -310,6 +335,7 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
   std::vector<T> u(size), storage(size * work.a.size());
   std::vector<const T*> ubars(arrays.in[kSums].size(), nullptr);
   for (size_t k = 0; k < work.a.size(); ++k) ubars[work.a[k]] = storage.data() + k * size;
+  std::vector<typename Simd<T>::Vector> scale_sums(4 * arrays.out[kScale].size());
   const bool edges_out = !work.products.empty() || !work.harmonics.empty();
   for (int64_t i = part.begin; i < part.end; ++i) {
     for (int c = 0; c < f; c += Simd<T>::W) {
@@ -323,17 +349,17 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
       int64_t edge = first[i];
       const int64_t end = edge + counts[i];
       for (; edge + 4 <= end; edge += 4)
-        OutputsOfEdges<T, 4>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c);
+        OutputsOfEdges<T, 4>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
       for (; edge < end; ++edge)
-        OutputsOfEdges<T, 1>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c);
+        OutputsOfEdges<T, 1>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
     }
   }
 }
 
 // ---- What to compute -------------------------------------------------------------------------------------
 
-// An output as equivar_jax/kernels/form.py describes it: terms are four operands, of which the one in the slot of
-// the output is missing.
+// An output as equivar_jax/kernels/multilinear.py describes it: terms name an operand in each slot but that of the
+// output.
 struct FormOutput {
   int slot;
   bool batched;
@@ -341,18 +367,24 @@ struct FormOutput {
 };
 
 // Writes the batch out: every slice of a batched operand is an operand of its own here, and every slice of a
-// batched output an output. `place(operand, b)` is the number of a slice in its slot, or -1 if it is the same for
-// all b. Outputs that are not batched sum over b.
+// batched output an output. Outputs that are not batched sum over the batch.
 class WorkBuilder {
  public:
+  // Adds the terms of an output whose slices are the outputs from `first_out` on in their slot; places[k] are the
+  // slices of operand k in its slot.
   void Add(const FormOutput& output, int slices, int first_out, const std::vector<std::vector<int>>& places) {
     for (const auto& term : output.terms) {
       bool varies = output.batched;
-      for (int slot = 0; slot < kSlots; ++slot) varies |= slot != output.slot && places[term[slot]].size() > 1;
+      for (int slot = 0; slot < kSlots; ++slot)
+        varies |= slot != output.slot && term[slot] >= 0 && places[term[slot]].size() > 1;
       for (int b = 0; b < (varies ? slices : 1); ++b) {
         std::array<int, kSlots> at{};
         for (int slot = 0; slot < kSlots; ++slot) {
           if (slot == output.slot) continue;
+          if (term[slot] < 0) {
+            at[slot] = kOne;
+            continue;
+          }
           const auto& place = places[term[slot]];
           at[slot] = place[place.size() > 1 ? b : 0];
         }
@@ -366,10 +398,10 @@ class WorkBuilder {
     Work work;
     work.sums.resize(arrays.out[kSums].size());
     for (const auto& [out, groups] : sums_)
-      for (const auto& [y, x_r] : groups) work.sums[out].push_back({y, x_r});
+      for (const auto& [y, scaled] : groups) work.sums[out].push_back({y, scaled});
     work.harmonics.resize(arrays.out[kHarmonic].size());
     for (const auto& [out, groups] : harmonics_)
-      for (const auto& [a, x_r] : groups) work.harmonics[out].push_back({a, x_r});
+      for (const auto& [a, scaled] : groups) work.harmonics[out].push_back({a, scaled});
     std::map<std::vector<Use>, std::vector<Pair>> by_uses;  // V that go to the same places are summed first
     for (auto [y_a, uses] : uses_) {
       std::sort(uses.begin(), uses.end());
@@ -382,19 +414,19 @@ class WorkBuilder {
 
  private:
   void AddTerm(int slot, int out, const std::array<int, kSlots>& at) {
-    const Pair x_r{at[kFeatures], at[kRadial]}, y_a{at[kHarmonic], at[kSums]};
+    const Scaled scaled{at[kFeatures], at[kRadial], at[kScale]};
     if (slot == kSums) {
-      sums_[out][at[kHarmonic]].push_back(x_r);
+      sums_[out][at[kHarmonic]].push_back(scaled);
       return;
     }
     a_.insert(at[kSums]);
     if (slot == kHarmonic)
-      harmonics_[out][at[kSums]].push_back(x_r);
+      harmonics_[out][at[kSums]].push_back(scaled);
     else
-      uses_[y_a].push_back({slot == kFeatures, out, slot == kFeatures ? at[kRadial] : at[kFeatures]});
+      uses_[{at[kHarmonic], at[kSums]}].push_back({slot, out, scaled});
   }
 
-  std::map<int, std::map<int, std::vector<Pair>>> sums_, harmonics_;
+  std::map<int, std::map<int, std::vector<Scaled>>> sums_, harmonics_;
   std::map<Pair, std::vector<Use>> uses_;
   std::set<int> a_;
 };

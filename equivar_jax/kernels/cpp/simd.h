@@ -23,10 +23,19 @@ struct Simd {
     return v;
   }
   static void Store(T* to, Vector v) { std::memcpy(to, &v, sizeof(v)); }
-  static T Sum(Vector v) {
-    T sum = 0;
-    for (int c = 0; c < W; ++c) sum += v[c];
-    return sum;
+  static T Sum(Vector v) { return SumOfHalves<kVectorBytes>(v); }
+
+ private:
+  template <int Bytes>
+  static T SumOfHalves(T __attribute__((vector_size(Bytes))) v) {
+    if constexpr (Bytes == sizeof(T)) {
+      return v[0];
+    } else {
+      typedef T Half __attribute__((vector_size(Bytes / 2)));
+      Half halves[2];
+      std::memcpy(halves, &v, Bytes);
+      return SumOfHalves<Bytes / 2>(halves[0] + halves[1]);
+    }
   }
 };
 
