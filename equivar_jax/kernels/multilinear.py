@@ -94,26 +94,23 @@ class Form:
 
 
 def derivative(
-    space: Space, slot: int, term: Term, integers: Sequence[Array], operands: Sequence[Array]
+    space: Space, slot: int, terms: Sequence[Term], integers: Sequence[Array], operands: Sequence[Array]
 ) -> Array:
-    """Compute one derivative of a form.
+    """Compute the derivative of a form by one slot, summed over terms.
 
     Args:
         space: The form.
         slot: The slot to differentiate by.
-        term: Number of the operand in each slot.
+        terms: For each the number of the operand in each slot.
         integers: The integer arrays of the form.
         operands: Arrays, of the shapes of their slots.
     """
-    slots = {k: place for place, k in enumerate(term) if k >= 0}
-    form = Form(
-        space,
-        tuple(slots[k] for k in range(len(operands))),
-        (False,) * len(operands),
-        0,
-        (Output(slot, False, (term,)),),
-    )
-    return evaluate(integers, operands, form)[0]
+    slots = {k: place for term in terms for place, k in enumerate(term) if k >= 0}
+    used = sorted(slots)
+    number = {k: place for place, k in enumerate(used)}
+    output = Output(slot, False, tuple(tuple(number.get(k, k) for k in term) for term in terms))
+    form = Form(space, tuple(slots[k] for k in used), (False,) * len(used), 0, (output,))
+    return evaluate(integers, [operands[k] for k in used], form)[0]
 
 
 def evaluate(integers: Sequence[Array], operands: Sequence[Array], form: Form) -> list[Array]:

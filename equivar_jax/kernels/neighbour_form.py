@@ -78,7 +78,8 @@ def neighbour_sum(
     implementation: Implementation,
 ) -> Float[Array, "nodes products channels"]:
     """Compute the neighbour sum; see `equivar_jax.kernels.neighbour_sum`."""
-    return _sums((features, radial, harmonics), (0, 1, ONE, 2, MISSING), neighbours, plan, implementation)
+    terms = [(0, 1, ONE, 2, MISSING)]
+    return _sums((features, radial, harmonics), terms, neighbours, plan, implementation)
 
 
 def neighbour_sum_at_rest(
@@ -106,25 +107,25 @@ def _at_rest(features, radial, slope, stretch, harmonics, neighbours, static):
 
 @functools.partial(_at_rest.defjvp, symbolic_zeros=True)
 def _at_rest_forward_mode(static, primals, tangents):
-    features, radial, slope, _, harmonics, neighbours = primals
-    moving = [
-        k for k in (0, 1, 4) if not isinstance(tangents[k], jax.custom_derivatives.SymbolicZero)
-    ]
+    *operands, neighbours = (primals[k] for k in (0, 1, 2, 4, 5))  # x, rho, rho', Y
+    found = neighbour_sum(operands[0], operands[1], operands[3], neighbours, *static)
+    terms = []
+    # One sum for all that moves, so that its transpose is one pass over the edges, too.
+    for moved, term in (
+        (0, (4, 1, ONE, 3, MISSING)),
+        (1, (0, 4, ONE, 3, MISSING)),
+        (3, (0, 2, 4, 3, MISSING)),
+        (4, (0, 1, ONE, 4, MISSING)),
+    ):
+        if not isinstance(tangents[moved], jax.custom_derivatives.SymbolicZero):
+            terms.append(tuple(len(operands) if k == 4 else k for k in term))
+            operands.append(tangents[moved])
+    if not terms:
+        return found, jax.custom_derivatives.SymbolicZero(jax.typeof(found).to_tangent_aval())
+    return found, _sums(operands, terms, neighbours, *static)
 
-    def move(*moved):
-        own = list(primals)
-        for k, array in zip(moving, moved, strict=True):
-            own[k] = array
-        return neighbour_sum(own[0], own[1], own[4], neighbours, *static)
 
-    found, change = jax.jvp(move, [primals[k] for k in moving], [tangents[k] for k in moving])
-    if not isinstance(tangents[3], jax.custom_derivatives.SymbolicZero):
-        operands = (features, slope, tangents[3], harmonics)
-        change = change + _sums(operands, (0, 1, 2, 3, MISSING), neighbours, *static)
-    return found, change
-
-
-def _sums(operands, term, neighbours: Neighbours, plan: ProductPlan, implementation: Implementation) -> Array:
+def _sums(operands, terms, neighbours: Neighbours, plan: ProductPlan, implementation: Implementation) -> Array:
     features = operands[0]
     space = NeighbourSpace(
         plan,
@@ -135,4 +136,4 @@ def _sums(operands, term, neighbours: Neighbours, plan: ProductPlan, implementat
         np.dtype(features.dtype),
         implementation,
     )
-    return derivative(space, Slot.SUMS, term, neighbours, operands)
+    return derivative(space, Slot.SUMS, terms, neighbours, operands)
