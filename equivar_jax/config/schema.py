@@ -203,6 +203,6 @@ def check_config(config: Config) -> None:
             raise InputError(f"--{name} {value} {fault}")
     if config.model.form == "polarisation" and config.model.dielectric:
         raise InputError(
-            "--model.dielectric True: a polarisation has no readout of the electronic dielectric tensor; leave "
-            "it out, or take --model.form direct"
+            "--model.dielectric True: a polarisation has no readout of the electronic dielectric tensor; "
+            "leave it out, or take --model.form direct"
         )
