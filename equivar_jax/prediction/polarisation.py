@@ -8,8 +8,9 @@ alone. What follows from Z is determined, and nothing else:
 - **A constant.** Z says how P changes, so P is given relative to the reference: it is zero there. Relative to
   a structure whose symmetry forbids a polarisation (cubic BaTiO3) it is the spontaneous polarisation.
   Structures that no path connects with the reference, such as other polymorphs, have constants of their own.
-- **The path.** The change from the reference to x is the integral of Z along any path between them: here it
-  does not depend on the path, since Z is a derivative (`dZ[i,a,b]/du[j,c] = dZ[j,a,c]/du[i,b]`).
+- **The path.** The network must be continuous (`ModelConfig.envelope`). The change from the reference to x is
+  the integral of Z along any path between them: here it does not depend on the path, since Z is a derivative
+  (`dZ[i,a,b]/du[j,c] = dZ[j,a,c]/du[i,b]`).
 - **The quantum.** In a crystal an atom has images. If atom i goes to its image a lattice vector R away, all
   mu are as before and V P has changed by `q_i R`. Of the exact P that change is e times an integer times R
   (Thouless; King-Smith and Vanderbilt, Phys. Rev. B 47, 1651 (1993)): P is a vector modulo e R / V. The q of
@@ -71,13 +72,18 @@ def require_polarisation(predictor: "Predictor") -> None:
     """Refuse a network that has no polarisation.
 
     Raises:
-        InputError: the network gives tensors directly.
+        InputError: the network gives tensors directly, or its polarisation jumps.
     """
     if predictor.config.form != "polarisation":
         raise InputError(
-            "the model gives tensors directly, and they are the derivative of no polarisation: their integral "
+            "the model gives tensors directly, which are derivatives of no polarisation: their integral "
             "depends on the path; integrate along yours (equivar response polarisation), or train a model "
             "with --model.form polarisation"
+        )
+    if not predictor.config.envelope:
+        raise InputError(
+            "the model has no envelope: its polarisation jumps whenever an atom crosses the cutoff, which its "
+            "tensors do not tell; train a model with --model.envelope True"
         )
 
 
