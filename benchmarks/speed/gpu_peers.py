@@ -27,7 +27,6 @@ from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
 from equivar_jax.kernels import EDGE, HIDDEN, EdgeFeatures, MessageWeights, ProductPlan, plan_products
 from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM
-from equivar_jax.network.edges import embed_edges
 from equivar_jax.network.model import Equivar
 from equivar_jax.training.losses import ErrorSums
 from equivar_jax.training.steps import TrainState, make_optimizer, make_steps
@@ -41,7 +40,7 @@ LEARNING_RATE = 0.005
 def draw_inputs(batch: Batch, config: ModelConfig, plan: ProductPlan) -> Inputs:
     """Draw unit normal features, and weights of the size that a network starts with, for a batch's edges."""
     graph, channels = jax.tree.map(jnp.asarray, batch.graph), config.channels
-    keys = iter(jax.random.split(jax.random.key(0), 3 + len(plan.outputs)))
+    keys = iter(jax.random.split(jax.random.key(0), 4 + len(plan.outputs)))
 
     def normal(*shape: int) -> Array:
         return jax.random.normal(next(keys), shape)
@@ -53,13 +52,16 @@ def draw_inputs(batch: Batch, config: ModelConfig, plan: ProductPlan) -> Inputs:
         edge_bias=normal(channels),
         mixing=tuple(normal(fan, channels) / fan**0.5 for fan in fans.values()),
     )
-    return Inputs(features, embed_edges(graph, config), graph.receivers, weights)
+    network = Equivar(config)
+    params = {"params": network.init(next(keys), method="make_weights")["params"]}
+    edges = network.apply(params, graph, method="embed_edges")
+    return Inputs(features, edges, graph.receivers, weights)
 
 
 def reorder_edges(inputs: Inputs, order: Int[Array, " edges"]) -> Inputs:
     """Return inputs with the edges in another order, for contestants that read senders and receivers only."""
-    *floats, neighbours = inputs.edges
-    per_edge = (*floats, neighbours.senders, inputs.receivers)
+    neighbours = inputs.edges.neighbours
+    per_edge = (*inputs.edges[:3], neighbours.senders, inputs.receivers)
     basis, harmonics, envelope, senders, receivers = jax.tree.map(lambda array: array[order], per_edge)
     edges = EdgeFeatures(basis, harmonics, envelope, neighbours._replace(senders=senders))
     return inputs._replace(edges=edges, receivers=receivers)

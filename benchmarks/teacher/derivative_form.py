@@ -4,6 +4,7 @@
 species, and `Z[i, a, b] = dP_a / du_i,b`. The sum rule holds since a translation changes no dipole.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -13,13 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equivar_jax.graphs.batch import Batch, Sample
-from equivar_jax.kernels import HIDDEN, Irrep
+from equivar_jax.kernels import Irrep
 from equivar_jax.network.features import matmul, unit_normal, zeros
 from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar, displace
 from equivar_jax.network.tensor import apply_sum_rule
 
-SCALAR, VECTOR = HIDDEN[0], Irrep.parse("1o")
+VECTOR = Irrep.parse("1o")
 
 
 class Polarisation(Equivar):
@@ -28,11 +29,15 @@ class Polarisation(Equivar):
     unit: float = 1.0
     """Unit of the dipoles in e Å, not learned; with it the tensors start with the spread of the labels."""
 
+    def __post_init__(self) -> None:
+        """Let the last interaction compute what a readout of vectors reads, whatever the config is for."""
+        object.__setattr__(self, "config", dataclasses.replace(self.config, form="polarisation"))
+        super().__post_init__()
+
     def setup(self) -> None:
-        """Make weights and layers; the last interaction computes only the features that the readout reads."""
+        """Make weights and layers. Flax calls this."""
         config, f = self.config, self.config.channels
-        # Scalars of the last messages are needed, too: they multiply the vectors, or gate them.
-        self.make_core([HIDDEN] * (config.interactions - 1) + [(SCALAR, VECTOR)])
+        self.make_core()
         self.dipole_weight = self.param("dipole_weight", unit_normal, (f,))
         self.charge = self.param("charge", zeros, (config.species,))
 

@@ -118,7 +118,8 @@ class ModelConfig:
     """Mean neighbour count, by whose root messages are divided; None: that of the training part."""
     form: Form = "direct"
     """What the network computes: the tensors themselves ("direct"), or a polarisation whose derivatives with
-    respect to the positions they are ("polarisation")."""
+    respect to the positions they are ("polarisation"), which `Predictor.polarisation` gives as well if it is
+    continuous (with `envelope`)."""
     kernel: Kernel = "auto"
     """Implementation of the neighbour sum; all give the same numbers (see `equivar_jax.kernels`)."""
     edge_hidden: Natural = 0
@@ -132,7 +133,8 @@ class ModelConfig:
     self_connection: bool = False
     """Mix the residual of a node by weights that depend on its species."""
     element_shift: bool = False
-    """A scale and a charge of each element on the tensors, the charge starting at the training mean."""
+    """A scale and a charge of each element on the tensors, the charge starting at the training mean; a
+    polarisation always has them, and this setting changes nothing there."""
     dielectric: bool = False
     """A second readout, of the electronic dielectric tensor, learned from `info["epsilon_inf"]`."""
 
@@ -201,8 +203,17 @@ def check_config(config: Config) -> None:
             raise InputError(f"--{name} {value} is not finite")
         if name in bounds and (fault := bounds[name].fault(value)):
             raise InputError(f"--{name} {value} {fault}")
-    if config.model.form == "polarisation" and config.model.dielectric:
+    check_form(config.model)
+
+
+def check_form(model: ModelConfig) -> None:
+    """Refuse settings that the form of the network has no place for.
+
+    Raises:
+        InputError: names the setting.
+    """
+    if model.form == "polarisation" and model.dielectric:
         raise InputError(
-            "--model.dielectric True: a polarisation has no readout of the electronic dielectric tensor; leave "
-            "it out, or take --model.form direct"
+            "--model.dielectric True: a polarisation has no readout of the electronic dielectric tensor; "
+            "leave it out, or take --model.form direct"
         )

@@ -72,7 +72,7 @@ class Core(nn.Module):
     def radial_functions(
         self, lengths: Float[Array, " edges"], graph: jraph.GraphsTuple
     ) -> tuple[Float[Array, "edges functions"], Float[Array, " edges"] | None]:
-        """Compute radial basis and envelope of edges of these lengths in Å, which may be others than theirs."""
+        """Compute radial basis and envelope of edges as if they had these lengths in Å."""
         basis = gaussian_basis(lengths, self.config.cutoff, self.config.radial_functions)
         if self.config.edge_hidden:
             basis = self.species_basis(basis, self.embedding, graph)

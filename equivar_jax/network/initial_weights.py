@@ -66,16 +66,16 @@ def _message_sizes(model: Core, params: dict, graph: jraph.GraphsTuple) -> dict[
 
 
 def start_from_labels(params: dict, samples: Iterable[Sample]) -> dict:
-    """Set the tables of elements that the network has from the labels: mean charge and spread of each element.
+    """Set the tables of elements, whichever a network has, from the labels: mean charge and spread of each.
 
     Args:
-        params: Weights of a network, with `element_shift` and `element_scale`, with `element_charge`, or none.
+        params: Weights of a network, with `element_shift` and `element_scale`, or `element_charge`, or none.
         samples: The training part.
 
     Returns:
-        The weights. `element_shift` and `element_charge` are the mean of trace/3 over the labels of an element, and `element_scale`
-        the root mean square deviation of a component from that multiple of the identity, both in e; they are
-        0 and 1 for elements that do not occur.
+        The weights. `element_shift` and `element_charge` are the mean of trace/3 over the labels of an
+        element, and `element_scale` the root mean square deviation of a component from that multiple of the
+        identity, both in e; they are 0 and 1 for elements that do not occur.
     """
     old = params["params"]
     rows = len(old["embedding"])
@@ -109,8 +109,8 @@ def start_polarisation(
         typical: Some of it, with labels.
 
     Returns:
-        The weights: charges as `start_from_labels` gives them, and one scale of the dipoles of all elements, with
-        which the tensors of `typical` spread about the charges as the labels do.
+        The weights: charges as `start_from_labels` gives them, and one scale of the dipoles of all elements,
+        with which the tensors of `typical` spread about the charges as the labels do.
     """
     params = start_from_labels(params, samples)["params"]
     is_atom = np.asarray(typical.node_mask)

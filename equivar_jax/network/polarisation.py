@@ -1,19 +1,19 @@
 """The polarisation form: Born effective charges as derivatives of a polarisation.
 
-The network gives every atom a dipole mu_i, which depends on its neighbourhood, and every element a charge q. With
-displacements u of the atoms from where they are, the dipole of the cell is
+The network gives every atom a dipole mu_i, which depends on its neighbourhood, and every element a charge q.
+With displacements u of the atoms from where they are, the dipole of the cell is
 
     V P_a(u) = sum_i mu_i,a(u) + q_i u_i,a,        Z[i, a, b] = V dP_a / du_i,b,
 
 as in Allegro-pol (Falletta et al., Nat. Commun. 2025) and MACE-Field (Martin et al., arXiv:2508.17870). Then
 
-- the acoustic sum rule holds: moving all atoms together changes no neighbourhood, so `sum_i Z_i = sum_i q_i 1`, and
-  the charges q are shifted by one number in each structure so that they sum up to its net charge;
-- the work of a field E along a path, `sum E_a Z[i, a, b] du_i,b`, depends on its ends alone: E - V E.P is an energy;
+- the acoustic sum rule holds: moving all atoms together changes no neighbourhood, so that `sum_i Z_i` is
+  `sum_i q_i 1`, and the charges q are shifted by one number in each structure so that they sum up to its net
+  charge;
+- the work of a field E along a path, `sum E_a Z[i, a, b] du_i,b`, depends on its ends alone, and
+  `energy - V E.P` is an energy;
 - labels of P are not needed. They would not determine more than Z does but for a constant and, in a periodic
-  crystal, a quantum: V P is defined up to a constant of each connected set of structures, up to e times a lattice
-  vector for each atom that crosses the boundary of the cell (its charge q_i times that vector is what changes
-  here), and the charges q only up to what mu can imitate, which a neutral sum leaves fixed in total.
+  crystal, a quantum. What P is determined up to is said in `equivar_jax.prediction.polarisation`.
 """
 
 import jax
@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from equivar_jax.kernels import EdgeFeatures, Irrep, RadialSlope
 from equivar_jax.network.core import Core
 from equivar_jax.network.edges import edge_lengths, neighbours_of
-from equivar_jax.network.features import matmul, ones, unit_normal, zeros
+from equivar_jax.network.features import Features, matmul, ones, unit_normal, zeros
 from equivar_jax.network.harmonics import spherical_harmonics
 from equivar_jax.network.tensor import apply_sum_rule, graph_of_node
 
@@ -61,7 +61,7 @@ class Polarisation(Core):
             lambda moved: network.apply(params, graph, moved, method="dipoles_of_moved_edges"),
             jnp.zeros_like(vectors),
         )
-        # The structures of a batch do not know of each other, so the sum over nodes has the derivatives of all.
+        # The structures of a batch do not know of each other: the sum over nodes has the derivatives of all.
         fields = jnp.broadcast_to(jnp.eye(3, dtype=dipoles.dtype)[:, None], (3, *dipoles.shape))
         (rows,) = jax.vmap(pullback)(fields)
         per_edge = jnp.swapaxes(rows, 0, 1)
@@ -75,7 +75,7 @@ class Polarisation(Core):
         Their sum is differentiable any number of times, in any mode, with respect to the edge vectors.
         """
         graph = jax.tree.map(jnp.asarray, graph)
-        return self._read_out(self.embed_edges(graph), graph.nodes["species"])
+        return self.read_out(self.last_features(graph), graph.nodes["species"])
 
     def charges(self, graph: jraph.GraphsTuple) -> Float[Array, " nodes"]:
         """Return the charges q of the nodes in e; those of a graph sum up to its net charge."""
@@ -101,10 +101,15 @@ class Polarisation(Core):
     def dipoles_of_moved_edges(
         self, graph: jraph.GraphsTuple, moved: Float[Array, "edges 3"]
     ) -> Float[Array, "nodes 3"]:
-        """Compute the dipoles to first order in small changes of the edge vectors.
+        """Compute the dipoles to first order in small changes of the edge vectors; see `move_edges`."""
+        species = graph.nodes["species"]
+        return self.read_out(self.features_of_edges(self.move_edges(graph, moved), species), species)
 
-        At zero the first derivatives by `moved` are those of `dipoles`, for less: a radial function depends on
-        the length of its edge alone, so its slope is computed once, forwards, for all directions.
+    def move_edges(self, graph: jraph.GraphsTuple, moved: Float[Array, "edges 3"]) -> EdgeFeatures:
+        """Compute the features of edges to first order in small changes of their vectors.
+
+        At zero the first derivatives by `moved` are those of `embed_edges`, for less: a radial function
+        depends on the length of its edge alone, so its slope is computed once, forwards, for all directions.
 
         Args:
             graph: As `__call__` takes it.
@@ -121,11 +126,10 @@ class Polarisation(Core):
         directions = vectors / jnp.where(lengths > 0, lengths, 1.0)[:, None]
         slope = RadialSlope(*slopes, jnp.sum(directions * moved, axis=1))
         harmonics = spherical_harmonics(vectors + moved)
-        edges = EdgeFeatures(basis, harmonics, envelope, neighbours_of(graph), slope)
-        return self._read_out(edges, graph.nodes["species"])
+        return EdgeFeatures(basis, harmonics, envelope, neighbours_of(graph), slope)
 
-    def _read_out(self, edges: EdgeFeatures, species: Int[Array, " nodes"]) -> Float[Array, "nodes 3"]:
-        """Mix the channels of the vectors after the last interaction to one, scaled by element."""
-        features = self.features_of_edges(edges, species).part(VECTOR)
-        scale = self.element_dipole[species].astype(features.dtype)[:, None]
-        return scale * matmul(features, self.dipole_weight) / self.config.channels**0.5
+    def read_out(self, features: Features, species: Int[Array, " nodes"]) -> Float[Array, "nodes 3"]:
+        """Compute the dipole of each node in e Å from its features: vectors, mixed and scaled by element."""
+        vectors = features.part(VECTOR)
+        scale = self.element_dipole[species].astype(vectors.dtype)[:, None]
+        return scale * matmul(vectors, self.dipole_weight) / self.config.channels**0.5

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from equivar_jax.prediction.dielectric import dielectric_tensors, electronic_dielectric_tensor
     from equivar_jax.prediction.loading import load, predict
     from equivar_jax.prediction.members import Prediction
+    from equivar_jax.prediction.polarisation import CellDipole
     from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
 
 __all__ = [
+    "CellDipole",
     "Committee",
     "IsolatedAtomWarning",
     "Prediction",
@@ -28,6 +30,7 @@ __all__ = [
 __getattr__, __dir__ = import_lazily(
     __name__,
     {
+        "CellDipole": "polarisation",
         "Committee": "committee",
         "IsolatedAtomWarning": "predictor",
         "Prediction": "members",

@@ -20,8 +20,10 @@ _WORTH_A_SHAPE = 4  # full batches that justify one more shape, and so one more 
 _GROWTH = 1.2  # ratio of the geometric series that padded sizes follow, so that few of them are ever compiled
 
 
-def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[int], Budget]]:
-    """Group the samples of at most `LARGE` atoms into batches with few distinct shapes.
+def plan_batches(
+    samples: Sequence[Sample], dense: bool, large: int = LARGE
+) -> Iterator[tuple[list[int], Budget]]:
+    """Group the samples that are not large into batches with few distinct shapes.
 
     The plan is deterministic: the same samples give the same batches. For kernels with slots (`dense`),
     structures with similar largest neighbour counts come together. For other kernels, one shape with the
@@ -29,8 +31,9 @@ def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[
     atoms and for edges at about the same time.
 
     Args:
-        samples: Structures of any size. Those of more than `LARGE` atoms are in no batch.
+        samples: Structures of any size.
         dense: Whether the kernel needs slots for the neighbours of each node.
+        large: Structures of more atoms than this are in no batch.
 
     Yields:
         Indices of the samples of a batch, and the shape of the batch.
@@ -50,7 +53,7 @@ def plan_batches(samples: Sequence[Sample], dense: bool) -> Iterator[tuple[list[
         kinds[common[sizes.edges[common] <= room]] = average
     for kind in np.unique(kinds).tolist():
         together = common[kinds[common] == kind]
-        alone = np.flatnonzero((kinds == kind) & (sizes.atoms > BATCH_NODES) & (sizes.atoms <= LARGE))
+        alone = np.flatnonzero((kinds == kind) & (sizes.atoms > BATCH_NODES) & (sizes.atoms <= large))
         for members in [together, *alone.reshape(-1, 1)]:
             if not len(members):
                 continue

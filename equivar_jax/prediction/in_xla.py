@@ -5,7 +5,7 @@ The network is compiled for few batch shapes, single structures and small lists 
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import jraph
@@ -18,13 +18,18 @@ from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.graphs.packing import Budget
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.core import Core
-from equivar_jax.prediction.batches import plan_batches
-from equivar_jax.prediction.layerwise import tensors_layer_by_layer
+from equivar_jax.network.model import Equivar
+from equivar_jax.network.polarisation import Polarisation
+from equivar_jax.prediction.backwards import derivatives_layer_by_layer
+from equivar_jax.prediction.batches import LARGE, plan_batches
+from equivar_jax.prediction.layerwise import dipoles_layer_by_layer, tensors_layer_by_layer
 from equivar_jax.prediction.members import Moments, Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import announce_if_slow
 from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.weights.stacking import member_of
 
+LARGE_BACKWARDS = 2048
+"""A structure of more atoms is in no batch, if it takes derivatives: one atom takes more memory for these."""
 PlannedBatch = tuple[list[int], Batch]
 """Indices of samples, and the batch that they were collated into."""
 
@@ -92,6 +97,24 @@ class NetworksInXla:
             found[:, members] = np.asarray(means)[:, : len(members)]
         return found
 
+    def dipoles(
+        self, samples: Sequence[Sample], staged: Iterable[PlannedBatch]
+    ) -> list[Float[np.ndarray, "members atoms 3"]]:
+        """Compute the dipoles of the atoms in e Å, of a network in the form of a polarisation."""
+        network = self.network
+        assert isinstance(network, Polarisation)
+        found: dict[int, np.ndarray] = {}
+        for members, batch in staged:
+            sizes = batch.graph.n_node[: len(members)]
+            atomic = np.asarray(_apply_dipoles(self.network, self.weights, batch.graph, self.members))
+            cuts = np.cumsum(sizes)
+            found.update(zip(members, np.split(atomic.astype(np.float64), cuts, axis=1)[:-1], strict=True))
+        for k, sample in enumerate(samples):
+            if k not in found:
+                each = [dipoles_layer_by_layer(network, one, sample.graph) for one in self._each()]
+                found[k] = np.stack(each)
+        return [found[k] for k in range(len(samples))]
+
     def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
         """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
         shape = tuple(leaf.shape for leaf in jax.tree.leaves(graph))
@@ -103,19 +126,31 @@ class NetworksInXla:
 
     def moments_layer_by_layer(self, graph: AnyGraph, progress: bool = False) -> Moments:
         """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory."""
-        each = [self.weights] if self.members == 1 else map(self._member, range(self.members))
-        raw = (tensors_layer_by_layer(self.network, weights, graph, progress=progress) for weights in each)
-        return mean_and_spread(raw, self.members)
+        network = self.network
 
-    def _member(self, number: int) -> dict:
-        return member_of(self.weights, number)
+        def tensors(weights: dict) -> Float[np.ndarray, "atoms 3 3"]:
+            if isinstance(network, Polarisation):
+                return derivatives_layer_by_layer(network, weights, graph, progress=progress)
+            assert isinstance(network, Equivar)
+            return tensors_layer_by_layer(network, weights, graph, progress=progress)
+
+        return mean_and_spread(map(tensors, self._each()), self.members)
+
+    def _each(self) -> Iterator[dict]:
+        """Yield the weights of each network."""
+        if self.members == 1:
+            yield self.weights
+            return
+        for number in range(self.members):
+            yield member_of(self.weights, number)
 
     def _plan(self, samples: Sequence[Sample]) -> list[tuple[list[int], Budget]]:
         """Plan batches; a structure alone takes the shape of the one before it if that has room for it.
 
         So a trajectory compiles once, though its numbers of neighbours go up and down.
         """
-        plan = list(plan_batches(samples, self.dense))
+        largest = LARGE_BACKWARDS if isinstance(self.network, Polarisation) else LARGE
+        plan = list(plan_batches(samples, self.dense, largest))
         if len(samples) == 1 and plan:
             ((members, budget),) = plan
             if self._last is None or not _serves(self._last, samples[0], budget):
@@ -144,6 +179,16 @@ def apply(model: Core, weights, graph, members: int):
     if members == 1:
         return model.apply(weights, graph)[None]
     return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply_dipoles(model: Core, weights, graph, members: int):
+    """Compute the dipoles [member, node, 3] of the nodes of a batch in e Å."""
+
+    def one(params):
+        return model.apply(params, graph, method="dipoles")
+
+    return one(weights)[None] if members == 1 else jax.vmap(one)(weights)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

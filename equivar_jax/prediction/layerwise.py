@@ -2,32 +2,35 @@
 
 Each layer needs the features of all atoms from the layer before it, 12 f numbers per atom for f channels, so
 two tables of features are held (6 kB per atom for BM1). Everything that belongs to edges exists for one piece
-of the atoms at a time.
+of the atoms at a time. A polarisation is differentiated in the same way, backwards (see `backwards`).
 """
 
+import collections
 import functools
-import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jraph
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
+from equivar_jax.graphs.graph import AnyGraph
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.core import Core
 from equivar_jax.network.features import Features
+from equivar_jax.network.model import Equivar
 from equivar_jax.network.plan import live_irreps
+from equivar_jax.network.polarisation import Polarisation
+from equivar_jax.prediction.pieces import Piece, cut_into_pieces, graph_of_piece
 from equivar_jax.progress import ProgressBar
 
 NODES_AT_ONCE = 8192
 """Atoms in one piece of a structure."""
-_GROWTH = 1.05  # ratio of the series of edge capacities, few enough for frames of a trajectory to share code
 
 
 def tensors_layer_by_layer(
-    model: Core,
+    model: Equivar,
     params: dict,
     graph: AnyGraph,
     nodes_at_once: int = NODES_AT_ONCE,
@@ -36,7 +39,7 @@ def tensors_layer_by_layer(
     """Compute the Born effective charges of one structure before the sum rule, as `model.apply` gives them.
 
     Args:
-        model: The network.
+        model: The network, of the direct form.
         params: Its weights.
         graph: One structure, as `equivar_jax.graphs.graph.build_graph` makes it.
         nodes_at_once: Atoms in one piece.
@@ -45,86 +48,88 @@ def tensors_layer_by_layer(
     Returns:
         float64 (N, 3, 3) in e, [atom, field direction, displacement direction].
     """
-    dtype = jax.tree.leaves(params)[0].dtype
-    pieces = _cut_into_pieces(
-        graph, nodes_at_once, needs_slots(model.config.kernel, model.config.channels, dtype)
-    )
-    atoms, layers = len(graph.nodes["species"]), model.config.interactions
-    species = np.pad(graph.nodes["species"], (0, pieces[-1]["start"] + nodes_at_once - atoms))
-    all_species = jnp.asarray(species)
-    table = _embed(model, params, all_species, dtype)
-    result = np.zeros((len(species), 3, 3))
-    with ProgressBar(total=layers * atoms, unit="atom", unit_scale=True, disable=not progress) as bar:
-        for layer in range(layers):
-            following = None
-            for piece in pieces:
-                start, piece_graph = piece["start"], _graph_of_piece(graph, piece, all_species, dtype)
-                new = _interact(model, layer, params, table, start, piece_graph)
-                if layer == layers - 1:
-                    own = jnp.asarray(species[start : start + nodes_at_once])
-                    result[start : start + nodes_at_once] = _read_out(model, params, new, own)
-                else:
-                    following = _place_rows(following, new, start, len(species))
-                bar.update(min(nodes_at_once, atoms - start))
-            table = following
-    return result[:atoms]
+    return _read_out_layer_by_layer(model, params, graph, nodes_at_once, progress)
 
 
-def _cut_into_pieces(graph: AnyGraph, nodes: int, slots: bool) -> list[dict]:
-    """Cut a graph into runs of `nodes` nodes with the edges that they receive; all pieces have one shape.
+def dipoles_layer_by_layer(
+    model: Polarisation, params: dict, graph: AnyGraph, nodes_at_once: int = NODES_AT_ONCE
+) -> Float[np.ndarray, "atoms 3"]:
+    """Compute the dipoles of the atoms of one structure in e Å, as `Polarisation.dipoles` gives them.
 
-    Args:
-        graph: One structure, its edges sorted by receiver.
-        nodes: Nodes in one piece.
-        slots: Whether the kernel needs slots for the neighbours of each node.
-
-    Returns:
-        For each piece: its first node (`start`), the slice of its `edges`, the neighbour `counts` of its
-        nodes (zero for padding), and the edge `capacity` and `width` of slots that all pieces share.
+    The arguments are those of `tensors_layer_by_layer`.
     """
-    counts = neighbour_counts(graph)
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    starts = range(0, len(counts), nodes)
-    cuts = [(int(ends[start]), int(ends[min(start + nodes, len(counts))])) for start in starts]
-    edges = max(1, *(last - first for first, last in cuts))
-    edges = math.ceil(_GROWTH ** math.ceil(math.log(edges) / math.log(_GROWTH)))
-    width = int(counts.max(initial=0)) if slots else 0
-    return [
-        {
-            "start": start,
-            "edges": slice(first, last),
-            "counts": np.pad(counts[start : start + nodes], (0, max(0, start + nodes - len(counts)))),
-            "capacity": edges,
-            "width": width,
-        }
-        for start, (first, last) in zip(starts, cuts, strict=True)
-    ]
+    return _read_out_layer_by_layer(model, params, graph, nodes_at_once, progress=False)
 
 
-def _graph_of_piece(
-    graph: AnyGraph, piece: dict, species: Int[Array, " table"], dtype: np.dtype
-) -> jraph.GraphsTuple:
-    """Build the padded graph of the edges that the nodes of a piece receive.
+def _read_out_layer_by_layer(
+    model: Core, params: dict, graph: AnyGraph, nodes_at_once: int, progress: bool
+) -> Float[np.ndarray, "atoms *components"]:
+    """Compute in float64 what the readout of a network gives for each atom."""
+    structure = Structure.of(model, params, graph, nodes_at_once)
+    with structure.bar(model.config.interactions, progress) as bar:
+        (table,) = collections.deque(tables_of_layers(model, params, structure, bar), maxlen=1)
+        found = []
+        for piece in structure.pieces:
+            new = interact(model, model.config.interactions - 1, params, table, structure, piece)
+            own = jnp.asarray(structure.species[piece.start : piece.start + nodes_at_once])
+            found.append(np.asarray(_read_out(model, params, new, own), np.float64))
+            bar.update(structure.atoms_of(piece))
+    return np.concatenate(found)[: structure.atoms]
 
-    Senders and receivers are numbered as in the whole structure: both ends of an edge are rows of the table.
-    """
-    missing = piece["capacity"] - (piece["edges"].stop - piece["edges"].start)
-    vectors = np.zeros((piece["capacity"], 3), dtype)
-    vectors[:, 0] = 1.0
-    vectors[: piece["capacity"] - missing] = graph.edges["vectors"][piece["edges"]]
-    counts = piece["counts"].astype(np.int32)
-    first = (np.cumsum(counts) - counts).astype(np.int32)
-    place = np.arange(piece["width"], dtype=np.int32)
-    slots = np.where(place < counts[:, None], first[:, None] + place, piece["capacity"]).astype(np.int32)
-    return jraph.GraphsTuple(
-        nodes={"species": species, "neighbours": counts, "first_edge": first, "slots": slots},
-        edges={"vectors": vectors},
-        senders=np.pad(graph.senders[piece["edges"]], (0, missing)).astype(np.int32),
-        receivers=np.pad(graph.receivers[piece["edges"]], (0, missing)).astype(np.int32),
-        globals=None,
-        n_node=None,
-        n_edge=None,
-    )
+
+class Structure(NamedTuple):
+    """One structure in pieces."""
+
+    graph: AnyGraph
+    pieces: list[Piece]
+    species: Int[np.ndarray, " table"]
+    """Atomic numbers, padded with zeros to fill the last piece."""
+    all_species: Int[Array, " table"]
+    """The same, on the device."""
+    atoms: int
+    """Without padding."""
+    dtype: np.dtype
+    """Precision of the computation."""
+
+    @classmethod
+    def of(cls, model: Core, params: dict, graph: AnyGraph, nodes_at_once: int) -> "Structure":
+        """Cut a structure into pieces for the kernel of a network."""
+        dtype = np.dtype(jax.tree.leaves(params)[0].dtype)
+        slots = needs_slots(model.config.kernel, model.config.channels, dtype)
+        pieces, atoms = cut_into_pieces(graph, nodes_at_once, slots), len(graph.nodes["species"])
+        species = np.pad(graph.nodes["species"], (0, pieces[-1].start + nodes_at_once - atoms))
+        return cls(graph, pieces, species, jnp.asarray(species), atoms, dtype)
+
+    def atoms_of(self, piece: Piece) -> int:
+        """Return the number of atoms of a piece, without padding."""
+        return min(len(piece.counts), self.atoms - piece.start)
+
+    def bar(self, passes: int, is_shown: bool) -> ProgressBar:
+        """Make the progress bar for so many passes over the atoms."""
+        return ProgressBar(total=passes * self.atoms, unit="atom", unit_scale=True, disable=not is_shown)
+
+
+def tables_of_layers(
+    model: Core, params: dict, structure: Structure, bar: ProgressBar
+) -> Iterator[Float[Array, "table components channels"]]:
+    """Yield the features of all atoms before each interaction; only the last two are held here."""
+    table = _embed(model, params, structure.all_species, structure.dtype)
+    yield table
+    for layer in range(model.config.interactions - 1):
+        following: Array | None = None
+        for piece in structure.pieces:
+            new = interact(model, layer, params, table, structure, piece)
+            following = _place_rows(following, new, piece.start, len(structure.species))
+            bar.update(structure.atoms_of(piece))
+        assert following is not None  # every structure has a piece
+        table = following
+        yield table
+
+
+def interact(model: Core, layer: int, params: dict, table, structure: Structure, piece: Piece):
+    """Compute one interaction for the nodes of one piece."""
+    graph = graph_of_piece(structure.graph, piece, structure.all_species, structure.dtype)
+    return _interact(model, layer, params, table, piece.start, graph)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

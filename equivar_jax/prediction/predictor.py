@@ -18,6 +18,7 @@ from equivar_jax.graphs.batch import Sample, prefetch
 from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
 from equivar_jax.prediction.in_cpp import NetworksInCpp, why_not_in_cpp
 from equivar_jax.prediction.members import Networks, Prediction, Uncertain
+from equivar_jax.prediction.polarisation import CellDipole, Images, cell_dipoles, require_polarisation
 from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import source
@@ -226,6 +227,66 @@ class Predictor:
         for warning in gather_warnings(outside, len(structures)):
             warnings.warn(warning, stacklevel=3)
         return found
+
+    @overload
+    def polarisation(
+        self, structures: Atoms, reference: Atoms, *, images: Images = "nearest", allow_unseen: bool = False
+    ) -> CellDipole: ...
+
+    @overload
+    def polarisation(
+        self,
+        structures: Sequence[Atoms],
+        reference: Atoms,
+        *,
+        images: Images = "nearest",
+        allow_unseen: bool = False,
+    ) -> list[CellDipole]: ...
+
+    def polarisation(self, structures, reference, *, images="nearest", allow_unseen=False):
+        """Compute the dipole V P of the cell relative to a reference, of a structure or of each of a list.
+
+        P is what the tensors are derivatives of, so that `Z[i, a, b] = V dP_a / du_i,b` holds exactly. It is
+        zero for the reference, and determined up to a quantum; `equivar_jax.prediction.polarisation` derives
+        what is determined and what is not. Divided by the volume, it is in e/Å².
+
+        Args:
+            structures: `ase.Atoms`, or a sequence of them, with the atoms and the cell of the reference.
+            reference: From where displacements count; for P itself a structure whose symmetry forbids one.
+            images: "nearest": atoms are displaced to their images nearest to the reference, so that
+                structures may be wrapped into the cell. "path": the structures come in the order of a path,
+                and atoms are displaced to their images nearest to the structure before. "unwrapped": to their
+                positions as they stand.
+            allow_unseen: Only warn about elements that did not occur in the training data.
+
+        Returns:
+            A `CellDipole`, or a list of them for a list of structures: dipole and quantum in e Å, and of a
+            committee the spread of the dipole.
+
+        Raises:
+            InputError: the model gives tensors directly, or a structure cannot be used or does not belong to
+                the reference (other atoms, another cell), is charged in a periodic cell, or has moved too far
+                for its images to be known.
+        """
+        if isinstance(structures, Atoms):
+            return cell_dipoles(self, [structures], reference, images, allow_unseen)[0]
+        return cell_dipoles(self, structures, reference, images, allow_unseen)
+
+    def dipoles_of_samples(self, samples: Sequence[Sample]) -> list[Float[np.ndarray, "members atoms 3"]]:
+        """Compute the dipoles mu of the atoms in e Å, a part of the polarisation; emit no warnings.
+
+        Args:
+            samples: What `prepare` makes of structures; the model must be in the form of a polarisation.
+
+        Raises:
+            InputError: the model gives tensors directly.
+        """
+        from equivar_jax.prediction.in_xla import NetworksInXla
+
+        require_polarisation(self)
+        networks = self._networks
+        assert isinstance(networks, NetworksInXla)  # the form has no other (see `why_not_in_cpp`)
+        return networks.dipoles(samples, networks.stage(samples))
 
     def prepare(self, atoms: Atoms, *, allow_unseen: bool = False) -> tuple[Sample, list[UserWarning]]:
         """Build the graph of a structure, and collect its warnings (see `structure_warnings`).

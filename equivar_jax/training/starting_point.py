@@ -12,7 +12,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from flax import serialization
 
-from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
+from equivar_jax.config.schema import Config, ModelConfig, TrainConfig, check_form
 from equivar_jax.config.settings import setting_types
 from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError
@@ -108,7 +108,8 @@ def use_stored_network(
         named: Settings such as "model.channels" that the user has set, even if to their defaults.
 
     Raises:
-        InputError: a setting of the network was set, here or in the config file, to another value.
+        InputError: a setting of the network was set, here or in the config file, to another value, or the
+            weights are of a form that has no place for one of `OWN_SETTINGS`.
     """
     default = ModelConfig()
     for name in (field.name for field in dataclasses.fields(ModelConfig) if field.name not in OWN_SETTINGS):
@@ -120,7 +121,9 @@ def use_stored_network(
                 "it out (also of the config file), or train anew without --train.start_from"
             )
     own = {name: getattr(config.model, name) for name in OWN_SETTINGS}
-    return dataclasses.replace(config, model=dataclasses.replace(network, **own))
+    model = dataclasses.replace(network, **own)
+    check_form(model)
+    return dataclasses.replace(config, model=model)
 
 
 def use_network_of_start(config: Config, named: Collection[str] = ()) -> Config:

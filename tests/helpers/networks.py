@@ -5,11 +5,11 @@ import functools
 
 import jax
 import numpy as np
-from ase import Atoms
 
 from equivar_jax.config import ModelConfig
 from equivar_jax.graphs import Budget, Sample, build_graph, collate, neighbour_counts
-from equivar_jax.network import Equivar, born_effective_charges
+from equivar_jax.network import born_effective_charges
+from equivar_jax.network.forms import make_network
 
 SMALL = ModelConfig(channels=16, interactions=2, mean_neighbours=9.0)
 DEEP = dataclasses.replace(SMALL, interactions=3)
@@ -29,9 +29,8 @@ def dense_batch(structures, cutoff=3.0, dtype=np.float32, nodes=None, neighbours
 @functools.cache
 def random_params(config: ModelConfig, dtype=np.float32, seed=0):
     """Weights with non-zero biases, so that nothing vanishes by accident."""
-    batch = dense_batch([Atoms("H")], dtype=dtype)
-    model = Equivar(dataclasses.replace(config, kernel="reference"))
-    params = jax.jit(model.init)(jax.random.key(seed), batch.graph)
+    model = make_network(config)
+    params = {"params": model.init(jax.random.key(seed), method="make_weights")["params"]}
     leaves, tree = jax.tree.flatten(params)
     rng = np.random.default_rng(seed)
     leaves = [leaf + 0.1 * rng.normal(size=leaf.shape) for leaf in leaves]
@@ -41,7 +40,7 @@ def random_params(config: ModelConfig, dtype=np.float32, seed=0):
 def predict(config, params, atoms, dtype=np.float32, **shape):
     """Tensors of one structure after the sum rule, without padding."""
     batch = dense_batch([atoms], config.cutoff, dtype, **shape)
-    return np.asarray(_tensors(Equivar(config), params, batch.graph))[: len(atoms)]
+    return np.asarray(_tensors(make_network(config), params, batch.graph))[: len(atoms)]
 
 
 _tensors = jax.jit(born_effective_charges, static_argnums=0)
