@@ -92,6 +92,17 @@ class NetworksInXla:
             found[:, members] = np.asarray(means)[:, : len(members)]
         return found
 
+    def dipoles(
+        self, samples: Sequence[Sample], staged: Iterable[PlannedBatch]
+    ) -> list[Float[np.ndarray, "members atoms 3"]]:
+        """Compute the dipoles of the atoms in e Å, of a network in the form of a polarisation."""
+        found: dict[int, np.ndarray] = {}
+        for members, batch in staged:
+            cuts = np.cumsum(batch.graph.n_node[: len(members)])
+            atomic = np.asarray(_apply_dipoles(self.network, self.weights, batch.graph, self.members))
+            found.update(zip(members, np.split(atomic.astype(np.float64), cuts, axis=1)[:-1], strict=True))
+        return [found[k] for k in range(len(samples))]
+
     def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
         """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
         shape = tuple(leaf.shape for leaf in jax.tree.leaves(graph))
@@ -144,6 +155,16 @@ def apply(model: Core, weights, graph, members: int):
     if members == 1:
         return model.apply(weights, graph)[None]
     return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply_dipoles(model: Core, weights, graph, members: int):
+    """Compute the dipoles [member, node, 3] of the nodes of a batch in e Å."""
+
+    def one(params):
+        return model.apply(params, graph, method="dipoles")
+
+    return one(weights)[None] if members == 1 else jax.vmap(one)(weights)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -18,6 +18,7 @@ from equivar_jax.graphs.batch import Sample, prefetch
 from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
 from equivar_jax.prediction.in_cpp import NetworksInCpp, why_not_in_cpp
 from equivar_jax.prediction.members import Networks, Prediction, Uncertain
+from equivar_jax.prediction.polarisation import require_polarisation
 from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import source
@@ -226,6 +227,22 @@ class Predictor:
         for warning in gather_warnings(outside, len(structures)):
             warnings.warn(warning, stacklevel=3)
         return found
+
+    def dipoles_of_samples(self, samples: Sequence[Sample]) -> list[Float[np.ndarray, "members atoms 3"]]:
+        """Compute the dipoles mu of the atoms in e Å, a part of the polarisation; emit no warnings.
+
+        Args:
+            samples: What `prepare` makes of structures; the model must be in the form of a polarisation.
+
+        Raises:
+            InputError: the model gives tensors directly.
+        """
+        from equivar_jax.prediction.in_xla import NetworksInXla
+
+        require_polarisation(self)
+        networks = self._networks
+        assert isinstance(networks, NetworksInXla)  # the form has no other (see `why_not_in_cpp`)
+        return networks.dipoles(samples, networks.stage(samples))
 
     def prepare(self, atoms: Atoms, *, allow_unseen: bool = False) -> tuple[Sample, list[UserWarning]]:
         """Build the graph of a structure, and collect its warnings (see `structure_warnings`).
