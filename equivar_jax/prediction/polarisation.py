@@ -1,4 +1,5 @@
-"""The dipole of a cell, from a network in the form of a polarisation (see `equivar_jax.network.polarisation`)."""
+"""The dipole of a cell, from a network in the form of a polarisation (see
+`equivar_jax.network.polarisation`)."""
 
 from typing import TYPE_CHECKING
 
