@@ -28,13 +28,13 @@ class EquivarCalculator(Calculator):
     For tensors that are continuous in the positions, the network needs its envelope (`--model.envelope True`
     in training).
 
-    A network of the form "polarisation" has ASE's `dipole` in e Å for neutral structures that are not periodic
-    in all directions: `d = sum_i mu_i + q_i x_i`, which does not depend on the origin. The tensors determine it
-    fully: what they leave open is a vector that is the same wherever the atoms are, and that turns with the
-    molecule nonetheless, so that it is zero. Of a slab or a wire the property is the part across the periodic
-    directions. The part along them has no value, and is left out; that of a crystal is refused. They change by
-    q R when an atom is counted in another cell, and only changes along a path mean anything: see `equivar
-    response polarisation`, and `FieldCalculator`.
+    A network in the form of a polarisation has ASE's `dipole` in e Å for neutral structures that are not
+    periodic in all directions: `d = sum_i mu_i + q_i x_i`, which does not depend on the origin. The tensors
+    determine it fully: what they leave open is a vector that is the same wherever the atoms are, and that
+    turns with the molecule nonetheless, so that it is zero. Of a slab or a wire the property is the part
+    across the periodic directions. The part along them has no value, and is left out; that of a crystal is
+    refused. They change by q R when an atom is counted in another cell, and only changes along a path mean
+    anything: see `equivar response polarisation`, and `FieldCalculator`.
 
     Args:
         model: What `equivar_jax.load` returns, or a run directory; None takes the weights of the package. One

@@ -40,16 +40,16 @@ class FieldCalculator(Calculator):
     with W = 0. Wrapping atoms into the cell does not count as motion.
 
     - Charges that are derivatives of a polarisation P (`EquivarCalculator` or `Predictor.predict` with a
-    network
-      of the form "polarisation", and `every=1`): `energy = E(base) - E V (P - P0)`, P0 being that of the first
-      configuration and V (P - P0) `dipole_change`. It is a function of the configuration, the forces are minus
-      its derivatives, and with the kinetic energy it is conserved in a constant field: there is no integral.
-      Compare energies of one path. Those of two paths differ by `E V` times the difference of their P0; and an
-      atom with charge q that goes once round the cell has the energy less by `E q R`, since the field did work
-      on it. W is the sum over steps of `E V (P' - P)`; in a constant field that is E V (P - P0).
+      network in that form, and `every=1`): `energy = E(base) - E V (P - P0)`, P0 being that of the first
+      configuration and V (P - P0) `dipole_change`. It is a function of the configuration, the forces are
+      minus its derivatives, and with the kinetic energy it is conserved in a constant field: there is no
+      integral. Compare energies of one path. Those of two paths differ by `E V` times the difference of
+      their P0; and when an atom with charge q has gone once round the cell the energy is less by `E q R`,
+      since the field did work on it. W is the sum over steps of `E V (P' - P)`; in a constant field that is
+      E V (P - P0).
     - Any other charges: `energy` is that of the base, and `W = sum over steps of e E (Z + Z') / 2 du` by the
-      trapezoidal rule. It depends on the path, unless Z is constant: then it is exactly `e sum_i E Z_i u_i` with
-      u the displacements since the first configuration.
+      trapezoidal rule. It depends on the path, unless Z is constant: then it is exactly `e sum_i E Z_i u_i`
+      with u the displacements since the first configuration.
 
     The force `Z E` leaves out the polarisability of the electrons, `-V E chi E / 2`, whose forces are of
     second order in the field (Raman tensors), and the dependence of Z on the field. The change of Z with

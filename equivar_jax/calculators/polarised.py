@@ -27,8 +27,7 @@ DipoleFunction = Callable[[Atoms, Float[np.ndarray, "atoms 3"]], Float[np.ndarra
 
 @runtime_checkable
 class Polarised(Protocol):
-    """What gives a polarisation besides the tensors, which are its derivatives, such as
-    `EquivarCalculator`."""
+    """What gives a polarisation besides the tensors, its derivatives, such as `EquivarCalculator`."""
 
     @property
     def why_no_polarisation(self) -> str | None:

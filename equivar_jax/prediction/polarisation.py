@@ -1,5 +1,4 @@
-"""The dipole of a cell, from a network in the form of a polarisation (see
-`equivar_jax.network.polarisation`)."""
+"""The dipole of a cell, from a network in the form of a polarisation."""
 
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,8 @@ def require_polarisation(predictor: "Predictor") -> None:
     """
     if predictor.config.form != "polarisation":
         raise InputError(
-            "the model gives tensors directly, which are the derivative of no polarisation; train a model with "
-            "--model.form polarisation"
+            "the model gives tensors directly, which are the derivative of no polarisation; train a model "
+            "with --model.form polarisation"
         )
 
 

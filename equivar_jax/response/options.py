@@ -33,8 +33,8 @@ def polarisation_options() -> OptionParser:
     """Make the parser of `equivar response polarisation`."""
     parser = OptionParser(
         prog="equivar response polarisation",
-        description="Change of polarisation along a trajectory: that of a network which gives a polarisation, "
-        "else the integral of Born effective charges.",
+        description="Change of polarisation along a trajectory: that of a network that gives one, else "
+        "the integral of Born effective charges.",
     )
     add = parser.add_argument
     add("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")

@@ -115,6 +115,6 @@ def _check_winding(frames: Sequence[Atoms], moved: Float[np.ndarray, "atoms 3"])
     if len(carried):
         raise InputError(
             f"{source(frames[-1])}: atom {carried[0]} ends {cells[carried[0]].astype(int).tolist()} cells "
-            "away from where it began; such a path does not close, since it carries charge through the crystal; "
-            "leave out --closure, or the frames in which the atom leaves"
+            "away from where it began; such a path does not close, since it carries charge through the "
+            "crystal; leave out --closure, or the frames in which the atom leaves"
         )

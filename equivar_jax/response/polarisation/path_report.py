@@ -106,8 +106,8 @@ def describe_closure(closure: Closure, volume: float) -> str:
     left = float(np.linalg.norm(closure.dipole))
     words = (
         f"integral of Z around the closed path: {left:.3g} e Å, "
-        f"{left / volume * MICROCOULOMB_PER_CM2:.3g} µC/cm² (integration within {closure.rule_error:.1g} e Å; "
-        f"path {closure.length:.3g} Å, area {closure.area:.3g} Å²)"
+        f"{left / volume * MICROCOULOMB_PER_CM2:.3g} µC/cm² (integration within "
+        f"{closure.rule_error:.1g} e Å; path {closure.length:.3g} Å, area {closure.area:.3g} Å²)"
     )
     if closure.is_flat:
         return f"{words}; the path encloses no area, so that any tensors close: give frames around a loop"
