@@ -17,6 +17,7 @@ from equivar_jax.kernels import needs_slots
 from equivar_jax.network.core import Core
 from equivar_jax.network.tensor import apply_sum_rule
 from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.response.dynamics.system import ChargeFunction
 from equivar_jax.response.dynamics.verlet_list import Edges, PairList, add_room, edges_within
 from equivar_jax.structures import born_effective_charges, source
 
@@ -146,6 +147,21 @@ class NetworkCharges:
             n_node=jnp.full(1, atoms, jnp.int32),
             n_edge=jnp.full(1, self.capacity, jnp.int32),
         )
+
+
+def has_polarisation(charges: ChargeFunction) -> bool:
+    """Return whether charges are derivatives of a polarisation that they know."""
+    return getattr(charges, "has_polarisation", False)
+
+
+def charges_and_dipole(
+    charges: ChargeFunction, positions: Float[Array, "atoms 3"], pairs: PairList | None
+) -> tuple[Float[Array, "atoms 3 3"], Float[Array, "3"], Bool[Array, ""]]:
+    """Compute tensors in e, V P in e Å up to a constant (0 if unknown), and whether room was too little."""
+    if has_polarisation(charges):
+        return charges.with_dipole(positions, pairs)  # type: ignore[attr-defined]
+    tensors, overflow = charges(positions, pairs)
+    return tensors, jnp.zeros(3, positions.dtype), overflow
 
 
 def network_charges(predictor: Predictor, atoms: Atoms, room: float = 1.3) -> NetworkCharges:

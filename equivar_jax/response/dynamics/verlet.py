@@ -30,6 +30,7 @@ from jaxtyping import Array, Bool, Float
 
 from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.errors import InputError
+from equivar_jax.response.dynamics.moving_charges import charges_and_dipole, has_polarisation
 from equivar_jax.response.dynamics.system import ConstantField, System
 from equivar_jax.response.dynamics.verlet_list import PairList, build_list, renew_list
 
@@ -97,7 +98,7 @@ def initial_state(
     dtype = positions.dtype
     pairs = None if system.plan is None else build_list(system.plan, positions)
     energy, forces = system.potential(positions, pairs)
-    charges, dipole, overflow = _charges_and_dipole(system, positions, pairs)
+    charges, dipole, overflow = charges_and_dipole(system.charges, positions, pairs)
     zero = jnp.zeros((), dtype)
     return State(
         time=zero,
@@ -208,7 +209,7 @@ def _step(
         update = functools.partial(_update_charges, system)
         state = jax.lax.cond(with_charges, update, lambda held: held, state)
     new_push = _field_forces(state)
-    if with_charges is None and has_polarisation(system):
+    if with_charges is None and has_polarisation(system.charges):
         work = (before.field + state.field) / 2 @ (state.dipole - before.dipole)
     else:  # charges that are held are no derivatives
         work = jnp.sum((push + new_push) / 2 * moved)
@@ -217,25 +218,10 @@ def _step(
     )
 
 
-def has_polarisation(system: System) -> bool:
-    """Return whether the charges of a system are derivatives of a polarisation that is known."""
-    return getattr(system.charges, "has_polarisation", False)
-
-
-def _charges_and_dipole(
-    system: System, positions: Float[Array, "atoms 3"], pairs: PairList | None
-) -> tuple[Float[Array, "atoms 3 3"], Float[Array, "3"], Bool[Array, ""]]:
-    """Compute the charges, the dipole of the cell or 0, and whether there was too little room."""
-    if has_polarisation(system):
-        return system.charges.with_dipole(positions, pairs)  # type: ignore[attr-defined]
-    charges, overflow = system.charges(positions, pairs)
-    return charges, jnp.zeros(3, positions.dtype), overflow
-
-
 def _update_charges(system: System, state: State) -> State:
     """Compute the charges at the present positions, and update the polarisation."""
-    charges, dipole, overflow = _charges_and_dipole(system, state.positions, state.pairs)
-    if has_polarisation(system):
+    charges, dipole, overflow = charges_and_dipole(system.charges, state.positions, state.pairs)
+    if has_polarisation(system.charges):
         change = dipole - state.dipole
     else:
         moved = state.positions - state.charged_at

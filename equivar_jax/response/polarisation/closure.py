@@ -18,6 +18,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.response.polarisation.displacements import (
     LARGEST_STEP,
     changed_cell,
+    check_frames,
     displacements_along,
 )
 from equivar_jax.structures import source
@@ -65,9 +66,11 @@ def integrate_loop(
         largest_step: How far an atom may move between frames, as a fraction of each cell vector.
 
     Raises:
-        InputError: The cell changes, an atom ends in another cell than it began in, a step is too long to be
+        InputError: The frames are no path of a neutral crystal, the cell changes, an atom ends in another
+        cell than it began in, a step is too long to be
             followed, or a structure between frames cannot be used.
     """
+    check_frames(frames)
     if (changed := changed_cell(frames)) is not None:
         raise InputError(
             f"{source(changed)}: another cell than that of {source(frames[0])}; Born charges do not have the "

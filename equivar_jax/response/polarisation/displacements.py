@@ -1,4 +1,4 @@
-"""Displacements of the atoms of a crystal along a path, followed from cell to cell."""
+"""The frames of a path of a crystal, and the displacements of its atoms, followed from cell to cell."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
-from equivar_jax.structures import source
+from equivar_jax.structures import check_structure, source
 
 LARGEST_STEP = 0.25
 """Largest step as a fraction of a cell vector; up to it, an atom has moved to its nearest image."""
@@ -68,6 +68,34 @@ def changed_cell(frames: Sequence[Atoms]) -> Atoms | None:
     """Return the first frame whose cell differs from that of the first, or None."""
     first = frames[0].cell.array
     return next((atoms for atoms in frames if np.abs(atoms.cell.array - first).max() > SAME_CELL), None)
+
+
+def check_frames(frames: Sequence[Atoms]) -> None:
+    """Check that frames can have a polarisation and have the atoms of the first one.
+
+    Raises:
+        InputError: A frame cannot be used, is not periodic along three directions or has a net charge, or
+            frames do not belong together.
+    """
+    for atoms in frames:
+        _check_frame(atoms, frames[0])
+
+
+def _check_frame(atoms: Atoms, first: Atoms) -> None:
+    check_structure(atoms)
+    if not atoms.pbc.all():
+        raise InputError(
+            f"{source(atoms)}: periodic along {atoms.pbc.sum()} directions; polarisation is that of a "
+            "crystal, give a cell that is periodic along three; a molecule has ASE's property dipole "
+            "(EquivarCalculator, with a network of the form polarisation)"
+        )
+    if atoms.info.get("charge", 0.0):
+        raise InputError(
+            f"{source(atoms)}: a net charge of {atoms.info['charge']} e; the polarisation of a charged cell "
+            "depends on the origin, give a neutral one"
+        )
+    if not np.array_equal(atoms.numbers, first.numbers):
+        raise InputError(f"{source(atoms)}: other atoms than in {source(first)}; give frames of one path")
 
 
 def _fractional(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:

@@ -35,6 +35,7 @@ from equivar_jax.response.polarisation.closure import integrate_loop
 from equivar_jax.response.polarisation.displacements import (
     LARGEST_STEP,
     changed_cell,
+    check_frames,
     displacements_along,
     fractional_step,
 )
@@ -47,7 +48,7 @@ from equivar_jax.response.polarisation.path_report import (
     write_numbers,
     write_polarisation,
 )
-from equivar_jax.structures import check_structure, check_tensors, labels_of, source
+from equivar_jax.structures import check_tensors, labels_of, source
 
 PathCharges = Charges | Predictor | Sequence[np.ndarray] | np.ndarray
 """Z of every frame: `Charges`; or a network, which gets all frames at once; or tensors in e, [atom, field,
@@ -97,8 +98,7 @@ def polarisation_along(
     """
     if not len(frames):
         raise InputError("a path without frames has no polarisation; give at least one frame")
-    for atoms in frames:
-        _check_frame(atoms, frames[0])
+    check_frames(frames)
     quanta = np.array([polarisation_quanta(atoms) for atoms in frames])
     dipole_of, changed = make_dipole_function(charges), changed_cell(frames)
     if dipole_of is not None and changed is None:
@@ -208,24 +208,6 @@ def nearest_branch(
     offsets = np.reshape(polarisation - reference, (-1, 3))
     nearest, _ = find_mic(offsets, quanta, pbc=True)
     return reference + nearest.reshape(np.shape(polarisation))
-
-
-def _check_frame(atoms: Atoms, first: Atoms) -> None:
-    """Check that a frame can have a polarisation and has the atoms of the first frame."""
-    check_structure(atoms)
-    if not atoms.pbc.all():
-        raise InputError(
-            f"{source(atoms)}: periodic along {atoms.pbc.sum()} directions; polarisation is that of a "
-            "crystal, give a cell that is periodic along three; a molecule has ASE's property dipole "
-            "(EquivarCalculator, with a network of the form polarisation)"
-        )
-    if atoms.info.get("charge", 0.0):
-        raise InputError(
-            f"{source(atoms)}: a net charge of {atoms.info['charge']} e; the polarisation of a charged cell "
-            "depends on the origin, give a neutral one"
-        )
-    if not np.array_equal(atoms.numbers, first.numbers):
-        raise InputError(f"{source(atoms)}: other atoms than in {source(first)}; give frames of one path")
 
 
 def _tensors(

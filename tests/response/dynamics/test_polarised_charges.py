@@ -7,10 +7,10 @@ from ase import units
 from helpers.polarised import predictor
 
 from equivar_jax.calculators.polarised import dipoles_of_cells
-from equivar_jax.response.dynamics.moving_charges import network_charges
+from equivar_jax.response.dynamics.moving_charges import has_polarisation, network_charges
 from equivar_jax.response.dynamics.springs import springs_between
 from equivar_jax.response.dynamics.system import make_system
-from equivar_jax.response.dynamics.verlet import has_polarisation, simulate, start
+from equivar_jax.response.dynamics.verlet import simulate, start
 from equivar_jax.response.phonons.harmonic import rock_salt
 
 FIELD = np.array([0.2, -0.1, 0.3])
@@ -34,7 +34,7 @@ def run(model, steps, temperature=300.0, timestep=1.0, field=FIELD, **settings):
     atoms = warm_crystal(temperature)
     charges = network_charges(model, atoms, room=2.0)
     system = make_system(atoms, springs_between(atoms, 2.2, 8.0, 1.5), charges, field, room=2.0)
-    assert has_polarisation(system)
+    assert has_polarisation(charges)
     begin = start(system, atoms)
     return atoms, simulate(system, begin, timestep, steps, **settings)
 
