@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.calculators.field_strength import warn_of_strong_field
+from equivar_jax.calculators.polarised import make_dipole_function
 from equivar_jax.errors import InputError
 from equivar_jax.structures import BEC
 
@@ -33,13 +34,22 @@ class FieldCalculator(Calculator):
     The forces are `F_ib = F_ib(base) + e sum_a E_a Z[i, a, b]`. By the sum rule, the net force is Q E,
     which is zero for a neutral cell. E is the macroscopic field in the crystal.
 
-    Energies: `energy` is that of the base, a function of the configuration alone. `work` is the work W of
-    the field on the atoms since the first configuration, `W = sum over steps of e E (Z + Z') / 2 du` in eV
-    (trapezoidal rule; wrapping atoms into the cell does not count as motion). `free_energy`, which
-    optimisers and thermostats take to be consistent with the forces, is that of the base minus W; its sum
-    with the kinetic energy is conserved. Where Z and E are constant, W is exactly `e sum_i E Z_i u_i`, with
-    u the displacements since the first configuration. Otherwise W depends on the path, unless Z is the
-    derivative of a polarisation. A change of cell, charge, `pbc` or species begins a new path, with W = 0.
+    Energies: `free_energy`, which optimisers and thermostats take to be consistent with the forces, is that
+    of the base minus `work`, the work W of the field on the atoms since the first configuration in eV; its
+    sum with the kinetic energy is conserved. A change of cell, charge, `pbc` or species begins a new path,
+    with W = 0. Wrapping atoms into the cell does not count as motion.
+
+    - Charges that are derivatives of a polarisation P (`EquivarCalculator` or `Predictor.predict` with a
+      network in that form, and `every=1`): `energy = E(base) - E V (P - P0)`, P0 being that of the first
+      configuration and V (P - P0) `dipole_change`. It is a function of the configuration, the forces are
+      minus its derivatives, and with the kinetic energy it is conserved in a constant field: there is no
+      integral. Compare energies of one path. Those of two paths differ by `E V` times the difference of
+      their P0; and when an atom with charge q has gone once round the cell the energy is less by `E q R`,
+      since the field did work on it. W is the sum over steps of `E V (P' - P)`; in a constant field that is
+      E V (P - P0).
+    - Any other charges: `energy` is that of the base, and `W = sum over steps of e E (Z + Z') / 2 du` by the
+      trapezoidal rule. It depends on the path, unless Z is constant: then it is exactly `e sum_i E Z_i u_i`
+      with u the displacements since the first configuration.
 
     The force `Z E` leaves out the polarisability of the electrons, `-V E chi E / 2`, whose forces are of
     second order in the field (Raman tensors), and the dependence of Z on the field. The change of Z with
@@ -59,7 +69,8 @@ class FieldCalculator(Calculator):
             same array gives fixed charges.
         field: E in V/Å; see `Field`. The attribute may be set to another field at any time. One beyond 1 V/Å
             brings a `StrongFieldWarning`; 1 V/Å is 1e5 kV/cm.
-        every: Calculate Z at every this many new configurations, and keep it in between.
+        every: Calculate Z at every this many new configurations, and keep it in between. The forces are then
+            no derivatives of an energy, so that the work is integrated also where there is a polarisation.
 
     Raises:
         InputError: `field`, `charges` or `every` cannot be used; in a calculation, the field depends on time,
@@ -78,7 +89,12 @@ class FieldCalculator(Calculator):
         self.every = every
         self.work = 0.0
         """Work of the field along the path so far, in eV."""
+        self.dipole_change = np.zeros(3)
+        """V (P - P0) in e Å: change of the dipole of the cell since the first configuration."""
         self._tensors_of = make_charge_function(charges)
+        self._dipole_of = make_dipole_function(charges) if every == 1 else None
+        self._start = np.zeros(3)  # the dipole at the first configuration, up to the same constant as later
+        self._moved = np.zeros((0, 3))  # displacements since the first configuration
         self._dynamics: MolecularDynamics | None = None
         self._applied = np.zeros(3)  # the field in `results`
         self._last: Atoms | None = None  # the last configuration of the path
@@ -96,6 +112,11 @@ class FieldCalculator(Calculator):
         self._field = field if callable(field) else _check_vector(field, "the field")
         if not callable(self._field):
             self._warn_once(self._field)
+
+    @property
+    def has_polarisation(self) -> bool:
+        """Whether `dipole_change` and the energy are functions of the configuration, not integrals."""
+        return self._dipole_of is not None
 
     def follow(self, dynamics: object) -> None:
         """Take the time for the field from a dynamics; call this again for every new dynamics.
@@ -148,7 +169,7 @@ class FieldCalculator(Calculator):
         self._follow_path(self.atoms, field)
         self._applied = field.copy()
         self.results = {
-            "energy": energy,
+            "energy": energy - float(field @ self.dipole_change) if self.has_polarisation else energy,
             "free_energy": _free_energy(self.base, self.atoms, energy) - self.work,
             "forces": forces + np.einsum("a,iab->ib", field, self._tensors),
             BEC: self._tensors.copy(),
@@ -180,13 +201,20 @@ class FieldCalculator(Calculator):
         last = self._last if changed == ["positions"] else None
         age = (self._age + 1) % self.every if last is not None else 0
         tensors = self._tensors if age else self._tensors_of(atoms)
-        if last is not None:
-            mean = (self._tensors + tensors) / 2
-            # Leaves out the lattice vectors by which wrapping moves atoms.
-            moved, _ = find_mic(atoms.positions - last.positions, atoms.cell, atoms.pbc)
-            self.work += float(np.einsum("a,iab,ib->", field, mean, moved))
+        if last is None:
+            self.work, self.dipole_change, self._moved = 0.0, np.zeros(3), np.zeros((len(atoms), 3))
+            if self._dipole_of is not None:
+                self._start = self._dipole_of(atoms, self._moved)
         else:
-            self.work = 0.0
+            # Leaves out the lattice vectors by which wrapping moves atoms.
+            step, _ = find_mic(atoms.positions - last.positions, atoms.cell, atoms.pbc)
+            moved = self._moved + step
+            if self._dipole_of is not None:
+                change = self._dipole_of(atoms, moved) - self._start
+            else:
+                change = self.dipole_change + np.einsum("iab,ib->a", (self._tensors + tensors) / 2, step)
+            self.work += float(field @ (change - self.dipole_change))
+            self.dipole_change, self._moved = change, moved
         self._last, self._tensors, self._age = atoms.copy(), tensors, age
 
     def _check_clock(self) -> None:

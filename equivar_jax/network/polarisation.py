@@ -54,6 +54,16 @@ class Polarisation(Core):
         Raises:
             ValueError: `config.mean_neighbours` is not set, or the kernel needs slots and there are none.
         """
+        return self.tensors_and_dipoles(graph)[0]
+
+    def tensors_and_dipoles(
+        self, graph: jraph.GraphsTuple
+    ) -> tuple[Float[Array, "nodes 3 3"], Float[Array, "nodes 3"]]:
+        """Compute the tensors as `__call__` does and, in the same pass, the dipoles as `dipoles` does.
+
+        Args:
+            graph: As `__call__` takes it.
+        """
         graph = jax.tree.map(jnp.asarray, graph)  # batches are made in NumPy
         network, params = self.unbind()
         vectors, species = graph.edges["vectors"], graph.nodes["species"]
@@ -67,7 +77,7 @@ class Polarisation(Core):
         per_edge = jnp.swapaxes(rows, 0, 1)
         tensors = jnp.zeros((len(species), 3, 3), per_edge.dtype)
         tensors = tensors.at[graph.senders].add(per_edge).at[graph.receivers].add(-per_edge)
-        return tensors + self.charges(graph)[:, None, None] * jnp.eye(3, dtype=tensors.dtype)
+        return tensors + self.charges(graph)[:, None, None] * jnp.eye(3, dtype=tensors.dtype), dipoles
 
     def dipoles(self, graph: jraph.GraphsTuple) -> Float[Array, "nodes 3"]:
         """Compute the dipoles mu of the atoms in e Å, which do not change when all atoms move together.

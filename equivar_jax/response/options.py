@@ -33,13 +33,24 @@ def polarisation_options() -> OptionParser:
     """Make the parser of `equivar response polarisation`."""
     parser = OptionParser(
         prog="equivar response polarisation",
-        description="Change of polarisation along a trajectory, from Born effective charges.",
+        description="Change of polarisation along a trajectory: that of a network that gives one, else "
+        "the integral of Born effective charges.",
     )
     add = parser.add_argument
     add("path", nargs="?", help="trajectory: extxyz, .traj, anything ASE reads")
     add("--checkpoint", help="run directory of a trained model")
     add("--example", action="store_true", help="reversal of the polarisation of model BaTiO3")
-    add("-o", "--output", default="polarisation.csv", help="table; the picture is a .png beside it")
+    add(
+        "--closure",
+        action="store_true",
+        help="integrate Born charges around the closed path, too: zero for derivatives of a polarisation",
+    )
+    add(
+        "-o",
+        "--output",
+        default="polarisation.csv",
+        help="table; a picture and a .json file go beside it",
+    )
     add("--allow-unseen", action="store_true", help="only warn about unknown elements")
     return parser
 

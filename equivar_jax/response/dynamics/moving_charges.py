@@ -10,12 +10,14 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Array, Bool, Float, Int
 
+from equivar_jax.calculators.polarised import why_no_polarisation
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph import build_graph, neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.core import Core
 from equivar_jax.network.tensor import apply_sum_rule
 from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.response.dynamics.system import ChargeFunction
 from equivar_jax.response.dynamics.verlet_list import Edges, PairList, add_room, edges_within
 from equivar_jax.structures import born_effective_charges, source
 
@@ -76,14 +78,51 @@ class NetworkCharges:
         Raises:
             ValueError: There is no list of pairs.
         """
+        graph, overflow = self._graph_at(positions, pairs)
+        return self._neutral(self.model.apply(self.params, graph), positions.dtype), overflow
+
+    @property
+    def has_polarisation(self) -> bool:
+        """Whether the tensors are derivatives of a polarisation (see `why_no_polarisation`)."""
+        return why_no_polarisation(self.model.config) is None
+
+    def with_dipole(
+        self, positions: Float[Array, "atoms 3"], pairs: PairList | None
+    ) -> tuple[Float[Array, "atoms 3 3"], Float[Array, "3"], Bool[Array, ""]]:
+        """Predict the tensors, and the dipole V P of the cell whose derivatives they are.
+
+        Args:
+            positions: Positions in Å, never wrapped into the cell: the charges of the atoms are multiplied by
+                them.
+            pairs: The list of pairs at these positions.
+
+        Returns:
+            Tensors as `__call__` has them, the dipole in e Å up to a constant of the trajectory, and whether
+            there was too little room.
+        """
+        graph, overflow = self._graph_at(positions, pairs)
+        raw, atomic = self.model.apply(self.params, graph, method="tensors_and_dipoles")
+        charges = self.model.apply(self.params, graph, method="charges").astype(positions.dtype)
+        charges += (self.charge[0] - charges.sum()) / len(positions)  # what rounding left
+        dipole = jnp.sum(atomic.astype(positions.dtype), axis=0) + charges @ positions
+        return self._neutral(raw, positions.dtype), dipole, overflow
+
+    def _graph_at(
+        self, positions: Float[Array, "atoms 3"], pairs: PairList | None
+    ) -> tuple[jraph.GraphsTuple, Bool[Array, ""]]:
+        """Make the graph at these positions, and tell whether there was too little room for its edges."""
         if pairs is None:
             raise ValueError("the network needs a list of pairs; make the system with make_system")
         edges = edges_within(pairs, positions, self.cutoff, self.capacity, self.degree)
-        graph = self._graph(edges)
-        raw = self.model.apply(self.params, graph)
-        # In the precision of the trajectory, so that rounding in the network does not push the whole crystal.
-        tensors = apply_sum_rule(raw.astype(positions.dtype), graph.n_node, jnp.asarray(self.charge))
-        return tensors.astype(positions.dtype), edges.overflow
+        return self._graph(edges), edges.overflow
+
+    def _neutral(self, raw: Float[Array, "atoms 3 3"], dtype: jnp.dtype) -> Float[Array, "atoms 3 3"]:
+        """Apply the sum rule in the precision of the trajectory.
+
+        So rounding in the network does not push the whole crystal.
+        """
+        atoms = jnp.full(1, len(raw), jnp.int32)
+        return apply_sum_rule(raw.astype(dtype), atoms, jnp.asarray(self.charge)).astype(dtype)
 
     def _graph(self, edges: Edges) -> jraph.GraphsTuple:
         """Make the graph that `Equivar` reads, without a padding node: no atom receives the padding edges."""
@@ -108,6 +147,21 @@ class NetworkCharges:
             n_node=jnp.full(1, atoms, jnp.int32),
             n_edge=jnp.full(1, self.capacity, jnp.int32),
         )
+
+
+def has_polarisation(charges: ChargeFunction) -> bool:
+    """Return whether charges are derivatives of a polarisation that they know."""
+    return getattr(charges, "has_polarisation", False)
+
+
+def charges_and_dipole(
+    charges: ChargeFunction, positions: Float[Array, "atoms 3"], pairs: PairList | None
+) -> tuple[Float[Array, "atoms 3 3"], Float[Array, "3"], Bool[Array, ""]]:
+    """Compute tensors in e, V P in e Å up to a constant (0 if unknown), and whether room was too little."""
+    if has_polarisation(charges):
+        return charges.with_dipole(positions, pairs)  # type: ignore[attr-defined]
+    tensors, overflow = charges(positions, pairs)
+    return tensors, jnp.zeros(3, positions.dtype), overflow
 
 
 def network_charges(predictor: Predictor, atoms: Atoms, room: float = 1.3) -> NetworkCharges:

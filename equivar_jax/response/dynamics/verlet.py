@@ -9,6 +9,11 @@ The conserved quantity is kinetic + potential energy - W. In a harmonic crystal 
 no more than `dt^2/8 sum_i F_i^2 / m_i` changes, where F includes the forces of the field (derived: the
 difference of the two is constant).
 
+Where Z are derivatives of a polarisation P that a network gives, nothing is integrated: dP is the difference
+of P at the ends, and with new charges at every step `W = sum over steps of V (E + E') / 2 (P' - P)`. In a
+constant field kinetic + potential energy - V E.(P - P0), P0 at the start, is then conserved as an energy is,
+however long the trajectory; the trapezoidal rule makes an error at each step, and these add up.
+
 All quantities have ASE's units (Å, eV, u) internally; times are given in fs and fields in V/Å.
 """
 
@@ -25,6 +30,7 @@ from jaxtyping import Array, Bool, Float
 
 from equivar_jax.calculators.field_strength import warn_of_strong_field
 from equivar_jax.errors import InputError
+from equivar_jax.response.dynamics.moving_charges import charges_and_dipole, has_polarisation
 from equivar_jax.response.dynamics.system import ConstantField, System
 from equivar_jax.response.dynamics.verlet_list import PairList, build_list, renew_list
 
@@ -48,6 +54,8 @@ class State(NamedTuple):
     """Charges [atom, field, displacement] in e, as computed at `charged_at`."""
     charged_at: Float[Array, "atoms 3"]
     """Positions in Å for which the charges were last computed."""
+    dipole: Float[Array, "3"]
+    """V P at `charged_at` in e Å up to a constant, where the charges have a polarisation; else 0."""
     polarisation: Float[Array, "3"]
     """Change of polarisation from the start to `charged_at`, in e/Å²."""
     work: Float[Array, ""]
@@ -90,7 +98,7 @@ def initial_state(
     dtype = positions.dtype
     pairs = None if system.plan is None else build_list(system.plan, positions)
     energy, forces = system.potential(positions, pairs)
-    charges, overflow = system.charges(positions, pairs)
+    charges, dipole, overflow = charges_and_dipole(system.charges, positions, pairs)
     zero = jnp.zeros((), dtype)
     return State(
         time=zero,
@@ -101,6 +109,7 @@ def initial_state(
         field=system.field(zero).astype(dtype),
         charges=charges,
         charged_at=positions,
+        dipole=dipole,
         polarisation=jnp.zeros(3, dtype),
         work=zero,
         pairs=pairs,
@@ -151,7 +160,8 @@ def evolve(
     """
 
     def step(state: State, number: Array) -> tuple[State, None]:
-        return _step(system, state, timestep, number % charges_every == 0), None
+        is_new = None if charges_every == 1 else number % charges_every == 0
+        return _step(system, state, timestep, is_new), None
 
     def step_and_record(state: State, _: None) -> tuple[State, Any]:
         state, _ = jax.lax.scan(step, state, jnp.arange(1, record_every + 1))
@@ -161,13 +171,20 @@ def evolve(
 
 
 def _step(
-    system: System, state: State, timestep: float | Float[Array, ""], with_charges: Bool[Array, ""]
+    system: System, state: State, timestep: float | Float[Array, ""], with_charges: Bool[Array, ""] | None
 ) -> State:
-    """Do one step of velocity Verlet: half a kick, drift, new forces, half a kick."""
+    """Do one step of velocity Verlet: half a kick, drift, new forces, half a kick.
+
+    Args:
+        system: The constant part.
+        state: The state before the step.
+        timestep: Time step in fs.
+        with_charges: Whether the charges are computed in this step; None if they are in every step.
+    """
     dtype = state.positions.dtype
     dt = jnp.asarray(timestep * units.fs, dtype)
     half_kick = 0.5 * dt / jnp.asarray(system.masses, dtype)[:, None]
-    push = _field_forces(state)
+    before, push = state, _field_forces(state)
     velocities = state.velocities + half_kick * (state.forces + push)
     moved = dt * velocities
     positions = state.positions + moved
@@ -186,23 +203,34 @@ def _step(
         pairs=pairs,
         overflow=state.overflow if pairs is None else state.overflow | pairs.overflow,
     )
-    state = jax.lax.cond(with_charges, functools.partial(_update_charges, system), lambda held: held, state)
+    if with_charges is None:
+        state = _update_charges(system, state)
+    else:
+        update = functools.partial(_update_charges, system)
+        state = jax.lax.cond(with_charges, update, lambda held: held, state)
     new_push = _field_forces(state)
+    if with_charges is None and has_polarisation(system.charges):
+        work = (before.field + state.field) / 2 @ (state.dipole - before.dipole)
+    else:  # charges that are held are no derivatives
+        work = jnp.sum((push + new_push) / 2 * moved)
     return state._replace(
-        velocities=velocities + half_kick * (state.forces + new_push),
-        work=state.work + jnp.sum((push + new_push) / 2 * moved),
+        velocities=velocities + half_kick * (state.forces + new_push), work=state.work + work
     )
 
 
 def _update_charges(system: System, state: State) -> State:
     """Compute the charges at the present positions, and update the polarisation."""
-    charges, overflow = system.charges(state.positions, state.pairs)
-    moved = state.positions - state.charged_at
-    dipole = jnp.einsum("iab,ib->a", (charges + state.charges) / 2, moved)
+    charges, dipole, overflow = charges_and_dipole(system.charges, state.positions, state.pairs)
+    if has_polarisation(system.charges):
+        change = dipole - state.dipole
+    else:
+        moved = state.positions - state.charged_at
+        change = jnp.einsum("iab,ib->a", (charges + state.charges) / 2, moved)
     return state._replace(
         charges=charges,
         charged_at=state.positions,
-        polarisation=state.polarisation + dipole / system.volume,
+        dipole=dipole,
+        polarisation=state.polarisation + change / system.volume,
         overflow=state.overflow | overflow,
     )
 

@@ -8,6 +8,7 @@ from ase import Atoms, units
 from jaxtyping import Float
 
 from equivar_jax.calculators.charges import Charges, make_charge_function
+from equivar_jax.calculators.polarised import DipoleFunction, make_dipole_function
 from equivar_jax.errors import InputError
 from equivar_jax.response.optics.motion import displacements, have_velocities, warn_of_contradiction
 from equivar_jax.response.optics.spectra import DipoleRates
@@ -17,13 +18,20 @@ from equivar_jax.structures import labels_of, source
 def dipole_rates(
     frames: Sequence[Atoms], timestep: float, charges: Charges = labels_of, every: int = 1
 ) -> DipoleRates:
-    """Compute the rate of change of the dipole along a trajectory, `J(t) = sum_i Z_i(t) v_i(t)`.
+    """Compute the rate of change J of the dipole M along a trajectory.
+
+    With velocities `J(t) = sum_i Z_i(t) v_i(t)`, also where a network gives M itself: this is exact at the
+    time of each frame, while a difference of M would only be the mean over a step, weakened at high
+    frequencies.
 
     The velocities are those of the frames; if they contradict positions and time step, a `MotionWarning` is
-    given. If no frame has velocities, the rates are means over the steps between frames: `Z` in the middle of
-    the step times the displacement during it, over the time. An atom that crosses the boundary of the cell is
-    followed into the next image, and the strain of a cell that changes is no displacement (see
-    `motion.displacements`).
+    given.
+
+    If no frame has velocities, the rates are means over the steps between frames. A network of the form
+    "polarisation" gives them exactly, `(M' - M) / dt` with `M = V P` (in one cell, with `every=1`). Else they
+    are `Z` in the middle of the step times the displacement during it, over the time. An atom that crosses
+    the boundary of the cell is followed into the next image, and the strain of a cell that changes is no
+    displacement (see `motion.displacements`).
 
     Args:
         frames: The same atoms in the same order, equally spaced in time.
@@ -40,7 +48,10 @@ def dipole_rates(
     """
     _check_frames(frames, timestep, every)
     last = len(frames) - 1
-    averaged, tensors_of = not have_velocities(frames), make_charge_function(charges)
+    averaged = not have_velocities(frames)
+    if averaged and every == 1 and (dipole_of := make_dipole_function(charges)) and _in_one_cell(frames):
+        return _differences(frames, timestep * units.fs, dipole_of)
+    tensors_of = make_charge_function(charges)
     if not averaged:
         warn_of_contradiction(frames, timestep)
     rates = np.zeros((last if averaged else last + 1, 3))
@@ -56,6 +67,27 @@ def dipole_rates(
         return DipoleRates(rates / interval, interval, averaged=True)
     rates[last] = _contract(following, frames[last].get_velocities())
     return DipoleRates(rates, interval)
+
+
+def _differences(frames: Sequence[Atoms], interval: float, dipole_of: DipoleFunction) -> DipoleRates:
+    """Compute the mean rate over each step from the dipoles at its ends.
+
+    Args:
+        frames: Frames in one cell.
+        interval: Time between them in ASE's unit.
+        dipole_of: See `DipoleFunction`.
+    """
+    moved = np.zeros((len(frames[0]), 3))
+    dipoles = [dipole_of(frames[0], moved)]
+    for first, second in itertools.pairwise(frames):
+        moved = moved + displacements(first, second)
+        dipoles.append(dipole_of(second, moved))
+    return DipoleRates(np.diff(dipoles, axis=0) / interval, interval, averaged=True)
+
+
+def _in_one_cell(frames: Sequence[Atoms]) -> bool:
+    """Return whether all frames have the cell of the first: polarisations of two cells do not compare."""
+    return all(np.array_equal(atoms.cell.array, frames[0].cell.array) for atoms in frames)
 
 
 def _check_frames(frames: Sequence[Atoms], timestep: float, every: int) -> None:

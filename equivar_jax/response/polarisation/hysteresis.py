@@ -2,9 +2,10 @@
 
     equivar response hysteresis --example -o loop.png
 
-The force on the atoms is `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`, and the polarisation is the sum
-of Z du / V along their path. The cell is fixed. A small cell switches homogeneously, without domain walls, so
-that its coercive field exceeds measured ones by orders of magnitude.
+The force on the atoms is `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`. The polarisation is that of the
+network, if it is one of the form "polarisation", else the sum of Z du / V along the path of the atoms, which
+after many cycles has the errors of as many steps. The cell is fixed. A small cell switches homogeneously,
+without domain walls, so that its coercive field exceeds measured ones by orders of magnitude.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
 from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop, measure_loop, write_loop
-from equivar_jax.response.polarisation.path import PolarisationTracker
+from equivar_jax.response.polarisation.path import Method, PolarisationTracker
+from equivar_jax.response.polarisation.path_report import describe_method
 from equivar_jax.response.polarisation.protocols import Protocol, triangle
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 from equivar_jax.structures import BEC, source
@@ -42,6 +44,7 @@ class Loop(NamedTuple):
     """E in V/Å, Cartesian components."""
     polarisation: Float[np.ndarray, "points 3"]
     """P - P(structure at the start) in e/Å². With a centrosymmetric start this is P itself."""
+    method: Method = "integral"
 
 
 def quasi_static_loop(
@@ -70,20 +73,20 @@ def quasi_static_loop(
     """
     atoms = atoms.copy()
     atoms.calc = calculator = FieldCalculator(potential, charges, np.zeros(3))
-    tracker = PolarisationTracker(atoms, atoms.calc.get_property(BEC, atoms))
+    follower = _Follower(atoms, calculator)
     polarisation = []
     for field in fields:
         calculator.field = field
         relaxation = FIRE(atoms, logfile=None, maxstep=MAX_STEP)
-        relaxation.attach(lambda: tracker.advance(atoms, calculator.results[BEC]))
+        relaxation.attach(follower.advance)
         if not relaxation.run(fmax=fmax, steps=max_steps):
             raise InputError(
                 f"{source(atoms)}: not relaxed after {max_steps} steps in the field "
                 f"{np.round(field, 6).tolist()} V/Å; raise fmax or max_steps, and use charges that are "
                 "continuous in the positions (--model.envelope True in training)"
             )
-        polarisation.append(tracker.change)
-    return Loop(np.array(fields), np.array(polarisation))
+        polarisation.append(follower.change)
+    return Loop(np.array(fields), np.array(polarisation), follower.method)
 
 
 def thermal_loop(
@@ -140,18 +143,41 @@ def thermal_loop(
         fixcm=False,  # a drift of the whole crystal is no polarisation
     )
     calculator.follow(dynamics)
-    tracker = PolarisationTracker(atoms, calculator.get_property(BEC, atoms))
+    follower = _Follower(atoms, calculator)
     field, polarisation = [], []
 
     def record() -> None:
-        polarisation.append(tracker.advance(atoms, calculator.results[BEC]))
+        polarisation.append(follower.advance())
         field.append(protocol(dynamics.get_time() / units.fs))
 
     dynamics.attach(record)
     dynamics.run(stride * points)
     # The first record is the start.
     means = [np.reshape(values[1:], (points, stride, 3)).mean(axis=1) for values in (field, polarisation)]
-    return Loop(*means)
+    return Loop(means[0], means[1], follower.method)
+
+
+class _Follower:
+    """Knows the change of polarisation of atoms that move in a field, since it was made.
+
+    It is the network's own where the calculator has it; else Z is integrated, without rigid translations.
+    """
+
+    def __init__(self, atoms: Atoms, calculator: FieldCalculator):
+        self._atoms, self._calculator, self._volume = atoms, calculator, atoms.get_volume()
+        self._tracker = PolarisationTracker(atoms, calculator.get_property(BEC, atoms))
+        self.method: Method = "network" if calculator.has_polarisation else "integral"
+        self.change = np.zeros(3)
+        """P - P(start) in e/Å², Cartesian components."""
+
+    def advance(self) -> Float[np.ndarray, "3"]:
+        """Take the present configuration into account, and return `change`."""
+        if self.method == "network":
+            self._calculator.get_property(BEC, self._atoms)
+            self.change = self._calculator.dipole_change / self._volume
+        else:
+            self.change = self._tracker.advance(self._atoms, self._calculator.results[BEC])
+        return self.change
 
 
 def run(options: argparse.Namespace) -> None:
@@ -195,8 +221,9 @@ def run(options: argparse.Namespace) -> None:
     found = measure_loop(field[options.points :], polarisation[options.points :])
     landau = None if options.checkpoint or options.temperature else crystal.landau_field
     draw_loop(output, field, polarisation, found, options.points, landau)
-    numbers = write_loop(output.with_suffix(".json"), field, polarisation, found)
+    numbers = write_loop(output.with_suffix(".json"), field, polarisation, found, loop.method)
     _print_figures(found, crystal)
+    print(f"polarisation: {describe_method(loop.method)}")
     print(f"{output} and {numbers}: {len(field)} points")
 
 

@@ -15,6 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.figures import COLOURS, STYLE, save_figure
+from equivar_jax.response.polarisation.path_report import describe_method
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 
 SMALLEST_OPENING = 0.01
@@ -151,6 +152,7 @@ def write_loop(
     field: Float[np.ndarray, " points"],
     polarisation: Float[np.ndarray, " points"],
     found: LoopFigures,
+    method: str = "integral",
 ) -> Path:
     """Write the figures and the points of a loop as JSON; every name ends in its unit.
 
@@ -159,6 +161,7 @@ def write_loop(
         field: E in V/Å.
         polarisation: P in e/Å², measured from the start.
         found: Figures of the cycle.
+        method: Where the polarisation is from; a key of `path_report.METHODS`.
 
     Returns:
         The path.
@@ -170,6 +173,7 @@ def write_loop(
         ],
         "centre_uC_per_cm2": found.centre * MICROCOULOMB_PER_CM2,
         "loss_J_per_cm3": found.loss / J * (1e-2 * m) ** 3,
+        "polarisation_from": describe_method(method),
         "field_kV_per_cm": (field * KILOVOLT_PER_CM).tolist(),
         "polarisation_uC_per_cm2": (polarisation * MICROCOULOMB_PER_CM2).tolist(),
     }

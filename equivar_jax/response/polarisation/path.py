@@ -1,16 +1,24 @@
-"""Change of polarisation along a path of structures, from Born effective charges.
+"""Change of polarisation along a path of structures, from a network's polarisation or from Born charges.
 
     equivar response polarisation --checkpoint RUN path.traj -o polarisation.csv
 
-Between two frames `dP = (e/V) sum_i Z_i du_i`, the integral of `dP_a/du_ib = e Z[i, a, b] / V` by the
-trapezoid rule. Only such changes are well defined; the polarisation itself is defined only up to the quanta
-e R / V (King-Smith and Vanderbilt, Phys. Rev. B 47, 1651 (1993)).
+A network of the form "polarisation" gives V P itself, up to a constant that the difference of two frames does
+not have: nothing is integrated, and the frames between do not matter but for telling which way atoms went.
+Else, between two frames, `dP = (e/V) sum_i Z_i du_i`, the integral of `dP_a/du_ib = e Z[i, a, b] / V` by the
+trapezoid rule.
+
+What is determined: changes in one cell. P itself is defined only up to the quanta e R / V (King-Smith and
+Vanderbilt, Phys. Rev. B 47, 1651 (1993)), and tensors, which are all that networks are trained on, leave a
+constant open besides, another one in each cell: they know nothing of a strain at fixed fractional
+coordinates. So where the cell changes along a path the integral is taken for any network (see
+`polarisation_step`). An atom that goes round the crystal once changes V P by q R with the network's charge q,
+which in an insulator is a whole number; that it comes out as one is left to the training.
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -18,24 +26,36 @@ from ase.geometry import find_mic
 from jaxtyping import Float
 
 from equivar_jax.calculators.charges import Charges, make_charge_function
+from equivar_jax.calculators.polarised import dipoles_of_cells, make_dipole_function, network_of
 from equivar_jax.errors import InputError
 from equivar_jax.io import check_output, read_structures
 from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.response.polarisation.closure import integrate_loop
+from equivar_jax.response.polarisation.displacements import (
+    LARGEST_STEP,
+    changed_cell,
+    check_frames,
+    displacements_along,
+    fractional_step,
+)
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate, switching_path
 from equivar_jax.response.polarisation.path_report import (
+    describe_closure,
+    describe_method,
     describe_polarisation,
     draw_polarisation,
+    write_numbers,
     write_polarisation,
 )
-from equivar_jax.structures import check_structure, check_tensors, labels_of, source
+from equivar_jax.structures import check_tensors, labels_of, source
 
 PathCharges = Charges | Predictor | Sequence[np.ndarray] | np.ndarray
 """Z of every frame: `Charges`; or a network, which gets all frames at once; or tensors in e, [atom, field,
 displacement], for each frame (frames, N, 3, 3) or the same for all (N, 3, 3)."""
 
-LARGEST_STEP = 0.25
-"""Largest step as a fraction of a cell vector; up to it, an atom has moved to its nearest image."""
+Method = Literal["network", "integral"]
+"""Where a change of polarisation is from: a network that gives P itself, or the integral of Z."""
 
 
 class PolarisationPath(NamedTuple):
@@ -45,20 +65,32 @@ class PolarisationPath(NamedTuple):
     """P(frame) - P(first frame) in e/Å², Cartesian components."""
     quanta: Float[np.ndarray, "frames 3 3"]
     """`e R / V` of each frame in e/Å², [frame, lattice vector, component]."""
+    method: Method = "integral"
+    reason: str | None = None
+    """Why the integral was taken although the charges have a polarisation; else None."""
 
 
 def polarisation_along(
-    frames: Sequence[Atoms], charges: PathCharges = labels_of, largest_step: float = LARGEST_STEP
+    frames: Sequence[Atoms],
+    charges: PathCharges = labels_of,
+    largest_step: float = LARGEST_STEP,
+    *,
+    allow_unseen: bool = False,
 ) -> PolarisationPath:
-    """Integrate the Born effective charges along a trajectory.
+    """Compute the change of polarisation along a trajectory.
 
-    `P_k+1 - P_k = (e / V) sum_i (Z_i,k + Z_i,k+1) / 2 du_i`. See `polarisation_step` for du, wrapped atoms,
-    rigid translations, and cells that change. The error is of second order in the length of the steps.
+    From a network of the form "polarisation" it is `P_k - P_0` of the frames, in one cell. Else it is
+    integrated, `P_k+1 - P_k = (e / V) sum_i (Z_i,k + Z_i,k+1) / 2 du_i`, with an error of second order in the
+    length of the steps. See `polarisation_step` for du, wrapped atoms, rigid translations, and cells that
+    change.
 
     Args:
-        frames: The path: the same atoms in the same order, periodic in three directions, neutral.
-        charges: Z of the frames, see `PathCharges`; by default the labels of the frames.
+        frames: The path: the same atoms in the same order, periodic in three directions, neutral. One frame
+            has no change, zero.
+        charges: Z of the frames, see `PathCharges`; by default the labels of the frames. `Predictor`,
+            `Predictor.predict` and `EquivarCalculator` give P where their network does.
         largest_step: How far an atom may move between frames, as a fraction of each cell vector.
+        allow_unseen: Let a `Predictor` only warn about elements that did not occur in its training data.
 
     Raises:
         InputError: There are no frames, frames do not belong together, charges are missing or have a wrong
@@ -66,12 +98,23 @@ def polarisation_along(
     """
     if not len(frames):
         raise InputError("a path without frames has no polarisation; give at least one frame")
-    for atoms in frames:
-        _check_frame(atoms, frames[0])
-    tensors = _tensors(frames, charges)
+    check_frames(frames)
+    quanta = np.array([polarisation_quanta(atoms) for atoms in frames])
+    dipole_of, changed = make_dipole_function(charges), changed_cell(frames)
+    if dipole_of is not None and changed is None:
+        moved = displacements_along(frames, largest_step)
+        if (predictor := network_of(charges)) is not None:
+            dipoles = dipoles_of_cells(predictor, frames, list(moved), allow_unseen)
+        else:
+            dipoles = np.array([dipole_of(*pair) for pair in zip(frames, moved, strict=True)])
+        return PolarisationPath((dipoles - dipoles[0]) / frames[0].get_volume(), quanta, "network")
+    reason = None
+    if dipole_of is not None and changed is not None:
+        reason = f"{source(changed)} has another cell than the first frame"
+    tensors = _tensors(frames, charges, allow_unseen)
     tracker = PolarisationTracker(frames[0], tensors[0], largest_step)
     change = [tracker.advance(atoms, tensor) for atoms, tensor in zip(frames, tensors, strict=True)]
-    return PolarisationPath(np.array(change), np.array([polarisation_quanta(atoms) for atoms in frames]))
+    return PolarisationPath(np.array(change), quanta, "integral", reason)
 
 
 class PolarisationTracker:
@@ -135,18 +178,7 @@ def polarisation_step(
     Raises:
         InputError: An atom moves farther.
     """
-    fractional = _fractional(after) - _fractional(before)
-    # Relative to one atom first, so that even a rigid translation by half a cell does not change images.
-    fractional -= fractional[0]
-    fractional -= np.round(fractional)
-    fractional -= fractional.mean(axis=0)
-    farthest = np.abs(fractional).max(axis=1)
-    if farthest.max() > largest_step:
-        atom = int(np.argmax(farthest))
-        raise InputError(
-            f"{source(after)}: atom {atom} moves by {farthest[atom]:.2f} of a cell vector since the frame "
-            f"before, more than {largest_step}; give a path with more frames"
-        )
+    fractional = fractional_step(before, after, largest_step)
     cell = (before.cell.array + after.cell.array) / 2
     volume = (before.get_volume() + after.get_volume()) / 2
     return np.einsum("iab,ib->a", charges, fractional @ cell) / volume
@@ -178,33 +210,13 @@ def nearest_branch(
     return reference + nearest.reshape(np.shape(polarisation))
 
 
-def _fractional(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
-    """Return fractional coordinates that are not wrapped into the cell."""
-    return np.linalg.solve(atoms.cell.array.T, atoms.positions.T).T
-
-
-def _check_frame(atoms: Atoms, first: Atoms) -> None:
-    """Check that a frame can have a polarisation and has the atoms of the first frame."""
-    check_structure(atoms)
-    if not atoms.pbc.all():
-        raise InputError(
-            f"{source(atoms)}: periodic along {atoms.pbc.sum()} directions; polarisation is that of a "
-            "crystal, give a cell that is periodic along three"
-        )
-    if atoms.info.get("charge", 0.0):
-        raise InputError(
-            f"{source(atoms)}: a net charge of {atoms.info['charge']} e; the polarisation of a charged cell "
-            "depends on the origin, give a neutral one"
-        )
-    if not np.array_equal(atoms.numbers, first.numbers):
-        raise InputError(f"{source(atoms)}: other atoms than in {source(first)}; give frames of one path")
-
-
-def _tensors(frames: Sequence[Atoms], charges: PathCharges) -> list[Float[np.ndarray, "atoms 3 3"]]:
+def _tensors(
+    frames: Sequence[Atoms], charges: PathCharges, allow_unseen: bool = False
+) -> list[Float[np.ndarray, "atoms 3 3"]]:
     """Return Z of every frame, with shapes checked."""
     given: Sequence[Any] | np.ndarray
     if isinstance(charges, Predictor):
-        given = charges.predict(frames)
+        given = charges.predict(frames, allow_unseen=allow_unseen)
     elif not isinstance(charges, np.ndarray | Sequence):
         return list(map(make_charge_function(charges), frames))
     else:
@@ -216,20 +228,34 @@ def _tensors(frames: Sequence[Atoms], charges: PathCharges) -> list[Float[np.nda
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read a path, integrate, and write the table and the picture."""
+    """Read a path, find the change of polarisation, and write the tables and the picture."""
     output = Path(options.output)
     if output.suffix.lower() != ".csv":
         raise InputError(f"{output}: the table is written as .csv; name it so")
     check_output(output)
+    if options.closure and options.path is not None and not options.checkpoint:
+        raise InputError(
+            "--closure needs tensors between the frames, which labels do not have; give a model by "
+            "--checkpoint"
+        )
     frames, charges = _frames(options.path, options.example)
     if options.checkpoint:
-        charges = load(options.checkpoint).predict(frames, allow_unseen=options.allow_unseen)
-    found = polarisation_along(frames, charges)
+        charges = load(options.checkpoint)
+    found = polarisation_along(frames, charges, allow_unseen=options.allow_unseen)
+    closure = None
+    if options.closure:
+        closure = integrate_loop(frames, lambda between: _tensors(between, charges, options.allow_unseen))
     write_polarisation(output, found.change, found.quanta)
+    numbers = write_numbers(
+        output.with_suffix(".json"), found.change[-1], found.method, found.reason, closure
+    )
     picture = output.with_suffix(".png")
     draw_polarisation(picture, found.change, found.quanta[0])
     print(describe_polarisation(found.change[-1], found.quanta[-1]))
-    print(f"{output} and {picture}: polarisation of {len(frames)} frames")
+    print(f"from: {describe_method(found.method, found.reason)}")
+    if closure is not None:
+        print(describe_closure(closure, frames[0].get_volume()))
+    print(f"{output}, {numbers} and {picture}: polarisation of {len(frames)} frames")
 
 
 def _frames(path: str | None, example: bool) -> tuple[list[Atoms], PathCharges]:

@@ -1,6 +1,7 @@
-"""Table and picture of the polarisation along a path."""
+"""Table, numbers and picture of the polarisation along a path."""
 
 import csv
+import json
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,7 +13,14 @@ from matplotlib.ticker import MaxNLocator
 
 from equivar_jax.errors import input_error_unless_writable
 from equivar_jax.figures import COLOURS, STYLE, save_figure
+from equivar_jax.response.polarisation.closure import Closure
 from equivar_jax.response.units import MICROCOULOMB_PER_CM2
+
+METHODS = {
+    "network": "the polarisation that the network itself gives",
+    "integral": "the integral of Born charges along the path",
+}
+"""Where a change of polarisation is from, in words."""
 
 
 def write_polarisation(
@@ -81,3 +89,59 @@ def describe_polarisation(change: Float[np.ndarray, "3"], quanta: Float[np.ndarr
         f"{name} (µC/cm²): " + " ".join(f"{value:.3f}" for value in row * MICROCOULOMB_PER_CM2)
         for name, row in rows.items()
     )
+
+
+def describe_method(method: str, reason: str | None = None) -> str:
+    """Say where a change of polarisation is from, and why not from the network, if a reason is given."""
+    return METHODS[method] + (f", since {reason}" if reason else "")
+
+
+def describe_closure(closure: Closure, volume: float) -> str:
+    """Format what the integral of Z around the closed path leaves, as one line.
+
+    Args:
+        closure: The integral.
+        volume: Volume of the cell in Å³.
+    """
+    left = float(np.linalg.norm(closure.dipole))
+    words = (
+        f"integral of Z around the closed path: {left:.3g} e Å, "
+        f"{left / volume * MICROCOULOMB_PER_CM2:.3g} µC/cm² (integration within "
+        f"{closure.rule_error:.1g} e Å; path {closure.length:.3g} Å, area {closure.area:.3g} Å²)"
+    )
+    if closure.is_flat:
+        return f"{words}; the path encloses no area, so that any tensors close: give frames around a loop"
+    return f"{words}; derivatives of a polarisation leave zero"
+
+
+def write_numbers(
+    path: Path, change: Float[np.ndarray, "3"], method: str, reason: str | None, closure: Closure | None
+) -> Path:
+    """Write the change from the first to the last frame as JSON; every name ends in its unit.
+
+    Args:
+        path: The .json file.
+        change: Change of polarisation in e/Å², Cartesian components.
+        method: Where it is from; a key of `METHODS`.
+        reason: Why it is not from the network, or None.
+        closure: The integral around the closed path, or None.
+
+    Returns:
+        The path.
+    """
+    numbers: dict[str, object] = {
+        "change_uC_per_cm2": (change * MICROCOULOMB_PER_CM2).tolist(),
+        "method": method,
+        "method_in_words": describe_method(method, reason),
+    }
+    if closure is not None:
+        numbers["closure"] = {
+            "integral_e_A": closure.dipole.tolist(),
+            "integration_error_e_A": closure.rule_error,
+            "path_length_A": closure.length,
+            "enclosed_area_A2": closure.area,
+            "encloses_no_area": closure.is_flat,
+        }
+    with input_error_unless_writable(path, "--output"):
+        path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+    return path
