@@ -63,7 +63,7 @@ class EquivarCalculator(Calculator):
         graph = self.neighbours.graph(self.atoms)
         self._warn_once(self.model.structure_warnings(self.atoms, graph, self.allow_unseen))
         (found,) = self.model.predict_samples([Sample(graph, None)])
-        self._warn_once(self.model.uncertainty_warnings(self.atoms, found))
+        self._warn_once(self.model.prediction_warnings(self.atoms, found))
         self.results = {BEC: found.tensors}
 
     def _warn_once(self, collected: Sequence[UserWarning]) -> None:

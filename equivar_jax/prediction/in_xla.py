@@ -5,7 +5,7 @@ The network is compiled for few batch shapes, single structures and small lists 
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import jraph
@@ -19,10 +19,12 @@ from equivar_jax.graphs.packing import Budget
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.model import Equivar
 from equivar_jax.prediction.batches import plan_batches
+from equivar_jax.prediction.distances import Known, distances, known_of
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
 from equivar_jax.prediction.members import Moments, Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import announce_if_slow
 from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import member_of
 
 PlannedBatch = tuple[list[int], Batch]
@@ -37,12 +39,20 @@ class NetworksInXla:
         weights: Its weights; those of a committee have a leading axis with one entry for each member.
         members: Number of networks.
         dtype: Precision of the computation.
+        features: What the last features of the training data of each network were like; none if not known.
 
     Raises:
         InputError: float64 is asked for without `jax_enable_x64`.
     """
 
-    def __init__(self, network: Equivar, weights: dict, members: int, dtype: np.dtype):
+    def __init__(
+        self,
+        network: Equivar,
+        weights: dict,
+        members: int,
+        dtype: np.dtype,
+        features: Sequence[FeatureDomain] = (),
+    ):
         if jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise InputError(
                 'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
@@ -50,6 +60,7 @@ class NetworksInXla:
         use_compilation_cache()
         self.network, self.members, self.dtype = network, members, dtype
         self.weights = jax.tree.map(jax.numpy.asarray, weights)
+        self.known = known_of(features, network.config.species, dtype) if features else None
         self._shapes: set[tuple] = set()
         self._last: Budget | None = None
 
@@ -74,14 +85,18 @@ class NetworksInXla:
         charges = [float(sample.graph.globals["charge"][0]) for sample in samples]
         for members, batch in staged:
             sizes = batch.graph.n_node[: len(members)].tolist()
-            raw = self.raw_tensors(batch.graph)[:, : sum(sizes)]
-            made = predictions_of(raw, sizes, [charges[k] for k in members])
+            raw, far = self._compute(batch.graph)
+            far = None if far is None else far[:, : sum(sizes)]
+            made = predictions_of(raw[:, : sum(sizes)], sizes, [charges[k] for k in members], far)
             found.update(zip(members, made, strict=True))
             advance(sum(sizes))
         for k, sample in enumerate(samples):
             if k not in found:
-                found[k] = Prediction.of(self.moments_layer_by_layer(sample.graph, progress), charges[k])
-                advance(len(sample.graph.nodes["species"]))
+                atoms = len(sample.graph.nodes["species"])
+                far = None if self.known is None else np.zeros((self.members, atoms))
+                moments = self.moments_layer_by_layer(sample.graph, progress, far)
+                found[k] = Prediction.of(moments, charges[k], None if far is None else far.mean(axis=0))
+                advance(atoms)
         return [found[k] for k in range(len(samples))]
 
     def dielectric(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
@@ -94,18 +109,43 @@ class NetworksInXla:
 
     def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
         """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
+        return self._compute(graph)[0]
+
+    def _compute(
+        self, graph: jraph.GraphsTuple
+    ) -> tuple[Float[np.ndarray, "members nodes 3 3"], Float[np.ndarray, "members nodes"] | None]:
+        """Compute the tensors of the nodes of a batch, and how far their features are from the known ones."""
         shape = tuple(leaf.shape for leaf in jax.tree.leaves(graph))
         new = shape not in self._shapes
         self._shapes.add(shape)
         words = "compiling the network for a new batch shape (kept for the next process)"
         with announce_if_slow(words) if new else contextlib.nullcontext():
-            return np.asarray(apply(self.network, self.weights, graph, self.members), np.float64)
+            if self.known is None:
+                raw = apply(self.network, self.weights, graph, self.members)
+                return np.asarray(raw, np.float64), None
+            both = _apply_with_distances(self.network, self.weights, graph, self.members, self.known)
+            raw, far = (np.asarray(one, np.float64) for one in both)
+            return raw, far
 
-    def moments_layer_by_layer(self, graph: AnyGraph, progress: bool = False) -> Moments:
-        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory."""
-        each = [self.weights] if self.members == 1 else map(self._member, range(self.members))
-        raw = (tensors_layer_by_layer(self.network, weights, graph, progress=progress) for weights in each)
-        return mean_and_spread(raw, self.members)
+    def moments_layer_by_layer(
+        self, graph: AnyGraph, progress: bool = False, far: Float[np.ndarray, "members atoms"] | None = None
+    ) -> Moments:
+        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory.
+
+        Args:
+            graph: The structure.
+            progress: Show a progress bar.
+            far: Array to fill with the distances of its features, if those of the training data are known.
+        """
+
+        def each() -> Iterator[Float[np.ndarray, "atoms 3 3"]]:
+            for number in range(self.members):
+                weights = self.weights if self.members == 1 else self._member(number)
+                known = None if self.known is None else jax.tree.map(lambda leaf: leaf[number], self.known)  # noqa: B023
+                wanted = None if known is None or far is None else (known, far[number])
+                yield tensors_layer_by_layer(self.network, weights, graph, progress=progress, wanted=wanted)
+
+        return mean_and_spread(each(), self.members)
 
     def _member(self, number: int) -> dict:
         return member_of(self.weights, number)
@@ -144,6 +184,23 @@ def apply(model: Equivar, weights, graph, members: int):
     if members == 1:
         return model.apply(weights, graph)[None]
     return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _apply_with_distances(model: Equivar, weights, graph, members: int, known: Known):
+    """Compute what `apply` does, and the distances [member, node] of the features (see `distances`)."""
+
+    def one(weights, known):
+        # XLA computes the features once.
+        features = model.apply(weights, graph, method="last_features")
+        return model.apply(weights, graph), distances(
+            features, jax.numpy.asarray(graph.nodes["species"]), known
+        )
+
+    if members == 1:
+        tensors, far = one(weights, jax.tree.map(lambda leaf: leaf[0], known))
+        return tensors[None], far[None]
+    return jax.vmap(one)(weights, known)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -19,6 +19,7 @@ from equivar_jax.kernels import needs_slots
 from equivar_jax.network.features import Features
 from equivar_jax.network.model import Equivar
 from equivar_jax.network.plan import live_irreps
+from equivar_jax.prediction.distances import Known, distances
 from equivar_jax.progress import ProgressBar
 
 NODES_AT_ONCE = 8192
@@ -32,6 +33,7 @@ def tensors_layer_by_layer(
     graph: AnyGraph,
     nodes_at_once: int = NODES_AT_ONCE,
     progress: bool = False,
+    wanted: tuple[Known, Float[np.ndarray, " atoms"]] | None = None,
 ) -> Float[np.ndarray, "atoms 3 3"]:
     """Compute the Born effective charges of one structure before the sum rule, as `model.apply` gives them.
 
@@ -41,6 +43,7 @@ def tensors_layer_by_layer(
         graph: One structure, as `equivar_jax.graphs.graph.build_graph` makes it.
         nodes_at_once: Atoms in one piece.
         progress: Show a progress bar.
+        wanted: Known features, and an array to fill with the distances of the atoms from them.
 
     Returns:
         float64 (N, 3, 3) in e, [atom, field direction, displacement direction].
@@ -63,6 +66,9 @@ def tensors_layer_by_layer(
                 if layer == layers - 1:
                     own = jnp.asarray(species[start : start + nodes_at_once])
                     result[start : start + nodes_at_once] = _read_out(model, params, new, own)
+                    if wanted is not None:
+                        far = wanted[1][start : start + nodes_at_once]
+                        far[:] = np.asarray(_distances(model, new, own, wanted[0]))[: len(far)]
                 else:
                     following = _place_rows(following, new, start, len(species))
                 bar.update(min(nodes_at_once, atoms - start))
@@ -147,6 +153,12 @@ def _interact(model: Equivar, layer: int, params: dict, table, start, graph):
 def _read_out(model: Equivar, params: dict, array, species):
     features = Features(live_irreps(model.config, model.config.interactions), array)
     return model.apply(params, features, species, method="read_out")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _distances(model: Equivar, array, species, known: Known):
+    features = Features(live_irreps(model.config, model.config.interactions), array)
+    return distances(features, species, known)
 
 
 @functools.partial(jax.jit, donate_argnums=0)

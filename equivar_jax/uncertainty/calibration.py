@@ -40,6 +40,8 @@ AGREEMENT = 0.1
 
 By chance, three members agree so well in one of a hundred components.
 """
+WORTHLESS = 0.2
+"""Rank correlation of sigma and error below which an uncertainty says nothing of which atoms are wrong."""
 RELATIVE = 0.02
 """Smallest spread relative to the component, chosen by the likelihood of errors on held-out data."""
 _FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # floors to try, times the median spread
@@ -67,6 +69,11 @@ class Calibration:
     two_fold_two: float | None = None
     """The same for `within_two`."""
 
+    @property
+    def is_worthless(self) -> bool:
+        """Whether sigma hardly tells atoms with large errors from others."""
+        return self.spearman < WORTHLESS
+
     def sigma(self, spread: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
         """Return the standard deviation of each component, in e, for its spread in e."""
         return self.scale * (spread + self.floor)
@@ -85,6 +92,12 @@ class Calibration:
         lines.append(
             f"sigma = {self.scale:.3g} (spread + {self.floor:.3g} e), {self.components:,} components"
         )
+        if self.is_worthless:
+            lines.append(
+                f"THIS UNCERTAINTY IS WORTHLESS: a correlation below {WORTHLESS} means that sigma does not "
+                "tell atoms with large errors from others; train longer, or calibrate on more or more varied "
+                "data; the distance from the training data does not depend on it"
+            )
         return "\n".join(lines)
 
 
