@@ -2,7 +2,8 @@
 
 The members are runs of one config on one division of the data that differ in `--train.seed` only. Their
 mean is the prediction, and their spread is calibrated on data that they have not seen. What they were trained
-on is kept for warnings. `FOLDER` can be used like any other checkpoint. `equivar train --members N` does all of it.
+on is kept for warnings. `FOLDER` can be used like any other checkpoint. `equivar train --members N` does all
+of it.
 """
 
 import argparse

@@ -125,8 +125,8 @@ def _parser() -> OptionParser:
     parser.add_argument(
         "--distance",
         action="store_true",
-        help="also write how far each atom is from the training data, in units of what 99 %% of held-out atoms "
-        "do not exceed (.csv and .extxyz)",
+        help="also write how far each atom is from the training data, in units of what 99 %% of held-out "
+        "atoms do not exceed (.csv and .extxyz)",
     )
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import labels_of
 from equivar_jax.uncertainty.calibration import Residuals, calibrate
-from equivar_jax.uncertainty.domain import Domain
+from equivar_jax.uncertainty.domain import Domain, DomainWarning
 from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import leaves_of, stack_weights
 
@@ -112,7 +113,10 @@ def calibrate_committee(
         raise InputError(
             f"too few structures to calibrate with: {len(structures)}; give some hundred, two at the least"
         )
-    found = committee.predictions(structures, progress=True)
+    with warnings.catch_warnings():
+        # These structures are what says which uncertainties and distances are usual.
+        warnings.simplefilter("ignore", DomainWarning)
+        found = committee.predictions(structures, progress=True)
     residuals = residuals_of(found, labels)
     calibration = calibrate(residuals)
     if domain is not None:

@@ -1,5 +1,6 @@
 """Printed text about a training run: before it, what is trained on what; after it, how good it is."""
 
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from equivar_jax.reports.plots import plot_history
 from equivar_jax.training.loop import Run, kept_validation_mae
 from equivar_jax.training.run_directory import read_records, write_json
 from equivar_jax.training.steps import count_trained
+from equivar_jax.uncertainty.domain import DomainWarning
 
 
 def report_run(run: Run) -> None:
@@ -24,13 +26,16 @@ def report_run(run: Run) -> None:
     Writes `validation.json`, `parity.png` and `history.png` into the folder of the run.
     """
     path = run.plan.config.data.path
-    result = evaluate_model(
-        load(run.plan.folder),
-        run.plan.dataset.validation.structures,
-        allow_unseen=True,
-        parity_plot=run.plan.folder / "parity.png",
-        title=f"Validation, {Path(path).name if path else 'demonstration set (not DFT)'}",
-    )
+    with warnings.catch_warnings():
+        # The validation part is what says which distances are usual.
+        warnings.simplefilter("ignore", DomainWarning)
+        result = evaluate_model(
+            load(run.plan.folder),
+            run.plan.dataset.validation.structures,
+            allow_unseen=True,
+            parity_plot=run.plan.folder / "parity.png",
+            title=f"Validation, {Path(path).name if path else 'demonstration set (not DFT)'}",
+        )
     write_json(run.plan.folder / "validation.json", result.to_dict())
     plot_history(read_records(run.plan.folder), run.plan.folder / "history.png")
     print(result.table())

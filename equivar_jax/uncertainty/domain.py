@@ -80,7 +80,7 @@ class Domain:
     largest_sigma: float | None = None
     """99th percentile over the atoms of the validation data of the mean uncertainty of an atom, in e; None if
     the uncertainties are not calibrated."""
-    neighbours: dict[str, tuple[float, float]] = field(default_factory=dict)
+    neighbours: dict[str, list[float]] = field(default_factory=dict)
     """Smallest and largest weighted number of neighbours of an atom of each element, `sum (1 - r²/R²)²` over
     the neighbours at r within the cutoff R."""
     cutoff: float | None = None
@@ -133,7 +133,7 @@ class Domain:
             f"{source(atoms)}: elements that were in fewer than {self._few} structures of the training "
             f"data: {', '.join(rare)}"
         )
-        return [RareElementWarning(message, -min(seen.values()))]
+        return [RareElementWarning(message, -float(min(seen.values())))]
 
     @functools.cached_property
     def _few(self) -> int:
@@ -225,8 +225,9 @@ def unfamiliar_atoms_warnings(
     )
     more = ", ..." if len(order) > _NAMED else ""
     message = (
-        f"{source(atoms)}: {len(outside)} of {len(atoms)} atoms are unlike those of the training data: their "
-        f"features are more than {FAR:g} times as far from it as those of 99 % of held-out atoms: {named}{more}"
+        f"{source(atoms)}: {len(outside)} of {len(atoms)} atoms are unlike those of the training data: "
+        f"their features are more than {FAR:g} times as far from it as those of 99 % of held-out atoms: "
+        f"{named}{more}"
     )
     return [UnfamiliarAtomsWarning(message, float(distances.max()))]
 
@@ -274,7 +275,7 @@ def domain_of(samples: Iterable[Sample], cutoff: float | None = None) -> Domain:
         {chemical_symbols[number]: atoms[number] for number in sorted(atoms)},
         {_pair_name(i, j): float(min(shortest[i, j], shortest[j, i])) for i, j in pairs},
         neighbours={
-            chemical_symbols[number]: (float(low[number]), float(high[number]))
+            chemical_symbols[number]: [float(low[number]), float(high[number])]
             for number in sorted(structures)
             if cutoff is not None
         },

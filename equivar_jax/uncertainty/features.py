@@ -18,12 +18,13 @@ one finds large errors.
 import base64
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from equivar_jax.config.settings import from_dict
 from equivar_jax.kernels.whole_network import Familiar
 
 HELD_OUT = 0.99
@@ -77,14 +78,15 @@ class FeatureDomain:
     """Atomic numbers, in rising order."""
     matrices: int
     """1 if all elements share one covariance, else the number of elements."""
-    numbers: str
+    numbers: str = field(repr=False)
     """Means and scales in single precision, then the lower triangles of the factors in half precision, all
     little endian, in base64."""
 
-    def __post_init__(self) -> None:
-        """Make tuples of the lists that JSON has made of them."""
-        for name in ("dims", "elements"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+    @classmethod
+    def from_json(cls, values: dict[str, Any], where: str) -> "FeatureDomain":
+        """Make it again of what JSON has made of it; `where` is for the message of an `InputError`."""
+        tuples = {name: tuple(values[name]) for name in ("dims", "elements") if name in values}
+        return from_dict(cls, {**values, **tuples}, where)
 
     @functools.cached_property
     def tables(self) -> Tables:

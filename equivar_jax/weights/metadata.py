@@ -74,6 +74,6 @@ class Metadata:
             if values.get(name) is not None:
                 values[name] = from_dict(kind, values[name], f"{where}: {name}")
         values["features"] = tuple(
-            from_dict(FeatureDomain, one, f"{where}: features") for one in values.get("features", ())
+            FeatureDomain.from_json(one, f"{where}: features") for one in values.get("features", ())
         )
         return cls(**values)
