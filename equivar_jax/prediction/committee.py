@@ -16,7 +16,7 @@ from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import labels_of
 from equivar_jax.uncertainty.calibration import Residuals, calibrate
-from equivar_jax.uncertainty.domain import Domain, DomainWarning
+from equivar_jax.uncertainty.domain import FAR, Domain, DomainWarning
 from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import leaves_of, stack_weights
 
@@ -102,8 +102,8 @@ def calibrate_committee(
     Args:
         committee: As `join_members` returns it.
         structures: Labelled structures that no member was trained on.
-        domain: Of the training data. The result carries it with its largest uncertainty set: the 99th
-            percentile of the mean sigma of an atom.
+        domain: Of the training data. The result carries it with its largest uncertainty set: `FAR` times the
+            99th percentile of the mean sigma of an atom.
 
     Raises:
         InputError: there are fewer than two structures, or one has no labels or cannot be used.
@@ -120,8 +120,8 @@ def calibrate_committee(
     residuals = residuals_of(found, labels)
     calibration = calibrate(residuals)
     if domain is not None:
-        of_atom = calibration.sigma(residuals.spread).mean(axis=(1, 2))
-        domain = dataclasses.replace(domain, largest_sigma=float(np.quantile(of_atom, 0.99)))
+        of_atom = calibration.sigma(residuals.spread, residuals.tensors).mean(axis=(1, 2))
+        domain = dataclasses.replace(domain, largest_sigma=FAR * float(np.quantile(of_atom, 0.99)))
     mae = float(np.abs(residuals.errors).mean())
     metadata = dataclasses.replace(
         committee.metadata, validation_mae=mae, calibration=calibration, domain=domain

@@ -42,7 +42,7 @@ class Prediction(NamedTuple):
         """Make the prediction from mean and spread of the members, for a cell with this net charge in e."""
         mean, spread = moments
         tensors = impose_sum_rule(mean, charge)
-        return cls(tensors, mean, None if spread is None else pool_spread(spread, tensors), distances)
+        return cls(tensors, mean, None if spread is None else pool_spread(spread), distances)
 
 
 @runtime_checkable
@@ -88,7 +88,7 @@ def predictions_of(
     tensors, pooled = mean - excess[owner], None
     if len(raw) > 1:
         drift = np.add.reduceat(raw, starts, axis=1) / counts[:, None, None]
-        pooled = pool_spread((raw - drift[:, owner]).std(axis=0, ddof=1), tensors)
+        pooled = pool_spread((raw - drift[:, owner]).std(axis=0, ddof=1))
     cuts = starts[1:]
     columns = (
         [None] * len(sizes) if column is None else np.split(column, cuts)
@@ -136,6 +136,7 @@ def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray,
         spread=spread,
         counted=(spread > BY_SYMMETRY) | (np.abs(tensors) > BY_SYMMETRY),
         structure=np.repeat(np.arange(len(found)), [len(prediction.tensors) for prediction in found]),
+        tensors=tensors,
     )
 
 

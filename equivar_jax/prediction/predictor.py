@@ -177,9 +177,11 @@ class Predictor:
         found = self.predictions(structures, allow_unseen=allow_unseen)
         if calibration is None:
             return [prediction.tensors for prediction in found]
-        spreads = [prediction.spread for prediction in found if prediction.spread is not None]
-        sigmas = map(calibration.sigma, spreads)
-        return [(prediction.tensors, sigma) for prediction, sigma in zip(found, sigmas, strict=True)]
+        return [
+            (prediction.tensors, calibration.sigma(prediction.spread, prediction.tensors))
+            for prediction in found
+            if prediction.spread is not None
+        ]
 
     def predictions(
         self, structures: Sequence[Atoms], *, allow_unseen: bool = False, progress: bool = False
@@ -283,7 +285,9 @@ class Predictor:
             remarks += unfamiliar_atoms_warnings(atoms, prediction.distances)
         domain, calibration = self.metadata.domain, self.metadata.calibration
         if domain is not None and calibration is not None and prediction.spread is not None:
-            remarks += domain.uncertainty_warnings(atoms, calibration.sigma(prediction.spread))
+            remarks += domain.uncertainty_warnings(
+                atoms, calibration.sigma(prediction.spread, prediction.tensors)
+            )
         return remarks
 
     def check_knows_features(self) -> None:

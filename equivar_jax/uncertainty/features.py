@@ -85,7 +85,9 @@ class FeatureDomain:
     @classmethod
     def from_json(cls, values: dict[str, Any], where: str) -> "FeatureDomain":
         """Make it again of what JSON has made of it; `where` is for the message of an `InputError`."""
-        tuples = {name: tuple(values[name]) for name in ("dims", "elements") if name in values}
+        tuples: dict[str, Any] = {
+            name: tuple(values[name]) for name in ("dims", "elements") if name in values
+        }
         return from_dict(cls, {**values, **tuples}, where)
 
     @functools.cached_property
