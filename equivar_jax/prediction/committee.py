@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import labels_of
 from equivar_jax.uncertainty.calibration import Residuals, calibrate
-from equivar_jax.uncertainty.domain import FAR, Domain, DomainWarning
+from equivar_jax.uncertainty.domain import FAR, Domain, without_domain_warnings
 from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import leaves_of, stack_weights
 
@@ -113,9 +112,7 @@ def calibrate_committee(
         raise InputError(
             f"too few structures to calibrate with: {len(structures)}; give some hundred, two at the least"
         )
-    with warnings.catch_warnings():
-        # These structures are what says which uncertainties and distances are usual.
-        warnings.simplefilter("ignore", DomainWarning)
+    with without_domain_warnings():  # these structures say what is usual
         found = committee.predictions(structures, progress=True)
     residuals = residuals_of(found, labels)
     calibration = calibrate(residuals)

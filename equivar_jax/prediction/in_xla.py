@@ -120,12 +120,9 @@ class NetworksInXla:
         self._shapes.add(shape)
         words = "compiling the network for a new batch shape (kept for the next process)"
         with announce_if_slow(words) if new else contextlib.nullcontext():
-            if self.known is None:
-                raw = apply(self.network, self.weights, graph, self.members)
-                return np.asarray(raw, np.float64), None
-            both = _apply_with_distances(self.network, self.weights, graph, self.members, self.known)
-            raw, far = (np.asarray(one, np.float64) for one in both)
-            return raw, far
+            found = apply(self.network, self.weights, graph, self.members, self.known)
+            raw, far = (found, None) if self.known is None else found
+            return np.asarray(raw, np.float64), None if far is None else np.asarray(far, np.float64)
 
     def moments_layer_by_layer(
         self, graph: AnyGraph, progress: bool = False, far: Float[np.ndarray, "members atoms"] | None = None
@@ -176,31 +173,25 @@ def _serves(budget: Budget, sample: Sample, planned: Budget) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def apply(model: Equivar, weights, graph, members: int):
+def apply(model: Equivar, weights, graph, members: int, known: Known | None = None):
     """Compute the tensors [member, node, 3, 3] of a batch before the sum rule, in e.
 
     There is one compilation for each network, batch shape and number of members, whoever holds the network.
+    With `known` it returns a pair: the tensors, and the distances [member, node] of the features (see
+    `distances`).
     """
-    if members == 1:
-        return model.apply(weights, graph)[None]
-    return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _apply_with_distances(model: Equivar, weights, graph, members: int, known: Known):
-    """Compute what `apply` does, and the distances [member, node] of the features (see `distances`)."""
 
     def one(weights, known):
-        # XLA computes the features once.
-        features = model.apply(weights, graph, method="last_features")
-        return model.apply(weights, graph), distances(
-            features, jax.numpy.asarray(graph.nodes["species"]), known
-        )
+        tensors = model.apply(weights, graph)
+        if known is None:
+            return tensors
+        features = model.apply(weights, graph, method="last_features")  # XLA computes them once
+        return tensors, distances(features, jax.numpy.asarray(graph.nodes["species"]), known)
 
-    if members == 1:
-        tensors, far = one(weights, jax.tree.map(lambda leaf: leaf[0], known))
-        return tensors[None], far[None]
-    return jax.vmap(one)(weights, known)
+    if members > 1:
+        return jax.vmap(one)(weights, known)
+    alone = one(weights, jax.tree.map(lambda leaf: leaf[0], known))
+    return jax.tree.map(lambda leaf: leaf[None], alone)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

@@ -22,7 +22,12 @@ from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import source
 from equivar_jax.uncertainty.calibration import Calibration
-from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings, unfamiliar_atoms_warnings
+from equivar_jax.uncertainty.domain import (
+    DomainWarning,
+    gather_warnings,
+    unfamiliar_atoms_warnings,
+    without_domain_warnings,
+)
 from equivar_jax.weights.metadata import Metadata
 from equivar_jax.weights.stacking import leaves_of, member_of
 
@@ -327,8 +332,7 @@ class Predictor:
         self.check_knows_features()
         if isinstance(structures, Atoms):
             return self.domain_distance([structures])[0]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DomainWarning)  # the numbers say it
+        with without_domain_warnings():  # the numbers say it
             found = self.predictions(structures, allow_unseen=True)
         return [prediction.distances for prediction in found]
 

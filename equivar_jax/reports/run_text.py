@@ -1,6 +1,5 @@
 """Printed text about a training run: before it, what is trained on what; after it, how good it is."""
 
-import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from equivar_jax.reports.plots import plot_history
 from equivar_jax.training.loop import Run, kept_validation_mae
 from equivar_jax.training.run_directory import read_records, write_json
 from equivar_jax.training.steps import count_trained
-from equivar_jax.uncertainty.domain import DomainWarning
+from equivar_jax.uncertainty.domain import without_domain_warnings
 
 
 def report_run(run: Run) -> None:
@@ -26,9 +25,7 @@ def report_run(run: Run) -> None:
     Writes `validation.json`, `parity.png` and `history.png` into the folder of the run.
     """
     path = run.plan.config.data.path
-    with warnings.catch_warnings():
-        # The validation part is what says which distances are usual.
-        warnings.simplefilter("ignore", DomainWarning)
+    with without_domain_warnings():  # the validation part says what is usual
         result = evaluate_model(
             load(run.plan.folder),
             run.plan.dataset.validation.structures,

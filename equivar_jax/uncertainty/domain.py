@@ -6,9 +6,11 @@ far the members of a committee were apart on the validation data. How far the fe
 those of the training data is measured by `features`.
 """
 
+import contextlib
 import functools
+import warnings
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -174,10 +176,11 @@ class Domain:
             return []
         found = weigh_neighbours(len(species), receivers, squares, self.cutoff)
         low, high = self._densities
-        excess = np.maximum(found / high[species], low[species] / np.maximum(found, 1e-9))
-        outside = excess > 1.0
+        # An atom without any neighbour has a warning of its own.
+        outside = (found > high[species]) | ((found < low[species]) & (found > 0))
         if not outside.any():
             return []
+        excess = outside * np.maximum(found / high[species], low[species] / np.maximum(found, 1e-9))
         worst = int(np.argmax(excess))
         name = chemical_symbols[species[worst]]
         known = self.neighbours[name]
@@ -209,6 +212,14 @@ class Domain:
         return allowed
 
 
+@contextlib.contextmanager
+def without_domain_warnings() -> Iterator[None]:
+    """Emit no `DomainWarning` within: of the data that say what is usual, or where numbers say it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainWarning)
+        yield
+
+
 def unfamiliar_atoms_warnings(
     atoms: Atoms, distances: Float[np.ndarray, " atoms"]
 ) -> list[UnfamiliarAtomsWarning]:
@@ -218,6 +229,8 @@ def unfamiliar_atoms_warnings(
         atoms: The structure.
         distances: See `features`.
     """
+    if distances.max() <= FAR:
+        return []
     # Elements that training did not have are infinitely far, and are warned of by their names.
     outside = np.flatnonzero((distances > FAR) & np.isfinite(distances))
     if not len(outside):

@@ -15,9 +15,6 @@ from equivar_jax.predict import UnseenElementWarning
 from equivar_jax.reports import evaluation
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 
-# The run of the fixture has few structures, of which warnings would tell.
-pytestmark = pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")
-
 
 @pytest.fixture(scope="module")
 def model(trained):

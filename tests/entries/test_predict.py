@@ -18,9 +18,6 @@ from equivar_jax.predict import IsolatedAtomWarning, UnseenElementWarning
 from equivar_jax.prediction.batches import BATCH_NODES, plan_batches
 from equivar_jax.weights.checkpoint import read_checkpoint
 
-# The run of the fixture has few structures, of which warnings would tell.
-pytestmark = pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")
-
 
 @pytest.fixture(scope="module")
 def model(trained):

@@ -158,7 +158,6 @@ def test_the_best_weights_are_those_of_the_lowest_validation_error(trained):
     assert written["overall"]["mae"] == pytest.approx(lowest["validation_mae"], abs=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")
 def test_prediction_gives_what_training_validated(trained):
     split = json.loads((trained.folder / "split.json").read_text())
     structures = load_structures(load_config("test").data, None)

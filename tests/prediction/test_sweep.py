@@ -30,9 +30,6 @@ from equivar_jax.prediction.sweep import inputs as sweep_inputs
 from equivar_jax.prediction.sweep import run as sweep
 from equivar_jax.structures import born_effective_charges
 
-# The run of the fixture has few structures, of which warnings would tell.
-pytestmark = pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")
-
 FORMATS = ("out.csv", "out.extxyz", "out.csv.gz", "out.extxyz.zst", "out.db", "out.traj")
 
 
