@@ -1,8 +1,9 @@
 """Join networks into a committee with uncertainties: `equivar committee RUN RUN ... -o FOLDER`.
 
-The members are runs of one config on one division of the data with different `--train.seed`. Their mean is
-the prediction, and their spread is calibrated on data that they have not seen. What they were trained on is
-kept for warnings. `FOLDER` can be used like any other checkpoint.
+The members are runs of one config on one division of the data that differ in `--train.seed` only. Their
+mean is the prediction, and their spread is calibrated on data that they have not seen. What they were trained
+on is kept for warnings. `FOLDER` can be used like any other checkpoint. `equivar train --members N` does all
+of it.
 """
 
 import argparse
@@ -45,35 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _join(options: argparse.Namespace, folder: Path) -> None:
     """Do what the options say."""
     # Imported here, so that --help does not wait for it.
-    from ase import Atoms
+    from equivar_jax.ensemble import join_runs
 
-    from equivar_jax.datasets.load import load_dataset, load_structures
-    from equivar_jax.prediction.committee import (
-        calibrate_committee,
-        check_split,
-        join_members,
-        keep_known_elements,
-    )
-    from equivar_jax.prediction.loading import load
-    from equivar_jax.reports.committee_report import committee_table, write_committee
-    from equivar_jax.uncertainty.domain import domain_of
-
-    members = [load(run) for run in options.runs]
-    committee = join_members(members, options.runs)
-    configs = [member.metadata.config for member in members]
-    if not options.data:
-        check_split(options.runs[0], options.runs[1:], configs)
-    dataset = load_dataset(configs[0])
-    structures: Sequence[Atoms] = dataset.validation.structures
+    data = None
     if options.data:
-        structures = load_structures(
-            DataConfig(key=options.key, first_index=options.first_index), options.data
-        )
-    usable = keep_known_elements(structures, committee.metadata.elements)
-    result = calibrate_committee(committee, usable, domain_of(dataset.training))
-    write_committee(result, folder)
-    print(committee_table(result, members, len(usable), len(structures) - len(usable)))
-    print(f"written: {folder}, {folder / 'calibration.png'}")
+        data = DataConfig(path=options.data, key=options.key, first_index=options.first_index)
+    join_runs(options.runs, folder, data)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validati
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import drop_records_after, write_json
+from equivar_jax.uncertainty.domain import without_domain_warnings
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 __all__ = ["cross_validate", "fold_folder", "stored_config", "write_result"]
@@ -86,7 +87,8 @@ def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | 
     if resume and read_checkpoint(run_folder, "last")[1].epoch >= config.train.epochs:
         # The run was stopped between its last epoch and its validation.
         structures = load_dataset(config).validation.structures
-        result = evaluate_model(load(run_folder), structures, allow_unseen=True)
+        with without_domain_warnings():
+            result = evaluate_model(load(run_folder), structures, allow_unseen=True)
         write_json(run_folder / "validation.json", result.to_dict())
         return None
     run = start_run(config, run_folder, resume=resume)

@@ -83,7 +83,7 @@ def _sweep(options: argparse.Namespace) -> None:
     from equivar_jax.prediction.sweep.inputs import find_input_files
     from equivar_jax.prediction.sweep.run import sweep
 
-    check_output(options.output, uncertainty=options.uncertainty)
+    check_output(options.output, uncertainty=options.uncertainty, distance=options.distance)
     files = find_input_files(options.inputs, Path(options.output))
     interrupted = sweep(
         load(options.checkpoint),
@@ -91,6 +91,7 @@ def _sweep(options: argparse.Namespace) -> None:
         Path(options.output),
         allow_unseen=options.allow_unseen,
         uncertainty=options.uncertainty,
+        distance=options.distance,
         restart=options.restart,
     )
     if interrupted is not None:
@@ -120,6 +121,12 @@ def _parser() -> OptionParser:
         "--uncertainty",
         action="store_true",
         help="also write the standard deviation of each component (.csv and .extxyz)",
+    )
+    parser.add_argument(
+        "--distance",
+        action="store_true",
+        help="also write how far each atom is from the training data, in units of what 99 %% of held-out "
+        "atoms do not exceed (.csv and .extxyz)",
     )
     parser.add_argument(
         "--allow-unseen", action="store_true", help="only warn about elements never trained on"

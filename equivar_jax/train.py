@@ -4,6 +4,7 @@ Structures are collated into padded batches, every batch goes through one compil
 with the lowest validation MAE are kept. Ctrl-C and SIGTERM save the run before it ends; `--resume RUN`
 continues it and gives the same numbers as an uninterrupted run. Fine-tuning starts from existing weights
 and takes over their network: use `--config finetune.py`, or any other config with `--train.start_from RUN`.
+`--members N` trains N networks that differ in their seed, and joins them into a committee with uncertainties.
 """
 
 import argparse
@@ -23,22 +24,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run-dir")
     parser.add_argument("--resume")
     parser.add_argument("--data")
+    parser.add_argument("--members", type=int)
     description = (
         "--config FILE_OR_NAME | --resume RUN, --run-dir FOLDER, --data FILE (short for --data.path FILE), "
-        "and any setting below."
+        "--members N (a committee of N networks), and any setting below."
     )
     with plain_messages():
         options, settings = parser.parse_known_args(arguments)
         if options.resume is None:
             config = load_config(options.config or "bm2.py")
-        elif options.config or options.run_dir:
+        elif options.config or options.run_dir or options.members is not None:
             raise InputError(
-                "--resume RUN continues in RUN with the config of RUN; leave out --config and --run-dir"
+                "--resume RUN continues in RUN with the config of RUN; leave out --config, --run-dir and "
+                "--members"
             )
         else:
             config = _config_of_run(Path(options.resume))
         settings = expand_data_option(options.data, settings)
-        config = override(config, settings, parser.prog, description, ("config", "resume", "run-dir", "data"))
+        known = ("config", "resume", "run-dir", "data", "members")
+        config = override(config, settings, parser.prog, description, known)
         _train(options, config, named_settings(settings))
 
 
@@ -51,6 +55,7 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
         named: Names of the settings that the command line has.
     """
     # Imported here, so that neither --help nor a complaint about the command line waits for it.
+    from equivar_jax.ensemble import stored_committee, train_committee
     from equivar_jax.reports.run_text import announce_run, report_run
     from equivar_jax.runtime import use_compilation_cache
     from equivar_jax.training.loop import run_training, start_run
@@ -58,11 +63,18 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
     from equivar_jax.training.starting_point import use_network_of_start
 
     use_compilation_cache()
+    members = options.members
     if options.resume is None:
         config = use_network_of_start(config, named)
         folder = new_run_directory(Path(options.config or "bm2").stem, options.run_dir)
     else:
         folder = Path(options.resume)
+        if (stored := stored_committee(folder)) is not None:
+            members = stored[1]
+    if members is not None:
+        if (interrupted := train_committee(config, members, folder)) is not None:
+            raise SystemExit(128 + interrupted)
+        return
     run = start_run(config, folder, resume=options.resume is not None)
     announce_run(run)
     interrupted = run_training(run)
@@ -72,11 +84,13 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
 
 
 def _config_of_run(folder: Path) -> Config:
-    """Return the settings that a run was begun with."""
+    """Return the settings that a run, or the training of a committee, was begun with."""
+    from equivar_jax.ensemble import stored_committee
     from equivar_jax.training.loop import last_checkpoint
     from equivar_jax.weights.checkpoint import read_checkpoint
 
-    return read_checkpoint(last_checkpoint(folder), "last")[1].config
+    stored = stored_committee(folder)
+    return stored[0] if stored else read_checkpoint(last_checkpoint(folder), "last")[1].config
 
 
 if __name__ == "__main__":

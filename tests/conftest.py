@@ -35,7 +35,16 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(config, items):
-    """Take property tests into the full run as well, there with all examples."""
+    """Take property tests into the full run as well, there with all examples.
+
+    Runs of fixtures have few structures, so that warnings would tell of rare elements in most tests of them.
+    """
+    for item in items:
+        if {"trained", "crossed"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning"),
+                append=False,
+            )
     if config.getoption("markexpr") == "slow":
         for item in items:
             if getattr(item.obj, "is_hypothesis_test", False) or item.get_closest_marker("property"):

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from equivar_jax.config.files import shipped_configs
 from equivar_jax.train import main
@@ -10,6 +11,8 @@ from equivar_jax.train import main
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
+# They run on a network that was trained on a few structures, of which warnings would tell.
+@pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")
 def test_python_examples_run_as_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     main(["--config", "test.py", "--run-dir", "runs/mine", "--train.epochs", "1"])

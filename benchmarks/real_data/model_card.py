@@ -17,7 +17,7 @@ from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.metrics import Metrics
 from equivar_jax.structures import labels_of
-from equivar_jax.uncertainty.domain import DomainWarning
+from equivar_jax.uncertainty.domain import FAR, DomainWarning
 
 ANIONS = (
     ("nitrides, phosphides, arsenides, antimonides", {"N", "P", "As", "Sb", "Bi"}),
@@ -130,6 +130,8 @@ def write_card(
                 "|---|---|---|---|---|",
                 elements,
             ),
+            far=FAR,
+            relative=100 * final.calibration.relative,
             largest=f"{domain.largest_sigma or 0:.2f}",
             **describe_anomalous(final),
         )
@@ -213,12 +215,13 @@ Uncertainty, on the held-out compositions (two-fold: fitted on one half, counted
 {calibration}
 
 The square of a component's spread is half that of the members, half its mean over the atom, and the square
-of 2 % of the component; the shares and the 2 % are fixed, chosen on these compositions. Errors have heavier
+of {relative:g} % of the component, which is fitted, too; the other shares are fixed. Errors have heavier
 tails than a normal distribution, so fewer than 95 % are within two sigma; and the members agree with each
 other more than with the truth where all of them extrapolate, as below.
 
 A warning says when an element was in fewer than five training structures, when atoms are closer than in
-training, and when the uncertainty of an atom is above {largest} e, the 99th percentile of the held-out part.
+training, and when the uncertainty of an atom is above {largest} e, {far:g} times the 99th percentile of the
+held-out part.
 The picture is `committee/calibration.png`.
 
 Beside published values (`benchmarks/results/textbook.md`, 50 crystals): charges of compounds that stand alone

@@ -108,7 +108,8 @@ def calibrate_on_held_out(predictor: Predictor, dataset: Dataset) -> tuple[commi
     Structures with elements that only the held-out part has are left out: nothing can be calibrated on them.
     """
     held_out = committee.keep_known_elements(dataset.validation.structures, predictor.metadata.elements)
-    return committee.calibrate_committee(predictor, held_out, domain_of(dataset.training)), held_out
+    domain = domain_of(dataset.training, predictor.config.cutoff)
+    return committee.calibrate_committee(predictor, held_out, domain), held_out
 
 
 def make_final_committee(runs: Sequence[Path], first: committee.Committee) -> committee.Committee:
@@ -120,13 +121,16 @@ def make_final_committee(runs: Sequence[Path], first: committee.Committee) -> co
     known, metadata = first.predictor.metadata, predictor.metadata
     assert known.domain is not None
     data = replace(metadata.config.data, path=f"$EQUIVAR_DATA/{PATTERN}", validation_path=None)
-    domain: Domain = replace(domain_of(dataset.training), largest_sigma=known.domain.largest_sigma)
+    domain: Domain = replace(
+        domain_of(dataset.training, predictor.config.cutoff), largest_sigma=known.domain.largest_sigma
+    )
     metadata = replace(
         metadata,
         config=replace(metadata.config, data=data),
         validation_mae=first.mae,
         calibration=known.calibration,
         domain=domain,
+        features=(),  # these networks were trained on the held-out part, too, so nothing says what is usual
     )
     return first._replace(predictor=replace(predictor, metadata=metadata))
 

@@ -83,7 +83,7 @@ class EquivarCalculator(Calculator):
             self.results["dipole"] = _across_periodic_directions(self.atoms) @ found
         if BEC in properties or "dipole" not in properties:
             (prediction,) = self.model.predict_samples([Sample(graph, None)])
-            self._warn_once(self.model.uncertainty_warnings(self.atoms, prediction))
+            self._warn_once(self.model.prediction_warnings(self.atoms, prediction))
             self.results[BEC] = prediction.tensors
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True):

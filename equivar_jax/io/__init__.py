@@ -129,24 +129,30 @@ def write_structures(path: str | os.PathLike[str], structures: Atoms | Iterable[
     _find_writer(path)(path, [structures] if isinstance(structures, Atoms) else structures)
 
 
-def check_output(path: str | os.PathLike[str], uncertainty: bool = False) -> None:
+def check_output(path: str | os.PathLike[str], uncertainty: bool = False, distance: bool = False) -> None:
     """Check before a long calculation that `write_structures` will accept the output file.
 
     Args:
         path: the file to write.
         uncertainty: whether standard deviations are to be written, too.
+        distance: whether distances from the training data are to be written, too.
 
     Raises:
         InputError: the name belongs to no format that can be written, the path is a folder, its folder does
-            not exist or cannot be written to, or the format has no place for standard deviations.
+            not exist or cannot be written to, or the format has no place for what is
+            wanted.
     """
     path = Path(path)
     _find_writer(path)
-    if uncertainty and format_suffix(path) not in _WITH_DEVIATIONS:
-        raise InputError(
-            f"{path}: no place for standard deviations; name a file {' or '.join(_WITH_DEVIATIONS)}, or "
-            "leave out --uncertainty"
-        )
+    for is_wanted, what, option in (
+        (uncertainty, "standard deviations", "--uncertainty"),
+        (distance, "distances from the training data", "--distance"),
+    ):
+        if is_wanted and format_suffix(path) not in _WITH_DEVIATIONS:
+            raise InputError(
+                f"{path}: no place for {what}; name a file {' or '.join(_WITH_DEVIATIONS)}, or "
+                f"leave out {option}"
+            )
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
         raise InputError(
             f"{path}: cannot be written; name a file in a folder that is there and can be written to"

@@ -24,6 +24,7 @@ from equivar_jax.io.files import base_name, output_suffix
 from equivar_jax.io.phonopy_born_writer import write_born
 from equivar_jax.io.shengbte_writer import write_control
 from equivar_jax.io.tensor_rows_writer import write_bec, write_borninfo, write_lotosplitting
+from equivar_jax.structures import DISTANCE
 
 
 @runtime_checkable
@@ -49,7 +50,7 @@ class AppendingOutput(Protocol):
 
 
 def open_output(
-    path: Path, partial: Path, mark: int, count: int, uncertainty: bool = False
+    path: Path, partial: Path, mark: int, count: int, uncertainty: bool = False, distance: bool = False
 ) -> AppendingOutput:
     """Open the output file of this name, to continue where it stood at a commit.
 
@@ -60,6 +61,7 @@ def open_output(
         count: Number of structures in the file at that commit.
         uncertainty: Whether the structures carry standard deviations (`structures.BEC_STD`) to be written,
             too.
+        distance: Whether they carry distances from the training data (`structures.DISTANCE`), too.
 
     Returns:
         The open output, without anything that was added after that commit.
@@ -69,8 +71,8 @@ def open_output(
     """
     suffix = output_suffix(path)
     if suffix == ".csv":
-        header = csv_row((*HEADER, *DEVIATIONS) if uncertainty else HEADER)
-        text_of = functools.partial(csv_text, uncertainty=uncertainty)
+        header = csv_row((*HEADER, *DEVIATIONS * uncertainty, *(DISTANCE,) * distance))
+        text_of = functools.partial(csv_text, uncertainty=uncertainty, distance=distance)
         return TextOutput(path, partial, mark, count, text_of, header=header)
     if suffix in (".extxyz", ".xyz"):
         return TextOutput(path, partial, mark, count, lambda atoms, _: "".join(frame_lines(atoms)))
@@ -88,10 +90,10 @@ def csv_row(values: object) -> str:
     return text.getvalue()
 
 
-def csv_text(atoms: Atoms, index: int, uncertainty: bool = False) -> str:
-    """Return the CSV lines of one structure, the `index`-th of its file."""
+def csv_text(atoms: Atoms, index: int, uncertainty: bool = False, distance: bool = False) -> str:
+    """Return the CSV lines of one structure, the `index`-th of its file; see `csv_lines`."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(csv_lines(atoms, index, uncertainty))
+    csv.writer(text, lineterminator="\n").writerows(csv_lines(atoms, index, uncertainty, distance))
     return text.getvalue()
 
 

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
-from equivar_jax.structures import BEC_STD, SOURCE, born_effective_charges, source
+from equivar_jax.structures import BEC_STD, DISTANCE, SOURCE, born_effective_charges, source
 
 COMPONENTS = tuple(f"Z{field}{displacement}" for field in (1, 2, 3) for displacement in (1, 2, 3))
 HEADER = ("id", *COMPONENTS, "structure", "atom", "element")
@@ -44,8 +44,17 @@ def write_csv(path: Path, structures: Iterable[Atoms]) -> None:
             raise InputError(f"{path}: no structures to write; give at least one")
 
 
-def csv_lines(atoms: Atoms, index: int, uncertainty: bool = False) -> Iterable[tuple[object, ...]]:
-    """Yield the lines of one structure, with its standard deviations at the end if `uncertainty` is set."""
+def csv_lines(
+    atoms: Atoms, index: int, uncertainty: bool = False, distance: bool = False
+) -> Iterable[tuple[object, ...]]:
+    """Yield the lines of one structure, with more columns at the end if they are asked for.
+
+    Args:
+        atoms: The structure, with tensors.
+        index: Its number in the list.
+        uncertainty: Add the standard deviations, `atoms.arrays[BEC_STD]`.
+        distance: Add the distances from the training data, `atoms.arrays[DISTANCE]`.
+    """
     tensors = born_effective_charges(atoms)
     if tensors is None:
         raise InputError(
@@ -53,7 +62,10 @@ def csv_lines(atoms: Atoms, index: int, uncertainty: bool = False) -> Iterable[t
             "holds nothing else; predict them first or write .extxyz"
         )
     identifier = atoms.info.get("id", atoms.info.get(SOURCE, index))
-    deviations = atoms.arrays[BEC_STD] if uncertainty else np.zeros((len(atoms), 0))
-    rows = zip(atoms.symbols, tensors.reshape(-1, 9).tolist(), deviations.tolist(), strict=True)
-    for atom, (element, tensor, sigma) in enumerate(rows):
-        yield (identifier, *map(repr, tensor), index, atom, element, *map(repr, sigma))
+    wanted = [name for name, is_wanted in ((BEC_STD, uncertainty), (DISTANCE, distance)) if is_wanted]
+    more = np.hstack(
+        [np.zeros((len(atoms), 0)), *(atoms.arrays[name].reshape(len(atoms), -1) for name in wanted)]
+    )
+    rows = zip(atoms.symbols, tensors.reshape(-1, 9).tolist(), more.tolist(), strict=True)
+    for atom, (element, tensor, further) in enumerate(rows):
+        yield (identifier, *map(repr, tensor), index, atom, element, *map(repr, further))

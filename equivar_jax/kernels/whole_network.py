@@ -35,6 +35,15 @@ class Tape(NamedTuple):
     """float32 or float64; the computation has this precision."""
 
 
+class Familiar(NamedTuple):
+    """What the last features of training data were like, as `cpp/familiarity.h` reads it."""
+
+    integers: Int[np.ndarray, " integers"]
+    """int32."""
+    weights: Float[np.ndarray, " weights"]
+    """Of the precision of the network."""
+
+
 class Structures(NamedTuple):
     """Atoms and edges of one structure or of many, one after the other; edges are sorted by receiver.
 
@@ -104,8 +113,23 @@ def reason_unavailable() -> str | None:
     return None
 
 
+class LastFeatures(NamedTuple):
+    """Arrays that `run` fills beside the tensors, from the features that the readout reads."""
+
+    known: Familiar | None = None
+    """What `distances` are from."""
+    distances: Float[np.ndarray, " nodes"] | None = None
+    """float64; infinite for a species that `known` does not have."""
+    features: Float[np.ndarray, "nodes components channels"] | None = None
+    """The features themselves, in the precision of the network."""
+
+
 def run(
-    tape: Tape, structures: Structures, dielectric: bool = False, watch: Watch | None = None
+    tape: Tape,
+    structures: Structures,
+    dielectric: bool = False,
+    watch: Watch | None = None,
+    wanted: LastFeatures = LastFeatures(),  # noqa: B008 (it is a constant)
 ) -> tuple[Float[np.ndarray, "nodes 3 3"], Float[np.ndarray, "nodes 3 3"] | None]:
     """Compute the tensors of all nodes before the sum rule.
 
@@ -115,6 +139,7 @@ def run(
             tables; neither is checked.
         dielectric: Compute what the dielectric readout gives for each node, too.
         watch: For another thread.
+        wanted: Contiguous arrays to fill, too.
 
     Returns:
         float64 tensors [node, field, displacement] in e, and those of the dielectric readout or None.
@@ -129,7 +154,9 @@ def run(
         *(array.ctypes.data for array in tape),
         *(len(structures.species), len(structures.senders)),
         *(array.ctypes.data for array in structures),
-        *(born.ctypes.data, None if atomic is None else atomic.ctypes.data),
+        *(born.ctypes.data, _address(atomic)),
+        *(_address(array) for array in wanted.known or (None, None)),
+        *(_address(wanted.distances), _address(wanted.features)),
         1 if is_small(structures) else thread_count(),
         None if watch is None else ctypes.addressof(watch),
     )
@@ -145,8 +172,12 @@ def _function(dtype: str):
     """Return the function for a precision, with the types of its arguments."""
     function = load_library("network")[f"equivar_network_{SUFFIX[dtype]}"]
     pointer, size = ctypes.c_void_p, ctypes.c_int64
-    function.argtypes = [*[pointer] * 3, size, size, *[pointer] * 7, ctypes.c_int, pointer]
+    function.argtypes = [*[pointer] * 3, size, size, *[pointer] * 11, ctypes.c_int, pointer]
     return function
+
+
+def _address(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data
 
 
 def is_small(structures: Structures) -> bool:

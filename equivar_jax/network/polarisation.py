@@ -134,7 +134,7 @@ class Polarisation(Core):
 
         (basis, envelope), slopes = jax.jvp(radial, (lengths,), (jnp.ones_like(lengths),))
         directions = vectors / jnp.where(lengths > 0, lengths, 1.0)[:, None]
-        slope = RadialSlope(*slopes, jnp.sum(directions * moved, axis=1))
+        slope = RadialSlope(slopes[0], slopes[1], jnp.sum(directions * moved, axis=1))
         harmonics = spherical_harmonics(vectors + moved)
         return EdgeFeatures(basis, harmonics, envelope, neighbours_of(graph), slope)
 

@@ -15,9 +15,11 @@ from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import labels_of
 from equivar_jax.uncertainty.calibration import Residuals, calibrate
-from equivar_jax.uncertainty.domain import Domain
+from equivar_jax.uncertainty.domain import FAR, Domain, without_domain_warnings
+from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import leaves_of, stack_weights
 
+_MAY_DIFFER = ("model.kernel", "train.seed", "train.checkpoint_minutes")
 _SEEDS = "train each with the same config and data, and another --train.seed"
 
 
@@ -38,8 +40,9 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
         names: Names of the members for messages, such as their run directories.
 
     Raises:
-        InputError: there are fewer than two members, one is a committee already, two differ in a setting of
-            the network or in the elements they were trained on, or two have the same weights.
+        InputError: there are fewer than two members, one is a committee already, two differ in more than the
+            seed: in a setting of the network or of its training, or in the elements they were trained on; or
+            two have the same weights.
     """
     if len(members) < 2:
         raise InputError(f"a committee needs two members or more; {_SEEDS}")
@@ -47,12 +50,11 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
     for member, name in zip(members, names, strict=True):
         if member.members > 1:
             raise InputError(f"{name}: this is a committee already; name the runs of its members instead")
-        # The kernel may differ: all kernels give the same numbers.
-        ours, theirs = ({**to_dict(one.config), "kernel": ""} for one in (first, member))
+        ours, theirs = (_settings(one) for one in (first, member))
         for setting, value in theirs.items():
             if value != ours[setting]:
                 raise InputError(
-                    f"{name}: --model.{setting} is {value}, but that of {where} is {ours[setting]}; {_SEEDS}"
+                    f"{name}: --{setting} is {value}, but that of {where} is {ours[setting]}; {_SEEDS}"
                 )
         if member.metadata.elements != first.metadata.elements:
             raise InputError(f"{name}: trained on other elements than {where}; {_SEEDS}")
@@ -68,8 +70,27 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
         best_validation_mae=None,
         calibration=None,
         domain=None,
+        features=_join_features(members),
     )
     return Predictor(stack_weights([member.weights for member in members]), metadata)
+
+
+def _settings(member: Predictor) -> dict[str, Any]:
+    """Return the settings in which members must not differ, by name.
+
+    The kernel may differ, since all kernels give the same numbers, and how often a run is saved.
+    """
+    config = member.metadata.config
+    rooms = {"model": to_dict(config.model), "train": to_dict(config.train)}
+    named = {f"{room}.{name}": value for room, own in rooms.items() for name, value in own.items()}
+    return {name: value for name, value in named.items() if name not in _MAY_DIFFER}
+
+
+def _join_features(members: Sequence[Predictor]) -> tuple[FeatureDomain, ...]:
+    """Return what the features of the training data were like for each member; nothing if one lacks it."""
+    known = tuple(one for member in members for one in member.metadata.features)
+    alike = {(one.elements, one.dims, one.matrices) for one in known}
+    return known if len(known) == len(members) and len(alike) == 1 else ()
 
 
 def calibrate_committee(
@@ -80,8 +101,8 @@ def calibrate_committee(
     Args:
         committee: As `join_members` returns it.
         structures: Labelled structures that no member was trained on.
-        domain: Of the training data. The result carries it with its largest uncertainty set: the 99th
-            percentile of the mean sigma of an atom.
+        domain: Of the training data. The result carries it with its largest uncertainty set: `FAR` times the
+            99th percentile of the mean sigma of an atom.
 
     Raises:
         InputError: there are fewer than two structures, or one has no labels or cannot be used.
@@ -91,12 +112,13 @@ def calibrate_committee(
         raise InputError(
             f"too few structures to calibrate with: {len(structures)}; give some hundred, two at the least"
         )
-    found = committee.predictions(structures, progress=True)
+    with without_domain_warnings():  # these structures say what is usual
+        found = committee.predictions(structures, progress=True)
     residuals = residuals_of(found, labels)
     calibration = calibrate(residuals)
     if domain is not None:
-        of_atom = calibration.sigma(residuals.spread).mean(axis=(1, 2))
-        domain = dataclasses.replace(domain, largest_sigma=float(np.quantile(of_atom, 0.99)))
+        of_atom = calibration.sigma(residuals.spread, residuals.tensors).mean(axis=(1, 2))
+        domain = dataclasses.replace(domain, largest_sigma=FAR * float(np.quantile(of_atom, 0.99)))
     mae = float(np.abs(residuals.errors).mean())
     metadata = dataclasses.replace(
         committee.metadata, validation_mae=mae, calibration=calibration, domain=domain

@@ -14,6 +14,7 @@ from equivar_jax.config.schema import ModelConfig
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.kernels.compiler import NotCompiledError
 from equivar_jax.kernels.whole_network import (
+    LastFeatures,
     Structures,
     Tape,
     Watch,
@@ -26,6 +27,7 @@ from equivar_jax.kernels.whole_network import (
 from equivar_jax.network.compiled import write_tape
 from equivar_jax.prediction.members import Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import ProgressBar
+from equivar_jax.uncertainty.features import FeatureDomain
 
 ATOMS_AT_ONCE = 4096
 """Structures are computed together up to about this many atoms."""
@@ -41,10 +43,18 @@ class NetworksInCpp:
         config: The network.
         members: Weights of each network.
         dtype: Precision of the computation.
+        features: What the last features of the training data of each network were like; none if not known.
     """
 
-    def __init__(self, config: ModelConfig, members: Sequence[dict], dtype: np.dtype):
+    def __init__(
+        self,
+        config: ModelConfig,
+        members: Sequence[dict],
+        dtype: np.dtype,
+        features: Sequence[FeatureDomain] = (),
+    ):
         self.layers = config.interactions
+        self.known = [one.written_down(config.species, dtype) for one in features]
         self._threads: tuple[int, ThreadPoolExecutor | None] = (0, None)
         self.tapes: tuple[Tape, ...] = tuple(write_tape(config, weights, dtype) for weights in members)
 
@@ -73,12 +83,16 @@ class NetworksInCpp:
         for group, structures in staged:
             charges = [float(samples[k].graph.globals["charge"][0]) for k in group]
             if len(structures.species) > LARGE:
-                moments = mean_and_spread(self._tensors_of_each(structures, progress), len(self.tapes))
-                found.append(Prediction.of(moments, charges[0]))
+                wanted = self._wanted(structures)
+                each = self._tensors_of_each(structures, wanted, progress)
+                moments = mean_and_spread(each, len(self.tapes))
+                far = self._distances(wanted)
+                found.append(Prediction.of(moments, charges[0], None if far is None else far.mean(axis=0)))
             else:
-                raw = self._tensors(structures)
+                wanted = self._wanted(structures)
+                raw = self._tensors(structures, wanted)
                 sizes = [len(samples[k].graph.nodes["species"]) for k in group]
-                found += predictions_of(raw, sizes, charges)
+                found += predictions_of(raw, sizes, charges, self._distances(wanted))
             advance(len(structures.species))
         return found
 
@@ -92,15 +106,29 @@ class NetworksInCpp:
             means.append(sums / sizes[:, None, None])
         return np.concatenate(means, axis=1)
 
-    def _tensors(self, structures: Structures) -> Float[np.ndarray, "members nodes 3 3"]:
+    def _wanted(self, structures: Structures) -> list[LastFeatures]:
+        """Return for each network what it shall compute beside the tensors."""
+        if not self.known:
+            return [LastFeatures()] * len(self.tapes)
+        return [LastFeatures(known, np.empty(len(structures.species))) for known in self.known]
+
+    def _distances(self, wanted: Sequence[LastFeatures]) -> Float[np.ndarray, "members nodes"] | None:
+        """Return the distances that were computed, or None."""
+        return np.stack([_not_none(one.distances) for one in wanted]) if self.known else None
+
+    def _tensors(
+        self, structures: Structures, wanted: Sequence[LastFeatures]
+    ) -> Float[np.ndarray, "members nodes 3 3"]:
         """Compute the tensors by each network; of a few atoms by several at a time, a thread each."""
+
+        def compute(tape: Tape, wish: LastFeatures) -> Float[np.ndarray, "nodes 3 3"]:
+            return run(tape, structures, wanted=wish)[0]
+
         if len(self.tapes) == 1:
-            return run(self.tapes[0], structures)[0][None]
+            return compute(self.tapes[0], wanted[0])[None]
         if is_small(structures):
-            found = self._pool().map(lambda tape: run(tape, structures)[0], self.tapes)
-        else:
-            found = (run(tape, structures)[0] for tape in self.tapes)
-        return np.stack(list(found))
+            return np.stack(list(self._pool().map(compute, self.tapes, wanted)))
+        return np.stack(list(map(compute, self.tapes, wanted)))
 
     def _pool(self) -> ThreadPoolExecutor:
         """Return the threads of this process; those of a parent do not come along with a fork."""
@@ -111,11 +139,11 @@ class NetworksInCpp:
         return pool
 
     def _tensors_of_each(
-        self, structures: Structures, progress: bool
+        self, structures: Structures, wanted: Sequence[LastFeatures], progress: bool
     ) -> Iterable[Float[np.ndarray, "atoms 3 3"]]:
         """Compute the tensors of a large structure by each network, one after the other."""
-        for tape in self.tapes:
-            yield _run_watched(tape, structures, self.layers, progress)
+        for tape, wish in zip(self.tapes, wanted, strict=True):
+            yield _run_watched(tape, structures, wish, self.layers, progress)
 
 
 def why_not_in_cpp(config: ModelConfig, dtype: np.dtype) -> str | None:
@@ -160,7 +188,7 @@ def structures_of(samples: Sequence[Sample]) -> Structures:
 
 
 def _run_watched(
-    tape: Tape, structures: Structures, layers: int, progress: bool
+    tape: Tape, structures: Structures, wanted: LastFeatures, layers: int, progress: bool
 ) -> Float[np.ndarray, "atoms 3 3"]:
     """Run a network in a thread; show how far it is, and stop it on an interruption."""
     watch = Watch()
@@ -168,7 +196,7 @@ def _run_watched(
 
     def work() -> None:
         try:
-            outcome.append(run(tape, structures, watch=watch)[0])
+            outcome.append(run(tape, structures, watch=watch, wanted=wanted)[0])
         except (NotCompiledError, MemoryError) as error:
             outcome.append(error)
 

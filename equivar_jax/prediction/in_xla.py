@@ -5,6 +5,7 @@ The network is compiled for few batch shapes, single structures and small lists 
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
@@ -22,10 +23,12 @@ from equivar_jax.network.model import Equivar
 from equivar_jax.network.polarisation import Polarisation
 from equivar_jax.prediction.backwards import derivatives_layer_by_layer
 from equivar_jax.prediction.batches import LARGE, plan_batches
+from equivar_jax.prediction.distances import Known, distances, known_of
 from equivar_jax.prediction.layerwise import dipoles_layer_by_layer, tensors_layer_by_layer
 from equivar_jax.prediction.members import Moments, Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import announce_if_slow
 from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import member_of
 
 LARGE_BACKWARDS = 2048
@@ -42,12 +45,20 @@ class NetworksInXla:
         weights: Its weights; those of a committee have a leading axis with one entry for each member.
         members: Number of networks.
         dtype: Precision of the computation.
+        features: What the last features of the training data of each network were like; none if not known.
 
     Raises:
         InputError: float64 is asked for without `jax_enable_x64`.
     """
 
-    def __init__(self, network: Core, weights: dict, members: int, dtype: np.dtype):
+    def __init__(
+        self,
+        network: Core,
+        weights: dict,
+        members: int,
+        dtype: np.dtype,
+        features: Sequence[FeatureDomain] = (),
+    ):
         if jax.dtypes.canonicalize_dtype(dtype) != dtype:
             raise InputError(
                 'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
@@ -55,6 +66,7 @@ class NetworksInXla:
         use_compilation_cache()
         self.network, self.members, self.dtype = network, members, dtype
         self.weights = jax.tree.map(jax.numpy.asarray, weights)
+        self.known = known_of(features, network.config.species, dtype) if features else None
         self._shapes: set[tuple] = set()
         self._last: Budget | None = None
 
@@ -79,14 +91,18 @@ class NetworksInXla:
         charges = [float(sample.graph.globals["charge"][0]) for sample in samples]
         for members, batch in staged:
             sizes = batch.graph.n_node[: len(members)].tolist()
-            raw = self.raw_tensors(batch.graph)[:, : sum(sizes)]
-            made = predictions_of(raw, sizes, [charges[k] for k in members])
+            raw, far = self._compute(batch.graph)
+            far = None if far is None else far[:, : sum(sizes)]
+            made = predictions_of(raw[:, : sum(sizes)], sizes, [charges[k] for k in members], far)
             found.update(zip(members, made, strict=True))
             advance(sum(sizes))
         for k, sample in enumerate(samples):
             if k not in found:
-                found[k] = Prediction.of(self.moments_layer_by_layer(sample.graph, progress), charges[k])
-                advance(len(sample.graph.nodes["species"]))
+                atoms = len(sample.graph.nodes["species"])
+                far = None if self.known is None else np.zeros((self.members, atoms))
+                moments = self.moments_layer_by_layer(sample.graph, progress, far)
+                found[k] = Prediction.of(moments, charges[k], None if far is None else far.mean(axis=0))
+                advance(atoms)
         return [found[k] for k in range(len(samples))]
 
     def dielectric(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
@@ -117,24 +133,45 @@ class NetworksInXla:
 
     def raw_tensors(self, graph: jraph.GraphsTuple) -> Float[np.ndarray, "members nodes 3 3"]:
         """Compute the tensors of the nodes of a batch by each network, before the sum rule, in e."""
+        return self._compute(graph)[0]
+
+    def _compute(
+        self, graph: jraph.GraphsTuple
+    ) -> tuple[Float[np.ndarray, "members nodes 3 3"], Float[np.ndarray, "members nodes"] | None]:
+        """Compute the tensors of the nodes of a batch, and how far their features are from the known ones."""
         shape = tuple(leaf.shape for leaf in jax.tree.leaves(graph))
         new = shape not in self._shapes
         self._shapes.add(shape)
         words = "compiling the network for a new batch shape (kept for the next process)"
         with announce_if_slow(words) if new else contextlib.nullcontext():
-            return np.asarray(apply(self.network, self.weights, graph, self.members), np.float64)
+            found = apply(self.network, self.weights, graph, self.members, self.known)
+            raw, far = (found, None) if self.known is None else found
+            return np.asarray(raw, np.float64), None if far is None else np.asarray(far, np.float64)
 
-    def moments_layer_by_layer(self, graph: AnyGraph, progress: bool = False) -> Moments:
-        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory."""
+    def moments_layer_by_layer(
+        self, graph: AnyGraph, progress: bool = False, far: Float[np.ndarray, "members atoms"] | None = None
+    ) -> Moments:
+        """Compute mean and spread of a structure too large for `raw_tensors`, with bounded memory.
+
+        Args:
+            graph: The structure.
+            progress: Show a progress bar.
+            far: Array to fill with the distances of its features, if those of the training data are known.
+        """
         network = self.network
 
-        def tensors(weights: dict) -> Float[np.ndarray, "atoms 3 3"]:
+        def tensors(number: int, weights: dict) -> Float[np.ndarray, "atoms 3 3"]:
+            wanted = None
+            if self.known is not None and far is not None:
+                wanted = jax.tree.map(lambda leaf: leaf[number], self.known), far[number]
             if isinstance(network, Polarisation):
+                if wanted is not None:
+                    dipoles_layer_by_layer(network, weights, graph, wanted=wanted)
                 return derivatives_layer_by_layer(network, weights, graph, progress=progress)
             assert isinstance(network, Equivar)
-            return tensors_layer_by_layer(network, weights, graph, progress=progress)
+            return tensors_layer_by_layer(network, weights, graph, progress=progress, wanted=wanted)
 
-        return mean_and_spread(map(tensors, self._each()), self.members)
+        return mean_and_spread(itertools.starmap(tensors, enumerate(self._each())), self.members)
 
     def _each(self) -> Iterator[dict]:
         """Yield the weights of each network."""
@@ -171,14 +208,25 @@ def _serves(budget: Budget, sample: Sample, planned: Budget) -> bool:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def apply(model: Core, weights, graph, members: int):
+def apply(model: Core, weights, graph, members: int, known: Known | None = None):
     """Compute the tensors [member, node, 3, 3] of a batch before the sum rule, in e.
 
     There is one compilation for each network, batch shape and number of members, whoever holds the network.
+    With `known` it returns a pair: the tensors, and the distances [member, node] of the features (see
+    `distances`).
     """
-    if members == 1:
-        return model.apply(weights, graph)[None]
-    return jax.vmap(model.apply, in_axes=(0, None))(weights, graph)
+
+    def one(weights, known):
+        tensors = model.apply(weights, graph)
+        if known is None:
+            return tensors
+        features = model.apply(weights, graph, method="last_features")  # XLA computes them once
+        return tensors, distances(features, jax.numpy.asarray(graph.nodes["species"]), known)
+
+    if members > 1:
+        return jax.vmap(one)(weights, known)
+    alone = one(weights, jax.tree.map(lambda leaf: leaf[0], known))
+    return jax.tree.map(lambda leaf: leaf[None], alone)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

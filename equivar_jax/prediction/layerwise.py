@@ -22,11 +22,14 @@ from equivar_jax.network.features import Features
 from equivar_jax.network.model import Equivar
 from equivar_jax.network.plan import live_irreps
 from equivar_jax.network.polarisation import Polarisation
+from equivar_jax.prediction.distances import Known, distances
 from equivar_jax.prediction.pieces import Piece, cut_into_pieces, graph_of_piece
 from equivar_jax.progress import ProgressBar
 
 NODES_AT_ONCE = 8192
 """Atoms in one piece of a structure."""
+Wanted = tuple[Known, Float[np.ndarray, " atoms"]]
+"""Known features, and an array to fill with the distances of the atoms from them."""
 
 
 def tensors_layer_by_layer(
@@ -35,6 +38,7 @@ def tensors_layer_by_layer(
     graph: AnyGraph,
     nodes_at_once: int = NODES_AT_ONCE,
     progress: bool = False,
+    wanted: Wanted | None = None,
 ) -> Float[np.ndarray, "atoms 3 3"]:
     """Compute the Born effective charges of one structure before the sum rule, as `model.apply` gives them.
 
@@ -44,25 +48,35 @@ def tensors_layer_by_layer(
         graph: One structure, as `equivar_jax.graphs.graph.build_graph` makes it.
         nodes_at_once: Atoms in one piece.
         progress: Show a progress bar.
+        wanted: Known features, and an array to fill with the distances of the atoms from them.
 
     Returns:
         float64 (N, 3, 3) in e, [atom, field direction, displacement direction].
     """
-    return _read_out_layer_by_layer(model, params, graph, nodes_at_once, progress)
+    return _read_out_layer_by_layer(model, params, graph, nodes_at_once, progress, wanted)
 
 
 def dipoles_layer_by_layer(
-    model: Polarisation, params: dict, graph: AnyGraph, nodes_at_once: int = NODES_AT_ONCE
+    model: Polarisation,
+    params: dict,
+    graph: AnyGraph,
+    nodes_at_once: int = NODES_AT_ONCE,
+    wanted: Wanted | None = None,
 ) -> Float[np.ndarray, "atoms 3"]:
     """Compute the dipoles of the atoms of one structure in e Å, as `Polarisation.dipoles` gives them.
 
     The arguments are those of `tensors_layer_by_layer`.
     """
-    return _read_out_layer_by_layer(model, params, graph, nodes_at_once, progress=False)
+    return _read_out_layer_by_layer(model, params, graph, nodes_at_once, False, wanted)
 
 
 def _read_out_layer_by_layer(
-    model: Core, params: dict, graph: AnyGraph, nodes_at_once: int, progress: bool
+    model: Core,
+    params: dict,
+    graph: AnyGraph,
+    nodes_at_once: int,
+    progress: bool,
+    wanted: Wanted | None,
 ) -> Float[np.ndarray, "atoms *components"]:
     """Compute in float64 what the readout of a network gives for each atom."""
     structure = Structure.of(model, params, graph, nodes_at_once)
@@ -73,6 +87,9 @@ def _read_out_layer_by_layer(
             new = interact(model, model.config.interactions - 1, params, table, structure, piece)
             own = jnp.asarray(structure.species[piece.start : piece.start + nodes_at_once])
             found.append(np.asarray(_read_out(model, params, new, own), np.float64))
+            if wanted is not None:
+                far = wanted[1][piece.start : piece.start + nodes_at_once]
+                far[:] = np.asarray(_distances(model, new, own, wanted[0]))[: len(far)]
             bar.update(structure.atoms_of(piece))
     return np.concatenate(found)[: structure.atoms]
 
@@ -152,6 +169,12 @@ def _interact(model: Core, layer: int, params: dict, table, start, graph):
 def _read_out(model: Core, params: dict, array, species):
     features = Features(live_irreps(model.config, model.config.interactions), array)
     return model.apply(params, features, species, method="read_out")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _distances(model: Core, array, species, known: Known):
+    features = Features(live_irreps(model.config, model.config.interactions), array)
+    return distances(features, species, known)
 
 
 @functools.partial(jax.jit, donate_argnums=0)

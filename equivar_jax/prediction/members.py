@@ -30,13 +30,19 @@ class Prediction(NamedTuple):
     spread: Float[np.ndarray, "atoms 3 3"] | None = None
     """Spread over the members of a committee in e, pooled (see `calibration.pool_spread`) but not calibrated;
     None for a single network."""
+    distances: Float[np.ndarray, " atoms"] | None = None
+    """How far the features of each atom are from those of the training data, in units of what 99 % of
+    held-out atoms do not exceed (see `equivar_jax.uncertainty.features`); the mean over the members of a
+    committee. None if the checkpoint does not know the features of its training data."""
 
     @classmethod
-    def of(cls, moments: Moments, charge: float) -> "Prediction":
+    def of(
+        cls, moments: Moments, charge: float, distances: Float[np.ndarray, " atoms"] | None = None
+    ) -> "Prediction":
         """Make the prediction from mean and spread of the members, for a cell with this net charge in e."""
         mean, spread = moments
         tensors = impose_sum_rule(mean, charge)
-        return cls(tensors, mean, None if spread is None else pool_spread(spread, tensors))
+        return cls(tensors, mean, None if spread is None else pool_spread(spread), distances)
 
 
 @runtime_checkable
@@ -56,7 +62,10 @@ class Networks(Protocol):
 
 
 def predictions_of(
-    raw: Float[np.ndarray, "members atoms 3 3"], sizes: Sequence[int], charges: Sequence[float]
+    raw: Float[np.ndarray, "members atoms 3 3"],
+    sizes: Sequence[int],
+    charges: Sequence[float],
+    distances: Float[np.ndarray, "members atoms"] | None = None,
 ) -> list[Prediction]:
     """Make the predictions for structures that the networks have computed together.
 
@@ -64,10 +73,12 @@ def predictions_of(
         raw: Tensors of each network before the sum rule, one structure after the other, in e.
         sizes: Number of atoms of each structure.
         charges: Net charge of each cell in e.
+        distances: Of the features of the atoms from those of the training data, by each network.
     """
+    far = None if distances is None else distances.mean(axis=0)
     if len(sizes) == 1:
         spread = _without_drift(raw).std(axis=0, ddof=1) if len(raw) > 1 else None
-        return [Prediction.of((raw.mean(axis=0), spread), charges[0])]
+        return [Prediction.of((raw.mean(axis=0), spread), charges[0], far)]
     counts = np.asarray(sizes)
     starts = np.cumsum(counts) - counts
     owner = np.repeat(np.arange(len(counts)), counts)
@@ -77,9 +88,12 @@ def predictions_of(
     tensors, pooled = mean - excess[owner], None
     if len(raw) > 1:
         drift = np.add.reduceat(raw, starts, axis=1) / counts[:, None, None]
-        pooled = pool_spread((raw - drift[:, owner]).std(axis=0, ddof=1), tensors)
+        pooled = pool_spread((raw - drift[:, owner]).std(axis=0, ddof=1))
     cuts = starts[1:]
-    columns = (np.split(column, cuts) for column in (tensors, mean, *([] if pooled is None else [pooled])))
+    columns = (
+        [None] * len(sizes) if column is None else np.split(column, cuts)
+        for column in (tensors, mean, pooled, far)
+    )
     return [Prediction(*parts) for parts in zip(*columns, strict=True)]
 
 
@@ -122,6 +136,7 @@ def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray,
         spread=spread,
         counted=(spread > BY_SYMMETRY) | (np.abs(tensors) > BY_SYMMETRY),
         structure=np.repeat(np.arange(len(found)), [len(prediction.tensors) for prediction in found]),
+        tensors=tensors,
     )
 
 

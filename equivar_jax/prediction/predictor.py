@@ -23,7 +23,12 @@ from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.progress import ProgressBar
 from equivar_jax.structures import source
 from equivar_jax.uncertainty.calibration import Calibration
-from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings
+from equivar_jax.uncertainty.domain import (
+    DomainWarning,
+    gather_warnings,
+    unfamiliar_atoms_warnings,
+    without_domain_warnings,
+)
 from equivar_jax.weights.metadata import Metadata
 from equivar_jax.weights.stacking import leaves_of, member_of
 
@@ -115,7 +120,8 @@ class Predictor:
             raise InputError(f"member={number}: the model has {self.members} members; count from 0")
         if self.members == 1:
             return self
-        metadata = dataclasses.replace(self.metadata, members=1, calibration=None)
+        features = self.metadata.features[number : number + 1]
+        metadata = dataclasses.replace(self.metadata, members=1, calibration=None, features=features)
         return Predictor(member_of(self.weights, number), metadata)
 
     @property
@@ -179,9 +185,11 @@ class Predictor:
         found = self.predictions(structures, allow_unseen=allow_unseen)
         if calibration is None:
             return [prediction.tensors for prediction in found]
-        spreads = [prediction.spread for prediction in found if prediction.spread is not None]
-        sigmas = map(calibration.sigma, spreads)
-        return [(prediction.tensors, sigma) for prediction, sigma in zip(found, sigmas, strict=True)]
+        return [
+            (prediction.tensors, calibration.sigma(prediction.spread, prediction.tensors))
+            for prediction in found
+            if prediction.spread is not None
+        ]
 
     def predictions(
         self, structures: Sequence[Atoms], *, allow_unseen: bool = False, progress: bool = False
@@ -221,9 +229,8 @@ class Predictor:
                     if not isinstance(remark, DomainWarning):
                         warnings.warn(remark, stacklevel=3)
                 found += self._networks.run(samples, staged, progress, advance)
-        if self.metadata.calibration is not None:
-            for atoms, prediction in zip(structures, found, strict=True):
-                outside += self.uncertainty_warnings(atoms, prediction)
+        for atoms, prediction in zip(structures, found, strict=True):
+            outside += self.prediction_warnings(atoms, prediction)
         for warning in gather_warnings(outside, len(structures)):
             warnings.warn(warning, stacklevel=3)
         return found
@@ -320,29 +327,77 @@ class Predictor:
                 false; or the network has no place for the element.
         """
         remarks = self.check_elements(atoms, allow_unseen)
+        unseen = {*atoms.numbers.tolist()} - self._elements
         isolated = int(np.sum(neighbour_counts(graph) == 0))
         if isolated:
             message = f"{source(atoms)}: {isolated} atoms have no neighbour within {self.config.cutoff} Å"
             remarks.append(IsolatedAtomWarning(message))
         if self.metadata.domain is not None:
-            remarks += self.metadata.domain.structure_warnings(atoms, graph)
+            remarks += self.metadata.domain.structure_warnings(atoms, graph, unseen)
         return remarks
 
-    def uncertainty_warnings(self, atoms: Atoms, prediction: Prediction) -> list[DomainWarning]:
-        """Collect the warnings about the uncertainty of a prediction, without emitting them.
+    def prediction_warnings(self, atoms: Atoms, prediction: Prediction) -> list[DomainWarning]:
+        """Collect the warnings that need a prediction, without emitting them.
 
         Args:
             atoms: The structure.
             prediction: What this predictor returned for it.
 
         Returns:
-            A warning if atoms are less certain than those of the validation data; nothing without a
-            calibrated committee that knows its domain.
+            A warning if the features of atoms are far from those of the training data, where these are known;
+            and one if atoms are less certain than those of the validation data, from a calibrated committee
+            that knows its domain.
         """
+        remarks: list[DomainWarning] = []
+        if prediction.distances is not None:
+            remarks += unfamiliar_atoms_warnings(atoms, prediction.distances)
         domain, calibration = self.metadata.domain, self.metadata.calibration
-        if domain is None or calibration is None or prediction.spread is None:
-            return []
-        return domain.uncertainty_warnings(atoms, calibration.sigma(prediction.spread))
+        if domain is not None and calibration is not None and prediction.spread is not None:
+            remarks += domain.uncertainty_warnings(
+                atoms, calibration.sigma(prediction.spread, prediction.tensors)
+            )
+        return remarks
+
+    def check_knows_features(self) -> None:
+        """Refuse to tell a distance from the training data if the checkpoint does not know their features.
+
+        Raises:
+            InputError: an earlier version wrote the checkpoint, or its members do not all know it.
+        """
+        if not self.metadata.features:
+            raise InputError(
+                "the checkpoint does not know how far an atom is from its training data, since an earlier "
+                "version of this program wrote it; train again"
+            )
+
+    @overload
+    def domain_distance(self, structures: Atoms) -> Float[np.ndarray, " atoms"]: ...
+
+    @overload
+    def domain_distance(self, structures: Sequence[Atoms]) -> list[Float[np.ndarray, " atoms"]]: ...
+
+    def domain_distance(self, structures):
+        """Compute how far each atom of a structure, or of each of a list, is from the training data.
+
+        Args:
+            structures: `ase.Atoms`, or a sequence of them.
+
+        Returns:
+            float64 (N,), or a list of such arrays for a list: the distance of the features of each atom (see
+            `equivar_jax.uncertainty.features`) in units of what 99 % of held-out atoms of its element do not
+            exceed; infinite for an element that training did not have. Of a committee the mean of its
+            members.
+
+        Raises:
+            InputError: a structure cannot be used, or the checkpoint does not know the features of its
+                training data, since an earlier version wrote it.
+        """
+        self.check_knows_features()
+        if isinstance(structures, Atoms):
+            return self.domain_distance([structures])[0]
+        with without_domain_warnings():  # the numbers say it
+            found = self.predictions(structures, allow_unseen=True)
+        return [prediction.distances for prediction in found]
 
     def predict_samples(
         self,
@@ -375,10 +430,10 @@ class Predictor:
         """What computes the tensors."""
         if why_not_in_cpp(self.config, self.dtype) is None:
             each = [self.weights] if self.members == 1 else map(self._weights_of, range(self.members))
-            return NetworksInCpp(self.config, list(each), self.dtype)
+            return NetworksInCpp(self.config, list(each), self.dtype, self.metadata.features)
         from equivar_jax.prediction.in_xla import NetworksInXla
 
-        return NetworksInXla(self.network, self.weights, self.members, self.dtype)
+        return NetworksInXla(self.network, self.weights, self.members, self.dtype, self.metadata.features)
 
     def _weights_of(self, number: int) -> dict:
         return member_of(self.weights, number)

@@ -34,7 +34,7 @@ def plot_calibration(residuals: Residuals, calibration: Calibration, path: Path)
         InputError: the picture cannot be written.
     """
     errors = np.abs(residuals.errors[residuals.counted])
-    sigma = calibration.sigma(residuals.spread[residuals.counted])
+    sigma = calibration.sigma(residuals.spread, residuals.tensors)[residuals.counted]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subplots(1, 2)

@@ -19,6 +19,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import prefetch
 from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.runtime import Interruption
+from equivar_jax.training.domain import measure_domain, measure_features
 from equivar_jax.training.losses import DielectricErrors, DielectricSummary, ErrorSums, Loss, l1_loss
 from equivar_jax.training.plan import Plan, plan_run
 from equivar_jax.training.run_directory import append_record, describe_run, drop_records_after
@@ -31,6 +32,7 @@ from equivar_jax.training.starting_point import (
     use_stored_network,
 )
 from equivar_jax.training.steps import TrainState, initial_state, weight_shapes
+from equivar_jax.uncertainty.domain import Domain
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata, read_checkpoint
 
 
@@ -45,6 +47,8 @@ class Run:
     """Epochs and batches done, and the best validation so far; saved with the state."""
     kept: tuple[dict, Metadata] | None = None
     """Weights for the best checkpoint and what they mean, if they are not on disk yet."""
+    domain: Domain | None = None
+    """Of the training part, once it was measured."""
     remarks: tuple[str, ...] = ()
     """What the user should know of where it started, or of what it changes as it goes on."""
 
@@ -131,8 +135,12 @@ def run_training(run: Run) -> signal.Signals | None:
                 if time.monotonic() - saved_at > 60 * run.plan.config.train.checkpoint_minutes:
                     save(run, best, last)
                     saved_at = time.monotonic()
-        finally:
             save(run, best, last)
+            remember_features(run, best)
+        except BaseException:
+            save(run, best, last)
+            raise
+        finally:
             best.close()
             last.close()
     if run.progress.epoch < epochs and interruption.signal is not None:
@@ -236,9 +244,19 @@ def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
     finite = all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(run.state.params))
     if finite and run.kept is None and run.progress.best_validation_mae is None:
         run.kept = run.state.evaluated, run.progress  # interrupted before the first validation
+    if run.domain is None:
+        run.domain = measure_domain(run.plan)
     if run.kept is not None:
         params, metadata = run.kept
-        best.save({"params": params}, metadata)
+        best.save({"params": params}, dataclasses.replace(metadata, domain=run.domain))
         run.kept = None
     if finite:
         last.save(serialization.to_state_dict(run.state), run.progress)
+
+
+def remember_features(run: Run, best: CheckpointWriter) -> None:
+    """Add to the best checkpoint what the features of its network are like on the training part."""
+    state, metadata = read_checkpoint(run.plan.folder)
+    features = measure_features(run.plan, state["params"])
+    if features is not None:
+        best.save(state, dataclasses.replace(metadata, domain=run.domain, features=(features,)))

@@ -6,22 +6,30 @@ A checkpoint stores both. Nothing here depends on a network.
 from equivar_jax.uncertainty.calibration import Calibration, Residuals, calibrate, summarise_coverage
 from equivar_jax.uncertainty.domain import (
     CloseAtomsWarning,
+    DensityWarning,
     Domain,
     DomainWarning,
     RareElementWarning,
     UncertainWarning,
+    UnfamiliarAtomsWarning,
     domain_of,
 )
+from equivar_jax.uncertainty.features import FeatureDomain, LastFeatures, feature_domain
 
 __all__ = [
     "Calibration",
     "CloseAtomsWarning",
+    "DensityWarning",
     "Domain",
     "DomainWarning",
+    "FeatureDomain",
+    "LastFeatures",
     "RareElementWarning",
     "Residuals",
     "UncertainWarning",
+    "UnfamiliarAtomsWarning",
     "calibrate",
     "domain_of",
+    "feature_domain",
     "summarise_coverage",
 ]

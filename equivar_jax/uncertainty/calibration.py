@@ -1,19 +1,21 @@
-"""Calibration: the spread of a committee becomes a standard deviation by two numbers.
+"""Calibration: the spread of a committee becomes a standard deviation by three numbers.
 
-The numbers are fitted to errors on validation data. The standard deviation of a component is
-`sigma = scale * (spread + floor)` in e.
+The numbers are fitted to errors on validation data. The standard deviation of a component Z is
+`sigma = scale * (sqrt(spread² + (relative Z)²) + floor)` in e.
 
 - The spread is that of the members, pooled with the spread of the other components of the atom, since the
-  standard deviation of three numbers is itself uncertain by a half. It is at least two per cent of the
-  component, since large charges have larger errors than small ones. See `pool_spread`; these shares are
-  fixed, and were chosen on the data that calibrate the weights of the package.
+  standard deviation of three numbers is itself uncertain by a half. See `pool_spread`; its shares are fixed,
+  and were chosen on the data that calibrate the weights of the package.
+- The relative part is there since, over many compositions, large charges have larger errors than small ones.
+  For one material it would hide the spread, and is zero or nearly so: of a few values the likelihood of the
+  errors chooses.
 - The scale is needed because members that were trained on the same data make similar errors, so that their
   spread is too small by a factor.
 - The floor stands for errors that all members share: noise of the labels, what the architecture cannot
   express, and regions where all of them extrapolate alike. With the spread alone, a component on which a few
   members agree by chance would be called certain.
 
-Two numbers leave little room for overfitting; two-fold validation checks this.
+Three numbers leave little room for overfitting; two-fold validation checks this.
 
 The fit puts 68.27 % of the errors within one sigma, exactly, and 95.45 % within two, as nearly as the form
 allows. Components that are zero by the symmetry of the crystal are left out: every network gets them right,
@@ -40,14 +42,18 @@ AGREEMENT = 0.1
 
 By chance, three members agree so well in one of a hundred components.
 """
+WORTHLESS = 0.2
+"""Rank correlation of sigma and error below which an uncertainty says nothing of which atoms are wrong."""
 RELATIVE = 0.02
-"""Smallest spread relative to the component, chosen by the likelihood of errors on held-out data."""
+"""The relative part in checkpoints of earlier versions, which did not fit it."""
+RELATIVES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
+"""Relative parts to try."""
 _FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # floors to try, times the median spread
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fitted scale and floor, and how well they describe the errors."""
+    """The fitted scale, floor and relative part, and how well they describe the errors."""
 
     scale: float
     """Factor of spread plus floor."""
@@ -66,10 +72,24 @@ class Calibration:
     None if there are too few structures."""
     two_fold_two: float | None = None
     """The same for `within_two`."""
+    relative: float = RELATIVE
+    """Part of a component that is added to its spread as independent errors are."""
 
-    def sigma(self, spread: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
-        """Return the standard deviation of each component, in e, for its spread in e."""
-        return self.scale * (spread + self.floor)
+    @property
+    def is_worthless(self) -> bool:
+        """Whether sigma hardly tells atoms with large errors from others."""
+        return self.spearman < WORTHLESS
+
+    def sigma(
+        self, spread: Float[np.ndarray, "*any"], tensors: Float[np.ndarray, "*any"]
+    ) -> Float[np.ndarray, "*any"]:
+        """Return the standard deviation of each component, in e.
+
+        Args:
+            spread: Pooled spread of the component, in e.
+            tensors: The component itself, in e.
+        """
+        return Fit(self.scale, self.floor, self.relative).sigma(spread, tensors)
 
     def table(self) -> str:
         """Format the numbers as text."""
@@ -84,7 +104,14 @@ class Calibration:
         lines.append(f"Spearman correlation of sigma and error, by atom: {self.spearman:.2f}")
         lines.append(
             f"sigma = {self.scale:.3g} (spread + {self.floor:.3g} e), {self.components:,} components"
+            + f"; the spread with {100 * self.relative:g} % of the component" * (self.relative > 0)
         )
+        if self.is_worthless:
+            lines.append(
+                f"THIS UNCERTAINTY IS WORTHLESS: a correlation below {WORTHLESS} means that sigma does not "
+                "tell atoms with large errors from others; train longer, or calibrate on more or more varied "
+                "data; the distance from the training data does not depend on it"
+            )
         return "\n".join(lines)
 
 
@@ -110,25 +137,21 @@ class CoverageSummary:
         )
 
 
-def pool_spread(
-    spread: Float[np.ndarray, "*any 3 3"], tensors: Float[np.ndarray, "*any 3 3"]
-) -> Float[np.ndarray, "*any 3 3"]:
-    """Pool the spread of a component with that of its atom and with a fraction of the component itself.
+def pool_spread(spread: Float[np.ndarray, "*any 3 3"]) -> Float[np.ndarray, "*any 3 3"]:
+    """Pool the spread of a component with that of its atom.
 
-    `s'² = s² / 2 + min(m, 10 s)² / 2 + (0.02 Z)²`, where m² is the mean of s² over the nine components. The
-    `min` keeps the spread zero where the members agree by symmetry, and it is continuous as a crystal is
-    distorted.
+    `s'² = s² / 2 + min(m, 10 s)² / 2`, where m² is the mean of s² over the nine components. The `min` keeps
+    the spread zero where the members agree by symmetry, and it is continuous as a crystal is distorted.
 
     Args:
         spread: Standard deviation s of each component over the members, in e.
-        tensors: Mean Z of the members, in e.
 
     Returns:
         The pooled spread s', in e.
     """
     of_atom = np.sqrt(np.mean(spread**2, axis=(-2, -1), keepdims=True))
     shared = np.minimum(of_atom, spread / AGREEMENT)
-    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * shared**2 + (RELATIVE * tensors) ** 2)
+    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * shared**2)
 
 
 class Residuals(NamedTuple):
@@ -142,31 +165,51 @@ class Residuals(NamedTuple):
     """False for components that are zero by symmetry."""
     structure: Int[np.ndarray, " atoms"]
     """Number of the structure that an atom belongs to."""
+    tensors: Float[np.ndarray, "atoms 3 3"]
+    """Prediction, in e."""
+
+
+class Fit(NamedTuple):
+    """What is fitted: see the module."""
+
+    scale: float
+    floor: float
+    relative: float
+
+    def sigma(
+        self, spread: Float[np.ndarray, "*any"], tensors: Float[np.ndarray, "*any"]
+    ) -> Float[np.ndarray, "*any"]:
+        """Return the standard deviation of components, in e."""
+        return self.scale * (np.hypot(spread, self.relative * tensors) + self.floor)
 
 
 def calibrate(residuals: Residuals) -> Calibration:
-    """Fit scale and floor, and count the errors within one and two sigma.
+    """Fit scale, floor and relative part, and count the errors within one and two sigma.
 
     Raises:
         InputError: All components are zero by symmetry, so that there is nothing to fit.
     """
-    errors, spread = np.abs(residuals.errors[residuals.counted]), residuals.spread[residuals.counted]
+    errors, spread, tensors = (
+        array[residuals.counted] for array in (residuals.errors, residuals.spread, residuals.tensors)
+    )
     if not len(errors):
         raise InputError(
             "the validation data have no components to calibrate on: all are zero by symmetry; "
             "give other data"
         )
-    scale, floor = fit(errors, spread)
-    ratios = errors_in_sigmas(errors, scale * (spread + floor))
+    fitted = fit_all(errors, spread, tensors)
+    ratios = errors_in_sigmas(errors, fitted.sigma(spread, tensors))
     held_out = two_fold_ratios(residuals)
     return Calibration(
-        scale,
-        floor,
+        fitted.scale,
+        fitted.floor,
         coverage(ratios, 1),
         coverage(ratios, 2),
-        _rank_correlation(residuals, scale, floor),
+        _rank_correlation(residuals, fitted.sigma(residuals.spread, residuals.tensors)),
         len(errors),
-        *(None if held_out is None else coverage(held_out, k) for k in (1, 2)),
+        two_fold_one=None if held_out is None else coverage(held_out, 1),
+        two_fold_two=None if held_out is None else coverage(held_out, 2),
+        relative=fitted.relative,
     )
 
 
@@ -179,9 +222,27 @@ def summarise_coverage(residuals: Residuals, calibration: Calibration) -> Covera
     counted = residuals.counted
     if not counted.any():
         return None
-    ratios = errors_in_sigmas(residuals.errors[counted], calibration.sigma(residuals.spread[counted]))
-    correlation = _rank_correlation(residuals, calibration.scale, calibration.floor)
+    sigma = calibration.sigma(residuals.spread, residuals.tensors)
+    ratios = errors_in_sigmas(residuals.errors[counted], sigma[counted])
+    correlation = _rank_correlation(residuals, sigma)
     return CoverageSummary(coverage(ratios, 1), coverage(ratios, 2), correlation, len(ratios))
+
+
+def fit_all(
+    errors: Float[np.ndarray, " components"],
+    spread: Float[np.ndarray, " components"],
+    tensors: Float[np.ndarray, " components"],
+) -> Fit:
+    """Fit scale, floor and relative part; the last by the likelihood of the errors, were they normal."""
+    found = []
+    for relative in RELATIVES:
+        scale, floor = fit(errors, np.hypot(spread, relative * tensors))
+        fitted = Fit(scale, floor, relative)
+        sigma = fitted.sigma(spread, tensors)
+        ratios = errors_in_sigmas(errors, sigma)
+        surprise = np.mean(np.log(sigma, out=np.zeros_like(sigma), where=sigma > 0) + ratios**2 / 2)
+        found.append((surprise, fitted))
+    return min(found, key=lambda entry: entry[0])[1]  # of equals the smallest relative part
 
 
 def fit(
@@ -218,10 +279,10 @@ def two_fold_ratios(residuals: Residuals) -> Float[np.ndarray, " components"] | 
         return None
     ratios = []
     for fitted, measured in (halves, halves[::-1]):
-        scale, floor = fit(residuals.errors[fitted], residuals.spread[fitted])
-        ratios.append(
-            errors_in_sigmas(residuals.errors[measured], scale * (residuals.spread[measured] + floor))
-        )
+        errors, spread, tensors = residuals.errors, residuals.spread, residuals.tensors
+        found = fit_all(errors[fitted], spread[fitted], tensors[fitted])
+        sigma = found.sigma(spread[measured], tensors[measured])
+        ratios.append(errors_in_sigmas(errors[measured], sigma))
     return np.concatenate(ratios)
 
 
@@ -238,11 +299,11 @@ def coverage(ratios: Float[np.ndarray, " components"], k: int | float) -> float:
     return float(np.mean(ratios <= k))
 
 
-def _rank_correlation(residuals: Residuals, scale: float, floor: float) -> float:
+def _rank_correlation(residuals: Residuals, sigmas: Float[np.ndarray, "atoms 3 3"]) -> float:
     """Compute the rank correlation over atoms of mean sigma and mean error; 0 if one of them is constant."""
     from scipy.stats import spearmanr  # takes half a second, and predictions do not need it
 
-    sigma = scale * (residuals.spread + floor).mean(axis=(1, 2))
+    sigma = sigmas.mean(axis=(1, 2))
     errors = np.abs(residuals.errors).mean(axis=(1, 2))
     if np.ptp(sigma) == 0 or np.ptp(errors) == 0:
         return 0.0

@@ -9,6 +9,7 @@ from equivar_jax.config.settings import from_dict
 from equivar_jax.errors import InputError
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import Domain
+from equivar_jax.uncertainty.features import FeatureDomain
 
 ARCHITECTURE = "Equivar"
 """The architecture that checkpoints name."""
@@ -41,6 +42,8 @@ class Metadata:
     """Calibration of the uncertainty of a committee."""
     domain: Domain | None = None
     """Domain of the training data, for warnings; None if it is not known."""
+    features: tuple[FeatureDomain, ...] = ()
+    """What the last features of the training data were like, for each network; empty if it is not known."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the metadata as nested dictionaries for JSON, with architecture and format."""
@@ -70,4 +73,7 @@ class Metadata:
         for name, kind in (("calibration", Calibration), ("domain", Domain)):
             if values.get(name) is not None:
                 values[name] = from_dict(kind, values[name], f"{where}: {name}")
+        values["features"] = tuple(
+            FeatureDomain.from_json(one, f"{where}: features") for one in values.get("features", ())
+        )
         return cls(**values)

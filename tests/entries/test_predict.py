@@ -81,7 +81,8 @@ def test_nothing_gives_nothing(model):
 
 
 def test_tensors_before_the_sum_rule_differ_by_the_same_for_every_atom(model):
-    ((corrected, raw, _),) = model.predictions([titanate()])
+    (found,) = model.predictions([titanate()])
+    corrected, raw = found.tensors, found.raw
     share = raw - corrected
     np.testing.assert_allclose(share, np.broadcast_to(raw.mean(axis=0), share.shape), atol=1e-12)
     assert np.abs(share).max() > 1e-4

@@ -360,8 +360,8 @@ def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_p
         (("--train.epochs", 9, "--model.channels", 5), "began with --model.channels"),
         (("--train.epochs", 9, "--model.cutoff", 3.4), "not 3.4, which is another network"),
         (("--train.epochs", 9, "--train.ema_decay", "None"), "a run begins and ends with --train.ema_decay"),
-        (("--train.epochs", 9, "--config", "test.py"), "leave out --config and --run-dir"),
-        (("--train.epochs", 9, "--run-dir", "elsewhere"), "leave out --config and --run-dir"),
+        (("--train.epochs", 9, "--config", "test.py"), "leave out --config, --run-dir and --members"),
+        (("--train.epochs", 9, "--run-dir", "elsewhere"), "leave out --config, --run-dir and --members"),
     ],
 )
 def test_a_run_cannot_go_on_as_another(trained, complaint, words, found):

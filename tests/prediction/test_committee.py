@@ -30,6 +30,7 @@ from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.response.dynamics.moving_charges import network_charges
 from equivar_jax.structures import with_born_effective_charges
 from equivar_jax.uncertainty.calibration import pool_spread
+from equivar_jax.uncertainty.domain import FAR
 from equivar_jax.weights import checkpoint
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
 from equivar_jax.weights.stacking import stack_weights
@@ -83,12 +84,12 @@ def test_the_mean_and_the_spread_are_those_of_the_members(three):
     scale = np.abs(members).max()
     np.testing.assert_allclose(found.tensors, members.mean(axis=0), atol=2e-6 * scale)
     spread = members.std(axis=0, ddof=1)
-    np.testing.assert_allclose(found.spread, pool_spread(spread, found.tensors), atol=2e-6 * scale)
+    np.testing.assert_allclose(found.spread, pool_spread(spread), atol=2e-6 * scale)
     assert found.spread.max() > 1e-2
     assert np.abs(found.tensors.sum(axis=0)).max() < 1e-8
     atoms.info["charge"] = 2.0
     (charged,) = three.predictions([atoms])
-    np.testing.assert_allclose(charged.spread, pool_spread(spread, charged.tensors), atol=2e-6 * scale)
+    np.testing.assert_allclose(charged.spread, pool_spread(spread), atol=2e-6 * scale)
     assert np.abs(charged.tensors.sum(axis=0) - 2.0 * np.eye(3)).max() < 1e-8
 
 
@@ -124,7 +125,7 @@ def test_uncertainty_comes_with_each_structure(three):
     for atoms, (tensors, sigma), found in zip(structures, pairs, three.predictions(structures), strict=True):
         assert tensors.shape == sigma.shape == (len(atoms), 3, 3)
         np.testing.assert_array_equal(tensors, found.tensors)
-        np.testing.assert_allclose(sigma, 0.5 * (found.spread + 0.01))
+        np.testing.assert_allclose(sigma, 0.5 * (np.hypot(found.spread, 0.02 * found.tensors) + 0.01))
     tensors, sigma = three.predict(titanate(), uncertainty=True)
     np.testing.assert_allclose(sigma, pairs[0][1], atol=1e-5)
     assert three.predict([], uncertainty=True) == []
@@ -186,6 +187,12 @@ def test_members_must_belong_together():
     assert refuse(network(0), network(1, other)).startswith(
         "run1: --model.mean_neighbours is 8.0, but that of run0 is 9.0; train each with the same config"
     )
+    slower = network(1)
+    config = dataclasses.replace(slower.metadata.config, train=TrainConfig(learning_rate=0.001, seed=1))
+    slower = dataclasses.replace(slower, metadata=dataclasses.replace(slower.metadata, config=config))
+    assert refuse(network(0), slower).startswith(
+        "run1: --train.learning_rate is 0.001, but that of run0 is 0.005"
+    )
     assert "other elements than run0" in refuse(network(0), network(1, elements=(8,)))
     assert refuse(network(0), network(1), network(0)).startswith("run2: has the same weights as run0")
     assert "run1: this is a committee already" in refuse(network(0), joined())
@@ -205,7 +212,7 @@ def test_the_command_writes_a_checkpoint_that_knows_its_data(runs, made):
     assert sum(found.metadata.domain.atoms.values()) == sum(map(len, training))
     pairs = [found.predict(atoms, uncertainty=True) for atoms in validation]
     of_atoms = np.concatenate([sigma.mean(axis=(1, 2)) for _, sigma in pairs])
-    assert found.metadata.domain.largest_sigma == pytest.approx(np.quantile(of_atoms, 0.99), rel=1e-3)
+    assert found.metadata.domain.largest_sigma == pytest.approx(FAR * np.quantile(of_atoms, 0.99), rel=1e-3)
     errors = np.concatenate(
         [z - a.calc.results["born_effective_charges"] for (z, _), a in zip(pairs, validation, strict=True)]
     )

@@ -21,7 +21,7 @@ from ase.build import bulk
 from ase.io import read, write
 from helpers.crystals import titanate
 
-from equivar_jax import predict
+from equivar_jax import load, predict
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.io.appending import TextOutput
 from equivar_jax.predict import UnseenElementWarning
@@ -132,7 +132,8 @@ def test_a_folder_is_swept_in_order_and_what_is_bad_is_listed(
     assert reasons[1].startswith("the model has never seen Na, Cl; it knows O")
     assert reasons[2].startswith("3 of 5 atoms before the end of the file")
     said = capsys.readouterr().err
-    assert f"{out}: 120 tensors of 17 structures; 3 skipped, listed in {out}.skipped.csv, the first: " in said
+    assert f"{out}: 120 tensors of 17 structures; " in said
+    assert f"; 3 skipped, listed in {out}.skipped.csv, the first: " in said
     assert left_in(tmp_path) == ["in", "out.extxyz", "out.extxyz.skipped.csv", "z.extxyz"]
 
 
@@ -398,8 +399,27 @@ def test_warnings_are_shown_once_and_counted(trained, tmp_path, capsys):
     write_structures(tmp_path / "in.extxyz", [bulk("NaCl", "rocksalt", a=5.6)] * 3 + [titanate()])
     with pytest.warns(UnseenElementWarning) as shown:
         run(trained, tmp_path / "in.extxyz", tmp_path / "o.csv", "--allow-unseen")
-    assert len(shown) == 1
-    assert "; 3 with elements the model has never seen\n" in capsys.readouterr().err
+    kinds = [one.category for one in shown]
+    assert len(kinds) == len({*kinds})
+    assert "; 3 with elements the model has never seen" in capsys.readouterr().err
+
+
+def test_distances_from_the_training_data_are_written_as_a_column(trained, tmp_path, complaint):
+    frames = [titanate(), titanate(2, seed=1)]
+    write_structures(tmp_path / "in.extxyz", frames)
+    expected = np.concatenate(load(trained.folder).domain_distance(frames))
+    for name in ("o.csv", "o.extxyz"):
+        run(trained, tmp_path / "in.extxyz", tmp_path / name, "--distance")
+    with (tmp_path / "o.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    np.testing.assert_allclose([float(row["domain_distance"]) for row in rows], expected, rtol=1e-4)
+    found = read(tmp_path / "o.extxyz", ":")
+    column = np.concatenate([atoms.arrays["domain_distance"] for atoms in found])
+    np.testing.assert_allclose(column, expected, rtol=1e-4)
+    words = ("--checkpoint", trained.folder, tmp_path / "in.extxyz", "--distance", "-o", tmp_path / "o.traj")
+    assert "no place for distances from the training data" in complaint(predict.main, *words)
+    run(trained, tmp_path / "in.extxyz", tmp_path / "plain.csv")
+    assert "domain_distance" not in (tmp_path / "plain.csv").read_text()
 
 
 def test_an_output_in_the_swept_folder_is_no_input(trained, nested, complaint):

@@ -24,9 +24,11 @@ from equivar_jax.uncertainty.calibration import (
 ATOMS, STRUCTURES = 4000, 200
 
 
-def residuals(errors, spread, counted=None):
+def residuals(errors, spread, counted=None, tensors=None):
     counted = np.ones(errors.shape, bool) if counted is None else counted
-    return Residuals(errors, spread, counted, np.repeat(np.arange(STRUCTURES), ATOMS // STRUCTURES))
+    tensors = np.zeros_like(errors) if tensors is None else tensors
+    structures = np.repeat(np.arange(STRUCTURES), ATOMS // STRUCTURES)
+    return Residuals(errors, spread, counted, structures, tensors)
 
 
 def true_sigma(rng):
@@ -90,7 +92,7 @@ def test_members_that_all_agree_leave_one_sigma_for_all():
     errors = 0.05 * rng.normal(size=(ATOMS, 3, 3))
     found = calibrate(residuals(errors, np.zeros_like(errors)))
     assert found.floor > 0
-    assert found.sigma(np.zeros(1))[0] == pytest.approx(0.05, rel=0.02)
+    assert found.sigma(np.zeros(1), np.ones(1))[0] == pytest.approx(0.05, rel=0.02)
     assert (found.within_one, found.within_two) == pytest.approx((WITHIN_ONE, WITHIN_TWO), abs=0.01)
     assert found.spearman == 0.0
 
@@ -114,30 +116,56 @@ def few(members, seed=4):
 
 def test_pooling_steadies_what_few_members_say():
     sigma, spread = few(3)
-    before, after = (np.std(np.log(x / sigma)) for x in (spread, pool_spread(spread, 0 * spread)))
+    before, after = (np.std(np.log(x / sigma)) for x in (spread, pool_spread(spread)))
     assert after < 0.6 * before
-    np.testing.assert_allclose(np.mean((pool_spread(spread, 0 * spread) / sigma) ** 2), 1.0, atol=0.02)
+    np.testing.assert_allclose(np.mean((pool_spread(spread) / sigma) ** 2), 1.0, atol=0.02)
 
 
 def test_pooling_leaves_what_is_zero_by_symmetry_and_is_continuous_there():
     spread = np.diag([0.1, 0.2, 0.3])[None]
-    found = pool_spread(spread, spread)
+    found = pool_spread(spread)
     assert not found[0][~np.eye(3, dtype=bool)].any()
-    rounding = pool_spread(spread + 1e-7 * (spread == 0), spread)
+    rounding = pool_spread(spread + 1e-7 * (spread == 0))
     assert rounding.max(where=spread == 0, initial=0) < BY_SYMMETRY
-    assert (pool_spread(np.zeros((2, 3, 3)), np.zeros((2, 3, 3))) == 0).all()
+    assert (pool_spread(np.zeros((2, 3, 3))) == 0).all()
 
 
 def test_pooling_changes_nothing_where_all_components_have_one_spread():
     spread = np.full((2, 3, 3), 0.2)
-    np.testing.assert_allclose(pool_spread(spread, 0 * spread), 0.2)
+    np.testing.assert_allclose(pool_spread(spread), 0.2)
 
 
-def test_large_charges_are_less_certain_than_small_ones_of_the_same_spread():
-    spread = np.full((2, 3, 3), 0.03)
-    small, large = pool_spread(spread, np.stack([np.full((3, 3), 2.0), np.full((3, 3), -7.0)]))
-    np.testing.assert_allclose(small, 0.05)
-    np.testing.assert_allclose(large, (0.03**2 + 0.14**2) ** 0.5)
+def test_large_charges_are_less_certain_where_the_errors_say_so():
+    rng = np.random.default_rng(6)
+    spread, tensors = np.full((ATOMS, 3, 3), 0.03), rng.choice([0.1, 2.0, -7.0], (ATOMS, 3, 3))
+    errors = rng.normal(size=spread.shape) * np.hypot(spread, 0.02 * tensors)
+    found = calibrate(residuals(errors, spread, tensors=tensors))
+    assert found.relative == 0.02
+    sigma = found.sigma(np.full(2, 0.03), np.array([2.0, -7.0]))
+    np.testing.assert_allclose(sigma, (0.05, (0.03**2 + 0.14**2) ** 0.5), rtol=0.05)
+    assert "the spread with 2 % of the component" in found.table()
+
+
+def test_large_charges_do_not_hide_a_spread_that_is_right():
+    """Of an accurate network for one material a part of the charge would be more than any error."""
+    known = normal(1.0)
+    found = calibrate(known._replace(tensors=np.full_like(known.errors, 3.3)))
+    assert found.relative == 0.0
+    assert found.spearman > 0.9
+    assert not found.is_worthless
+
+
+def test_what_earlier_versions_calibrated_has_their_relative_part():
+    old = Calibration(0.5, 0.01, 0.68, 0.95, 0.5, 9)
+    np.testing.assert_allclose(old.sigma(np.full(1, 0.03), np.full(1, 2.0)), 0.5 * (0.05 + 0.01))
+
+
+def test_a_sigma_that_says_nothing_is_called_worthless():
+    rng = np.random.default_rng(7)
+    found = calibrate(residuals(0.05 * rng.normal(size=(ATOMS, 3, 3)), true_sigma(rng)))
+    assert found.is_worthless
+    assert "THIS UNCERTAINTY IS WORTHLESS" in found.table()
+    assert "WORTHLESS" not in calibrate(normal()).table()
 
 
 def test_two_fold_shows_what_the_fit_hides():
@@ -154,7 +182,7 @@ def erf_of(k):
 
 def test_two_fold_needs_two_structures():
     errors = np.ones((3, 3, 3))
-    one = Residuals(errors, errors, errors > 0, np.zeros(3, int))
+    one = Residuals(errors, errors, errors > 0, np.zeros(3, int), errors)
     assert two_fold_ratios(one) is None
     assert "-" in calibrate(one).table()
 

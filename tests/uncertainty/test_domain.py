@@ -16,12 +16,14 @@ from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import (
     CloseAtomsWarning,
+    DensityWarning,
     Domain,
     DomainWarning,
     RareElementWarning,
     UncertainWarning,
     domain_of,
     gather_warnings,
+    weigh_neighbours,
 )
 from equivar_jax.weights.checkpoint import Metadata
 from equivar_jax.weights.stacking import stack_weights
@@ -110,7 +112,7 @@ def test_uncertainties_beyond_those_of_validation():
     (doubt,) = DOMAIN.uncertainty_warnings(titanate(), sigma)
     assert isinstance(doubt, UncertainWarning)
     assert "1 of 5 atoms are less certain" in str(doubt)
-    assert "up to 0.3 e, against 0.1 e there" in str(doubt)
+    assert "up to 0.3 e; up to 0.1 e are usual" in str(doubt)
     assert dataclasses.replace(DOMAIN, largest_sigma=None).uncertainty_warnings(titanate(), sigma) == []
 
 
@@ -157,3 +159,61 @@ def test_a_trajectory_is_warned_of_once():
         atoms.get_properties(["born_effective_charges"])
     atoms.positions += 0.001 * np.random.default_rng(0).normal(size=(5, 3))
     atoms.get_properties(["born_effective_charges"])  # a warning would be an error here
+
+
+def test_elements_that_training_did_not_have_are_rare_and_named():
+    """Fine-tuned weights still know the elements of the weights that they began with."""
+    atoms = pair("GaN", 1.9)
+    (remark,) = DOMAIN.structure_warnings(atoms, graph(atoms))
+    assert isinstance(remark, RareElementWarning)
+    assert str(remark).endswith("fewer than 5 structures of the training data: Ga (0), N (0)")
+    assert DOMAIN.structure_warnings(atoms, graph(atoms), unseen={7, 31}) == []  # said already
+
+
+def test_elements_of_a_small_training_part_are_not_rare():
+    few = dataclasses.replace(DOMAIN, structures={"O": 2, "Ca": 2, "Ti": 2})
+    assert few.structure_warnings(titanate(), graph(titanate())) == []
+    missing = dataclasses.replace(few, structures={"O": 2, "Ti": 2})
+    assert "Ca (0)" in str(missing.structure_warnings(titanate(), graph(titanate()))[0])
+
+
+def strained(factor):
+    atoms = titanate(2, seed=50)
+    atoms.set_cell(atoms.cell * factor, scale_atoms=True)
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def dense():
+    """Of titanates at one density, with a cutoff beyond the nearest neighbours."""
+    samples = [Sample(build_graph(titanate(2, seed=k), 5.0), None) for k in range(40)]
+    return domain_of(samples, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(1.0, None), (0.9 ** (1 / 3), "more or"), (1.1 ** (1 / 3), "fewer")]
+)
+def test_a_volume_that_is_ten_per_cent_off_is_warned_of(dense, factor, words):
+    atoms = strained(factor)
+    remarks = dense.structure_warnings(atoms, build_graph(atoms, 5.0))
+    assert [type(remark) for remark in remarks] == ([DensityWarning] if words else [])
+    assert words is None or words in str(remarks[0])
+
+
+def test_weighted_neighbours_are_those_of_the_formula(dense):
+    atoms = titanate(2, seed=3)
+    atoms.pbc = False
+    distances = atoms.get_all_distances()
+    np.fill_diagonal(distances, 5.0)
+    expected = ((1 - np.minimum(distances, 5.0) ** 2 / 25) ** 2).sum(axis=1)
+    found = build_graph(atoms, 5.0)
+    squares = np.square(found.edges["vectors"]).sum(axis=1)
+    np.testing.assert_allclose(
+        weigh_neighbours(len(atoms), found.receivers, squares, 5.0), expected, rtol=1e-6
+    )
+
+
+def test_of_several_the_one_farthest_outside_is_named():
+    remarks = [CloseAtomsWarning("a: x", 1.1), CloseAtomsWarning("b: y", 1.5), CloseAtomsWarning("c: z", 1.2)]
+    (found,) = gather_warnings(remarks, 9)
+    assert str(found) == "b: y; and the like in 2 more of 9 structures"

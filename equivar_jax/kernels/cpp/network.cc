@@ -13,10 +13,15 @@ namespace {
 template <typename T>
 int Call(const int32_t* integers, const double* numbers, const T* weights, int64_t nodes, int64_t edges,
          const int32_t* species, const int32_t* senders, const int32_t* first, const int32_t* counts,
-         const double* vectors, double* born, double* dielectric, int threads, Watch* watch) {
+         const double* vectors, double* born, double* dielectric, const int32_t* known_integers,
+         const T* known_weights, double* distances, T* features, int threads, Watch* watch) {
   try {
     const auto network = Network<T>::Read(Tape<T>(integers, numbers, weights));
-    Run(network, Graph{nodes, edges, species, senders, first, counts, vectors}, born, dielectric, threads, watch);
+    Familiarity<T> known{};
+    if (known_integers)
+      known = Familiarity<T>::Read(Tape<T>(known_integers, nullptr, known_weights), network.channels, network.species);
+    Run(network, Graph{nodes, edges, species, senders, first, counts, vectors}, born, dielectric,
+        LastFeatures<T>{&known, distances, features}, threads, watch);
     return 0;
   } catch (const std::exception&) {
     return 1;
@@ -30,9 +35,11 @@ int Call(const int32_t* integers, const double* numbers, const T* weights, int64
   extern "C" int NAME(const int32_t* integers, const double* numbers, const TYPE* weights, int64_t nodes,        \
                       int64_t edges, const int32_t* species, const int32_t* senders, const int32_t* first,       \
                       const int32_t* counts, const double* vectors, double* born, double* dielectric,            \
-                      int threads, equivar::Watch* watch) {                                                      \
+                      const int32_t* known_integers, const TYPE* known_weights, double* distances,               \
+                      TYPE* features, int threads, equivar::Watch* watch) {                                      \
     return equivar::Call<TYPE>(integers, numbers, weights, nodes, edges, species, senders, first, counts, vectors, \
-                               born, dielectric, threads, watch);                                                \
+                               born, dielectric, known_integers, known_weights, distances, features, threads,    \
+                               watch);                                                                           \
   }
 
 // Returns the number of pairs, which are written as far as `capacity` goes, or -1 if there is not enough memory.

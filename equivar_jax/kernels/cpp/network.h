@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "edges.h"
+#include "familiarity.h"
 #include "layer.h"
 #include "message.h"
 #include "tape.h"
@@ -153,7 +154,8 @@ struct Watch {
 // Computes the tensors of all nodes before the sum rule, and those of the dielectric readout unless `dielectric`
 // is null; [nodes, 3, 3] both. `watch` may be null.
 template <typename T>
-void Run(const Network<T>& network, const Graph& graph, double* born, double* dielectric, int threads, Watch* watch) {
+void Run(const Network<T>& network, const Graph& graph, double* born, double* dielectric,
+         const LastFeatures<T>& wanted, int threads, Watch* watch) {
   const int f = network.channels, stored = network.edges.stored();
   const bool keep = graph.edges * stored * int64_t(sizeof(T)) <= kKeptBytes;
   std::unique_ptr<T[]> kept(keep ? new T[std::max<int64_t>(1, graph.edges * stored)] : nullptr);
@@ -170,7 +172,8 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
     const bool last = k + 1 == network.layers.size();
     const Neighbours<T> in{features.get(), graph.senders, graph.first, graph.counts};
     OnThreads(blocks, threads, [&] {
-      return [&, work = LayerWorkspace<T>(), end_features = std::vector<T>()](int64_t block) mutable {
+      return [&, work = LayerWorkspace<T>(), end_features = std::vector<T>(),
+              invariants = std::vector<T>()](int64_t block) mutable {
         const int64_t begin = block * kNodesAtOnce, end = std::min(graph.nodes, begin + kNodesAtOnce);
         if (watch) {
           if (__atomic_load_n(&watch->stop, __ATOMIC_RELAXED)) return;
@@ -195,8 +198,14 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
         T* to = last ? end_features.data() : updated.get() + begin * layer.rows * f;
         Interact(layer, in, graph.species, network.edges.functions(), begin, end, edges_of, to, work);
         if (!last) return;
-        for (int64_t i = begin; i < end; ++i)
-          ReadOut(network, to + (i - begin) * layer.rows * f, i, graph.species[i], born, dielectric);
+        invariants.resize(wanted.distances ? wanted.known->size : 0);
+        for (int64_t i = begin; i < end; ++i) {
+          const T* own = to + (i - begin) * layer.rows * f;
+          ReadOut(network, own, i, graph.species[i], born, dielectric);
+          if (wanted.distances)
+            wanted.distances[i] = wanted.known->Distance(own, f, graph.species[i], invariants.data());
+          if (wanted.features) std::copy(own, own + layer.rows * f, wanted.features + i * layer.rows * f);
+        }
       };
     });
     std::swap(features, updated);

@@ -140,7 +140,7 @@ class Journal:
 
 
 def identity_of(
-    predictor: Predictor, files: Sequence[Path], allow_unseen: bool, uncertainty: bool
+    predictor: Predictor, files: Sequence[Path], allow_unseen: bool, uncertainty: bool, distance: bool = False
 ) -> dict[str, str]:
     """Identify a sweep by all that decides its output.
 
@@ -151,7 +151,7 @@ def identity_of(
         "version": VERSION,
         "inputs": _digest_inputs(files),
         "model": _digest_model(predictor),
-        "options": f"allow_unseen={allow_unseen}" + uncertainty * ", uncertainty",
+        "options": f"allow_unseen={allow_unseen}" + uncertainty * ", uncertainty" + distance * ", distance",
     }
 
 

@@ -26,7 +26,7 @@ from equivar_jax.prediction.sweep.inputs import Window, estimate_structures, rea
 from equivar_jax.prediction.sweep.journal import Journal, Progress, identity_of
 from equivar_jax.progress import ProgressBar
 from equivar_jax.runtime import Interruption
-from equivar_jax.structures import BEC_STD, with_born_effective_charges
+from equivar_jax.structures import BEC_STD, DISTANCE, with_born_effective_charges
 from equivar_jax.uncertainty.calibration import Calibration
 
 SKIPPED_COLUMNS = ("file", "frame", "reason")
@@ -35,6 +35,8 @@ _REMARKS = {
     "UnseenElementWarning": "elements the model has never seen",
     "RareElementWarning": "elements the model has hardly seen",
     "CloseAtomsWarning": "atoms closer than in the training data",
+    "DensityWarning": "atoms with more or fewer neighbours than in the training data",
+    "UnfamiliarAtomsWarning": "atoms unlike those of the training data",
     "UncertainWarning": "atoms less certain than 99 % of the validation data",
 }
 
@@ -46,6 +48,7 @@ def sweep(
     *,
     allow_unseen: bool = False,
     uncertainty: bool = False,
+    distance: bool = False,
     restart: bool = False,
 ) -> signal.Signals | None:
     """Predict the tensors of every structure of many files, and write them in the order of the input.
@@ -60,6 +63,7 @@ def sweep(
         output: A name that `check_output` accepts; an older file is replaced when the new one is complete.
         allow_unseen: Predict structures with elements that did not occur in the training data, too.
         uncertainty: Write standard deviations, too, for formats where `check_output` allows it.
+        distance: The same for the distance of each atom from the training data.
         restart: Discard what an unfinished sweep has left, and begin anew.
 
     Returns:
@@ -67,15 +71,18 @@ def sweep(
 
     Raises:
         InputError: no structure could be predicted; the output cannot be written, is in use, or belongs to an
-            unfinished sweep of other inputs; or the uncertainty is asked for without a calibrated committee.
+            unfinished sweep of other inputs; or the uncertainty is asked for without a calibrated committee,
+            or the distance from a checkpoint that does not know it.
     """
+    if distance:
+        predictor.check_knows_features()
     calibration = predictor.calibration if uncertainty else None
     partial, journal_path = (output.with_name(f"{output.name}.{end}") for end in ("part", "progress"))
     skipped_path = output.with_name(f"{output.name}.skipped.csv")
-    identity = identity_of(predictor, files, allow_unseen, uncertainty)
+    identity = identity_of(predictor, files, allow_unseen, uncertainty, distance)
     with Journal(journal_path, identity, restart or not partial.is_file()) as journal:
         try:
-            writer = _Writer(output, partial, skipped_path, journal, calibration)
+            writer = _Writer(output, partial, skipped_path, journal, calibration, distance)
             stopped = _process_windows(predictor, files, writer, allow_unseen)
             if stopped is not None:
                 return stopped
@@ -118,9 +125,9 @@ def _process_windows(
             advance = _make_advance(bar, window)
             predictions = predictor.predict_samples(window.samples, progress=True, advance=advance)
             bar.update(end - bar.n)
-            of_uncertainty = _uncertainty_warnings(predictor, window, predictions)
-            writer.warn(of_uncertainty)
-            window.warnings += of_uncertainty
+            of_predictions = _prediction_warnings(predictor, window, predictions)
+            writer.warn(of_predictions)
+            window.warnings += of_predictions
             if written is not None:
                 written.result()
             written = writing.submit(writer.write, window, predictions)
@@ -138,14 +145,14 @@ def _process_windows(
     return interruption.signal
 
 
-def _uncertainty_warnings(
+def _prediction_warnings(
     predictor: Predictor, window: Window, predictions: Sequence[Prediction]
 ) -> list[UserWarning]:
-    """Collect the warnings about the uncertainties of a window that was predicted."""
+    """Collect the warnings about a window that need its predictions."""
     good = [found[0] for found in window.found if not isinstance(found, InputError)]
     warned: list[UserWarning] = []
     for atoms, prediction in zip(good, predictions, strict=True):
-        warned += predictor.uncertainty_warnings(atoms, prediction)
+        warned += predictor.prediction_warnings(atoms, prediction)
     return warned
 
 
@@ -169,10 +176,16 @@ class _Writer:
     """Writer of the output, the list of what was skipped, and the journal, in this order."""
 
     def __init__(
-        self, output: Path, partial: Path, skipped: Path, journal: Journal, calibration: Calibration | None
+        self,
+        output: Path,
+        partial: Path,
+        skipped: Path,
+        journal: Journal,
+        calibration: Calibration | None,
+        distance: bool,
     ):
         self.output, self.partial, self.journal = output, partial, journal
-        self._skipped_path, self._calibration = skipped, calibration
+        self._skipped_path, self._calibration, self._distance = skipped, calibration, distance
         self._outputs: tuple[AppendingOutput, TextOutput] | None = None
         self._warned: set[type[UserWarning]] = set()
 
@@ -221,10 +234,13 @@ class _Writer:
             ) from None
 
     def _label(self, atoms: Atoms, prediction: Prediction) -> Atoms:
-        """Return a copy of a structure that carries the predicted tensors and, if asked for, their sigma."""
+        """Return a copy of a structure with its tensors and, if asked for, their sigma and its distances."""
         labelled = with_born_effective_charges(atoms, prediction.tensors)
         if self._calibration is not None and prediction.spread is not None:
-            labelled.arrays[BEC_STD] = self._calibration.sigma(prediction.spread).reshape(-1, 9)
+            sigma = self._calibration.sigma(prediction.spread, prediction.tensors)
+            labelled.arrays[BEC_STD] = sigma.reshape(-1, 9)
+        if self._distance and prediction.distances is not None:
+            labelled.arrays[DISTANCE] = prediction.distances
         return labelled
 
     def close(self) -> None:
@@ -243,6 +259,7 @@ class _Writer:
                     done.output_mark,
                     done.structures,
                     uncertainty=self._calibration is not None,
+                    distance=self._distance,
                 ),
                 TextOutput(
                     self._skipped_path,

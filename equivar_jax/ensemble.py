@@ -1,0 +1,149 @@
+"""Committees from nothing: train members that differ in their seed, join them, calibrate their spread."""
+
+import dataclasses
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+
+from equivar_jax.config.old_settings import read_config
+from equivar_jax.config.schema import Config, DataConfig, check_config
+from equivar_jax.config.settings import to_dict
+from equivar_jax.datasets.load import load_dataset, load_structures
+from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.prediction.committee import (
+    calibrate_committee,
+    check_split,
+    join_members,
+    keep_known_elements,
+)
+from equivar_jax.prediction.loading import load
+from equivar_jax.reports.committee_report import committee_table, write_committee
+from equivar_jax.reports.run_text import announce_run, report_run
+from equivar_jax.training.loop import last_checkpoint, run_training, start_run
+from equivar_jax.training.run_directory import drop_records_after, write_json
+from equivar_jax.uncertainty.domain import domain_of
+from equivar_jax.weights.checkpoint import read_checkpoint
+
+MEMBERS = "members.json"
+"""File of the folder of a committee that says how many members are trained, and with which settings."""
+_README = """\
+# A committee of equivar_jax
+
+| file | what |
+|---|---|
+| `members.json` | how many members, and every setting; `train.seed` rises by one from member to member |
+| `member-0` ... `member-{last}` | the runs |
+| `checkpoints/best` | the committee: their mean is the prediction, their calibrated spread its uncertainty |
+| `calibration.json`, `calibration.png` | how good the uncertainty is |
+
+    equivar predict --checkpoint {folder} structure.cif --uncertainty -o tensors.csv
+    equivar train --resume {folder}
+
+Tensors are Born effective charges in e, index order [atom, electric field, displacement].
+"""
+
+
+def join_runs(runs: Sequence[str], folder: Path, data: DataConfig | None = None) -> None:
+    """Join runs into a calibrated committee, write it, and print how good it is.
+
+    Args:
+        runs: Run directories of the members.
+        folder: Where the committee goes.
+        data: Labelled structures that are new to all members, to calibrate on; None takes the validation part
+            of the runs.
+
+    Raises:
+        InputError: the runs do not belong together, or there is too little to calibrate on.
+    """
+    members = [load(run) for run in runs]
+    committee = join_members(members, runs)
+    configs = [member.metadata.config for member in members]
+    if data is None:
+        check_split(runs[0], runs[1:], configs)
+    dataset = load_dataset(configs[0])
+    structures: Sequence[Atoms] = dataset.validation.structures
+    if data is not None:
+        structures = load_structures(data, data.path)
+    usable = keep_known_elements(structures, committee.metadata.elements)
+    domain = domain_of(dataset.training, committee.config.cutoff)
+    result = calibrate_committee(committee, usable, domain)
+    write_committee(result, folder)
+    print(committee_table(result, members, len(usable), len(structures) - len(usable)))
+    print(f"written: {folder}, {folder / 'calibration.png'}")
+
+
+def train_committee(config: Config, members: int, folder: Path) -> signal.Signals | None:
+    """Train the members that are not finished yet, then join them.
+
+    Args:
+        config: The settings; `train.seed` is that of the first member and rises by one.
+        members: Their number.
+        folder: Folder for the committee and the runs of its members; finished and unfinished ones are used.
+
+    Returns:
+        The signal that interrupted the training (everything is saved), or None if it came to the end.
+
+    Raises:
+        InputError: data or settings cannot be used, or there is too little to calibrate on.
+    """
+    if members < 2:
+        raise InputError(f"--members {members}: a committee needs two members or more")
+    with input_error_unless_writable(folder, "--run-dir"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "README.md").write_text(_README.format(folder=folder, last=members - 1))
+        write_json(folder / MEMBERS, {"members": members, "config": to_dict(config)})
+    runs = [folder / f"member-{number}" for number in range(members)]
+    for number, run in enumerate(runs):
+        seeded = dataclasses.replace(config.train, seed=config.train.seed + number)
+        print(f"\nmember {number} ({number + 1} of {members})", flush=True)
+        interrupted = _train_member(dataclasses.replace(config, train=seeded), run)
+        if interrupted is not None:
+            return interrupted
+    print()
+    join_runs([str(run) for run in runs], folder)
+    return None
+
+
+def _train_member(config: Config, folder: Path) -> signal.Signals | None:
+    """Train one member, resuming a run that was begun; do nothing if it is finished."""
+    resume = any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
+    if resume and read_checkpoint(folder, "last")[1].epoch >= config.train.epochs:
+        print(f"is finished: {folder}")
+        return None
+    run = start_run(config, folder, resume=resume)
+    if not resume:
+        drop_records_after(folder, 0)  # left by a process that was killed before it had saved anything
+    announce_run(run)
+    interrupted = run_training(run)
+    if interrupted is None:
+        report_run(run)
+    return interrupted
+
+
+def stored_committee(folder: Path) -> tuple[Config, int] | None:
+    """Read the settings and the number of members of a committee whose training was begun in a folder.
+
+    Returns:
+        Settings and number of members; None if the folder is that of a single run.
+
+    Raises:
+        InputError: the file that holds them is damaged.
+    """
+    path = folder / MEMBERS
+    if not path.is_file():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        config, members = read_config(stored["config"], str(path)), int(stored["members"])
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not the settings of a committee ({type(error).__name__}: {error}); restore the file, "
+            "or start anew"
+        ) from None
+    check_config(config)
+    return config, members
