@@ -4,7 +4,6 @@ import itertools
 import json
 
 import e3nn_jax as e3nn
-import jax
 import numpy as np
 import pytest
 
