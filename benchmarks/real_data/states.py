@@ -45,7 +45,7 @@ QUARTZ_AT_300_K = 101
 """The first frames of SiO2-300K; the others are of 600 K. Each part is in shuffled order."""
 HELD_OUT_EVERY = {"BaTiO3-300K": 6, "SiO2-300K": 10}
 """Of the frames of the trained state, each so-and-so-manieth is held out."""
-EPOCHS = {"BaTiO3-300K": 60, "SiO2-300K": 20}
+EPOCHS = {"SiO2-300K": 12, "BaTiO3-300K": 36}
 
 
 class States(NamedTuple):
@@ -90,15 +90,16 @@ def write_states(parts: Path, name: str) -> States:
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     DEEP: {},
     "2 interactions": {"model.interactions": 2},
-    "3 interactions": {"model.interactions": 3},
+    "8 radial functions": {"model.radial_functions": 8},
     "without node_products": {"model.node_products": False},
+    "3 interactions": {"model.interactions": 3},
     "gates for node_products": {"model.node_products": False, "model.gates": True},
-    "with gates": {"model.gates": True},
     "4 Å": {"model.cutoff": 4.0},
-    "6 Å, 2 interactions": {"model.cutoff": 6.0, "model.interactions": 2},
-    "without self_connection": {"model.self_connection": False},
     "weight decay 0.1": {"train.weight_decay": 0.1},
+    "16 radial functions": {"model.radial_functions": 16},
+    "without self_connection": {"model.self_connection": False},
     "16 channels": {"model.channels": 16},
+    "6 Å, 2 interactions": {"model.cutoff": 6.0, "model.interactions": 2},
     "3 interactions, 64 channels": {"model.interactions": 3, "model.channels": 64},
 }
 """Changed settings by the name of the variant."""
