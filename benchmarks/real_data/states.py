@@ -33,8 +33,8 @@ from benchmarks.accuracy.engine import run_rows
 from benchmarks.accuracy.rows import Row
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.__main__ import DEEP, on_trajectory
+from benchmarks.real_data.displacements import find_displacements
 from benchmarks.real_data.parts import FILES, data_folder
-from benchmarks.teacher.mixed_frames import find_displacements
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError, plain_messages
