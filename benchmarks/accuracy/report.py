@@ -115,12 +115,13 @@ SECTIONS |= {
         "Real DFPT data",
         "References: Allegro-pol has about 0.016 e on BaTiO3 and 0.0067 e on SiO2, on other frames than "
         "these (a domain wall; 600 K); a NequIP-style model of 1.43 M parameters 0.107 e on phonon-dfpt "
-        "(random split, best of run). BM1 and BM2 have the published recipe; BM3 of the trajectories "
-        "is `bm3_deep.py`. Trajectories are trained on whole, so that their validation is the "
-        "training error; `test` is the last frames of the file, or a tenth of the compositions, and was "
-        "never tuned on. The last 12 frames of BaTiO3 are of the state trained on, and their order in time "
-        "is not known; the last 32 of SiO2 are at 600 K, in shuffled order with 27 that are trained on "
-        "beside 101 at 300 K. For other states see below. A mean of seeds is one prediction, with parameters and times of all of them.",
+        "(random split, best of run). BM1 and BM2 have the published recipe; BM3 of the trajectories is "
+        "`bm3_deep.py`. Trajectories are trained on whole, so that their validation is the training error; "
+        "`test` is the last frames of the file, or a tenth of the compositions, and was never tuned on. The"
+        " last 12 frames of BaTiO3 are of the state trained on, and their order in time is not known; the "
+        "last 32 of SiO2 are at 600 K, in shuffled order with 27 that are trained on beside 101 at 300 K. "
+        "For other states see below. A mean of seeds is one prediction, with parameters and times of all of"
+        " them.",
         lambda rows, _: tables.targets_table(rows),
     ),
     "teacher": Section(
@@ -155,11 +156,11 @@ SECTIONS |= {
     ),
     "states": Section(
         "Away from the state of training",
-        "Networks of one material. SiO2: trained on quartz at 300 K, `transfer` is 600 K. BaTiO3: trained on "
-        "the half of the frames with smaller displacements from the mean positions, `transfer` is the other "
-        "half. `held out` are frames of the state that is trained on, perhaps neighbours of frames trained on, "
-        "and decide nothing. 99 % and largest: percentile and maximum over atoms of the root of the mean "
-        "square over the nine components. Short runs of equal length.",
+        "Networks of one material. SiO2: trained on quartz at 300 K, `transfer` is 600 K. BaTiO3: trained "
+        "on the half of the frames with smaller displacements from the mean positions, `transfer` is the "
+        "other half. `held out` are frames of the state that is trained on, perhaps neighbours of frames "
+        "trained on, and decide nothing. 99 % and largest: percentile and maximum over atoms of the root of"
+        " the mean square over the nine components. Short runs of equal length.",
         lambda rows, _: tables.states_table(rows),
     ),
     "unseen": Section(
@@ -170,8 +171,8 @@ SECTIONS |= {
     ),
     "finetune": Section(
         "Fine-tuning on few frames",
-        "BaTiO3 at 300 K, tested on the last 12 frames of the file; equal numbers of steps, from scratch `bm3_deep.py`. "
-        "The shipped weights have not seen any frame of it.",
+        "BaTiO3 at 300 K, tested on the last 12 frames of the file; equal numbers of steps, from scratch "
+        "`bm3_deep.py`. The shipped weights have not seen any frame of it.",
         lambda rows, _: tables.finetune_table(rows),
     ),
 }

@@ -160,7 +160,7 @@ def unseen_rows(parts: Path, seed: int) -> Iterator[Row]:
 
 
 def ablation_trajectory_rows(parts: Path, seed: int) -> Iterator[Row]:
-    """Yield rows of `bm3_deep.py` as it is and with one thing changed, on the last training frames of BaTiO3."""
+    """Yield rows of `bm3_deep.py` as it is and with one thing changed, on training frames of BaTiO3."""
     base = load_config(DEEP)
     frames = str(parts / "BaTiO3-300K-train.extxyz")
     data = DataConfig(path=frames, split="block", validation_fraction=VALIDATION_FRAMES)

@@ -16,8 +16,8 @@ def find_displacements(
     """Return the mean positions of a trajectory in Å, and the displacement of each frame from them.
 
     All frames have one periodic cell. Atoms are followed from frame to frame through the boundaries of the
-    cell, and the drift of the crystal is taken out; no atom may move by half a cell from one frame to the next.
-    Their order does not matter otherwise: they need not be in time order.
+    cell, and the drift of the crystal is taken out; no atom may move by half a cell from one frame to the
+    next. Frames need not be in time order.
 
     Raises:
         InputError: A frame has other atoms or another cell than the first, or is not periodic.
