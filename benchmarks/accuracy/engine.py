@@ -178,7 +178,9 @@ def _cross_validate_row(row: Row, folder: Path) -> dict[str, Any] | signal.Signa
 
 def _evaluate_tests(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[str, Any]:
     """Evaluate the best weights of a run on each test set and write full reports to its folder."""
-    found, predictor = {}, load(folder) if tests else None
+    if not tests:
+        return {}
+    found, predictor = {}, load(folder)
     for name, structures in tests.items():
         picture = folder / f"parity-{slug(name)}.png"
         report = evaluate_model(predictor, structures, allow_unseen=True, parity_plot=picture, title=name)
