@@ -96,11 +96,17 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "gates for node_products": {"model.node_products": False, "model.gates": True},
     "4 Å": {"model.cutoff": 4.0},
     "weight decay 0.1": {"train.weight_decay": 0.1},
-    "16 radial functions": {"model.radial_functions": 16},
-    "without self_connection": {"model.self_connection": False},
-    "16 channels": {"model.channels": 16},
-    "6 Å, 2 interactions": {"model.cutoff": 6.0, "model.interactions": 2},
-    "3 interactions, 64 channels": {"model.interactions": 3, "model.channels": 64},
+    "12 radial functions": {"model.radial_functions": 12},
+    "8 radial functions, 3 interactions": {"model.radial_functions": 8, "model.interactions": 3},
+    "8 radial functions, noise of 0.01 Å": {"model.radial_functions": 8, "train.position_noise": 0.01},
+    "8 radial functions, with gates": {"model.radial_functions": 8, "model.gates": True},
+    "8 radial functions, weight decay 0.1": {"model.radial_functions": 8, "train.weight_decay": 0.1},
+    "8 radial functions, 4 Å": {"model.radial_functions": 8, "model.cutoff": 4.0},
+    "8 radial functions, 3 interactions, 64 channels": {
+        "model.radial_functions": 8,
+        "model.interactions": 3,
+        "model.channels": 64,
+    },
 }
 """Changed settings by the name of the variant."""
 
