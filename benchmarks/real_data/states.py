@@ -99,16 +99,19 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "12 radial functions": {"model.radial_functions": 12},
     "8 radial functions, 3 interactions": {"model.radial_functions": 8, "model.interactions": 3},
     "8 radial functions, noise of 0.01 Å": {"model.radial_functions": 8, "train.position_noise": 0.01},
-    "8 radial functions, with gates": {"model.radial_functions": 8, "model.gates": True},
-    "8 radial functions, weight decay 0.1": {"model.radial_functions": 8, "train.weight_decay": 0.1},
-    "8 radial functions, 4 Å": {"model.radial_functions": 8, "model.cutoff": 4.0},
-    "8 radial functions, 3 interactions, 64 channels": {
-        "model.radial_functions": 8,
+    "12 radial functions, with gates": {"model.radial_functions": 12, "model.gates": True},
+    "12 radial functions, weight decay 0.1": {"model.radial_functions": 12, "train.weight_decay": 0.1},
+    "12 radial functions, 4 Å": {"model.radial_functions": 12, "model.cutoff": 4.0},
+    "12 radial functions, 3 interactions, 64 channels": {
+        "model.radial_functions": 12,
         "model.interactions": 3,
         "model.channels": 64,
     },
 }
 """Changed settings by the name of the variant."""
+LONGER = 4
+"""How many times as long the variants of `LONG` are trained, too."""
+LONG = (DEEP, "12 radial functions")
 
 
 def change_settings(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -123,11 +126,13 @@ def change_settings(config: Config, changes: Mapping[str, Any]) -> Config:
 def states_rows(parts: Path, seed: int) -> Iterator[Row]:
     """Yield rows of every variant on each material."""
     divided = {name: write_states(parts, name) for name in EPOCHS}
-    for variant, changes in VARIANTS.items():
+    lengths = {**dict.fromkeys(VARIANTS, 1), **{f"{name}, longer": LONGER for name in LONG}}
+    for variant, times in lengths.items():
+        changes = VARIANTS[variant.removesuffix(", longer")]
         for name, states in divided.items():
             config = on_trajectory(load_config(DEEP), parts / f"{name}-training.extxyz")
             data = dataclasses.replace(config.data, validation_path=str(parts / f"{name}-held_out.extxyz"))
-            train = dataclasses.replace(config.train, epochs=EPOCHS[name], seed=seed)
+            train = dataclasses.replace(config.train, epochs=times * EPOCHS[name], seed=seed)
             config = change_settings(dataclasses.replace(config, data=data, train=train), changes)
             facts = {"variant": f"{name}, {variant}", "set": name}
             tests = {"held out": states.held_out, "transfer": states.transfer}
