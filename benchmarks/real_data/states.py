@@ -21,7 +21,6 @@ After an interruption the same command continues.
 import argparse
 import dataclasses
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,7 +153,9 @@ def main() -> None:
         rows = [row for row in rows if all(word in row.label for word in options.only)]
         if not rows:
             raise InputError(f"no row has all words of --only {' '.join(options.only)}; give other words")
-        command = shlex.join(["python", "-m", "benchmarks.real_data.states", *sys.argv[1:]])
+        words = ["--only", *options.only] if options.only else []
+        words += ["--seeds", *map(str, options.seeds)]
+        command = shlex.join(["python", "-m", "benchmarks.real_data.states", *words])
         interrupted = run_rows(
             rows, options.output, options.runs, protocol="states", data="DFPT", command=command
         )
