@@ -160,7 +160,9 @@ SECTIONS |= {
         "on the half of the frames with smaller displacements from the mean positions, `transfer` is the "
         "other half. `held out` are frames of the state that is trained on, perhaps neighbours of frames "
         "trained on, and decide nothing. 99 % and largest: percentile and maximum over atoms of the root of"
-        " the mean square over the nine components. Short runs of equal length.",
+        " the mean square over the nine components. Short runs of equal length, but for those named "
+        '"longer". Settings are chosen by `transfer`, which is therefore no test of what is chosen. Seconds '
+        "are of a core that others used, too.",
         lambda rows, _: tables.states_table(rows),
     ),
     "unseen": Section(
