@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.accuracy.result_file import find_row, keep_row
 from benchmarks.accuracy.rows import DEMONSTRATION, Row, Tests, digest_tests, run_name, slug, test_digests
+from benchmarks.accuracy.tails import evaluate_atoms
 from benchmarks.common.machine import describe_machine
 from equivar_jax import load
 from equivar_jax.config.settings import to_dict
@@ -177,10 +178,12 @@ def _cross_validate_row(row: Row, folder: Path) -> dict[str, Any] | signal.Signa
 
 def _evaluate_tests(folder: Path, tests: Tests, digests: Mapping[str, str]) -> dict[str, Any]:
     """Evaluate the best weights of a run on each test set and write full reports to its folder."""
-    found = {}
+    if not tests:
+        return {}
+    found, predictor = {}, load(folder)
     for name, structures in tests.items():
         picture = folder / f"parity-{slug(name)}.png"
-        report = evaluate_model(load(folder), structures, allow_unseen=True, parity_plot=picture, title=name)
+        report = evaluate_model(predictor, structures, allow_unseen=True, parity_plot=picture, title=name)
         write_json(folder / f"test-{slug(name)}.json", report.to_dict())
         atoms = sum(map(len, structures))
         print(f"\n{name}:\n{report.table()}", flush=True)
@@ -189,7 +192,7 @@ def _evaluate_tests(folder: Path, tests: Tests, digests: Mapping[str, str]) -> d
             "structures": len(structures),
             "mean_atoms": atoms / len(structures),
         }
-        found[name] = {**counts, **report.to_dict()}
+        found[name] = {**counts, **report.to_dict(), "atoms": evaluate_atoms(predictor, structures)}
     return found
 
 

@@ -33,7 +33,23 @@ _ERRORS = {
 """Columns of errors, and where a report has the number."""
 _SIZES = ["parameters", "structures, training + validation", "epochs", "seeds"]
 _HEADER = ["", *_SIZES, *_ERRORS, "training, s"]
-MANY = ("hyperparameters", "learning_curve", "seeds", "ablation", "ablation_trajectory", "unseen", "finetune")
+_TRANSFERRED = (
+    ("overall", "mae", 4),
+    ("overall", "rmse", 4),
+    ("atoms", "percentile_99", 3),
+    ("atoms", "largest", 3),
+)
+"""Columns of `states_table`: where a report has the number, and its digits."""
+MANY = (
+    "hyperparameters",
+    "learning_curve",
+    "seeds",
+    "ablation",
+    "ablation_trajectory",
+    "states",
+    "unseen",
+    "finetune",
+)
 """Protocols with too many runs for the table of drifts."""
 
 
@@ -135,6 +151,23 @@ def targets_table(rows: Rows) -> str:
         )
     header = ["", "parameters", "epochs", "seeds", "training, s", "ms/atom/epoch", "validation", "test MAE"]
     return markdown_table(header, lines)
+
+
+def states_table(rows: Rows) -> str:
+    """Make a table with a line for each variant: sizes, then errors in the trained state and another."""
+    lines = []
+    for name, found in group_by_variant(rows).items():
+        good = select_finished(found)
+        tests = [[row["tests"][test] for row in good] for test in ("held out", "transfer")]
+        cells = []
+        for reports in tests:
+            for part, key, digits in _TRANSFERRED:
+                cells.append(format_number([report[part][key] for report in reports], digits))
+        sizes = [f"{good[0]['parameters']:,}" if good else "", str(found[0]["epochs"]), str(len(found))]
+        lines.append([name, *sizes, format_number([row["training_seconds"] for row in good], 0), *cells])
+    columns = ("MAE", "RMSE", "99 %", "largest")
+    header = [*(f"held out: {name}" for name in columns), *(f"transfer: {name}" for name in columns)]
+    return markdown_table(["", "parameters", "epochs", "seeds", "training, s", *header], lines)
 
 
 def finetune_table(rows: Rows) -> str:

@@ -39,7 +39,7 @@ from equivar_jax.runtime import use_compilation_cache
 EPOCHS = {"BaTiO3-300K": 120, "SiO2-300K": 60, "phonon-dfpt": 60, "mp-dielectric": 40}
 """Epochs of `targets` on each set."""
 DEEP = "bm3_deep"
-"""Config for trajectories; it was chosen on the last eight of the training frames of BaTiO3."""
+"""Config for one material; chosen on the last eight training frames of BaTiO3, of the state trained on."""
 ABLATION_EPOCHS = 15
 TRAJECTORY_ABLATION_EPOCHS = 30
 VALIDATION_FRAMES = 0.17
@@ -160,7 +160,7 @@ def unseen_rows(parts: Path, seed: int) -> Iterator[Row]:
 
 
 def ablation_trajectory_rows(parts: Path, seed: int) -> Iterator[Row]:
-    """Yield rows of `bm3_deep.py` as it is and with one thing changed, on late training frames of BaTiO3."""
+    """Yield rows of `bm3_deep.py` as it is and with one thing changed, on training frames of BaTiO3."""
     base = load_config(DEEP)
     frames = str(parts / "BaTiO3-300K-train.extxyz")
     data = DataConfig(path=frames, split="block", validation_fraction=VALIDATION_FRAMES)

@@ -19,7 +19,13 @@ from equivar_jax.datasets.splits import split
 from equivar_jax.io import write_structures
 
 TEST_FRAMES = {"BaTiO3-300K": 12, "SiO2-300K": 32}
-"""Trajectories in time order, and how many of their last frames are the test part."""
+"""Frames of one material, and how many of the last frames of the file are the test part.
+
+Both parts are of the same states. The order in time is not known of BaTiO3, whose first frame is the ideal
+crystal; it may be that frames of the two parts are neighbours. SiO2 has 101 frames at 300 K, then 59 at
+600 K, each in shuffled order, so that the test part is at 600 K, and 27 frames at 600 K are trained on. What
+networks do away from the state of training is measured by `benchmarks.real_data.states`.
+"""
 TEST_FRACTION = {"phonon-dfpt": 0.1, "mp-dielectric": 0.1}
 """Sets of many compositions, and which share of the compositions, after hygiene, is the test part."""
 FILES = {name: f"{name}.extxyz.gz" for name in (*TEST_FRAMES, *TEST_FRACTION)}

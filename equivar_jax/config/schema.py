@@ -161,8 +161,11 @@ class TrainConfig:
     """Largest global norm of the gradient; None leaves it as it is."""
     ema_decay: Fraction | None = None
     """Decay per step of an exponential moving average of the weights, which is then validated and kept."""
+    position_noise: NonNegative = 0.0
+    """Standard deviation in Å, by coordinate, of displacements drawn anew for every batch that is trained on;
+    labels stay. It makes the tensors smoother functions of the positions."""
     seed: Natural = 0
-    """Seed of the initial weights and of the order of batches."""
+    """Seed of the initial weights, of the order of batches and of `position_noise`."""
     checkpoint_minutes: NonNegative = 0.5
     """How often best and last states go to disk; they always do when the run ends or is interrupted."""
     dielectric_weight: Positive = 0.3

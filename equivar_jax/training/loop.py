@@ -1,6 +1,7 @@
 """Training runs: begin one or take it up again, and train until it is done or interrupted."""
 
 import dataclasses
+import functools
 import math
 import signal
 import sys
@@ -156,9 +157,10 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
         The record of the epoch, or None if it was interrupted.
     """
     epoch, first = run.progress.epoch, run.progress.batch
-    left = run.plan.epoch(epoch)[first:]
+    left = list(enumerate(run.plan.epoch(epoch)))[first:]
+    make = functools.partial(run.plan.training_batch, epoch)
     started, atoms = time.perf_counter(), 0
-    for count, batch in enumerate(prefetch(run.plan.collate, left), start=1):
+    for count, batch in enumerate(prefetch(make, left), start=1):
         with _announce_compilation(run):
             run.state = run.plan.steps.train(run.state, batch)
         atoms += int(batch.node_mask.sum())

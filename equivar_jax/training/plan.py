@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import numpy as np
 import optax
 from jaxtyping import Array
 
@@ -59,6 +60,27 @@ class Plan:
         """Build one of the batches of `epoch`."""
         bucket, members = batch
         return collate([self.dataset.training[k] for k in members], self.budgets[bucket])
+
+    def training_batch(self, epoch: int, numbered: tuple[int, tuple[int, list[int]]]) -> Batch:
+        """Build one of the batches of `epoch` to train on, with atoms displaced by `train.position_noise`.
+
+        Displacements follow from seed, epoch and place alone, so that a resumed run draws the same ones.
+
+        Args:
+            epoch: The number of the epoch.
+            numbered: The place of the batch in the epoch, and the batch.
+        """
+        place, chosen = numbered
+        batch, noise = self.collate(chosen), self.config.train.position_noise
+        if not noise:
+            return batch
+        rng = np.random.default_rng((self.config.train.seed, epoch, place))
+        graph = batch.graph
+        moved = rng.normal(scale=noise, size=(len(batch.node_mask), 3))
+        vectors = graph.edges["vectors"]
+        # Edges of padding stay as long as they are: they lead from a node to itself.
+        vectors = vectors + (moved[graph.senders] - moved[graph.receivers]).astype(vectors.dtype)
+        return batch._replace(graph=graph._replace(edges={**graph.edges, "vectors": vectors}))
 
 
 def plan_run(config: Config, folder: Path, loss: Loss = l1_loss) -> Plan:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     not any(TAUGHT.glob("*/checkpoints")), reason="a source distribution comes without the networks"
 )
 AIM = {"BaTiO3-300K": 0.012, "SiO2-300K": 0.005}
-"""Mean absolute error in e on the last frames."""
+"""Mean absolute error in e on the last frames of the file, which are of the states trained on."""
 DATA = os.environ.get("EQUIVAR_DATA")
 
 

@@ -3,7 +3,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from benchmarks.teacher.mixed_frames import find_displacements, mix_frames
+from benchmarks.real_data.displacements import find_displacements
+from benchmarks.teacher.mixed_frames import mix_frames
 from equivar_jax.errors import InputError
 from equivar_jax.structures import born_effective_charges
 
