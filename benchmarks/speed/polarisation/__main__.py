@@ -6,8 +6,8 @@ computes the tensors of all atoms, the L1 loss, its derivatives by all weights, 
 optimiser.
 
 Every contestant is a process that waits to be asked, so that they run in turn and each has the versions that
-it needs. mace-torch and nequip cannot be in one environment (e3nn 0.4.4 and at least 0.6); for both, torch for
-CPUs is https://download.pytorch.org/whl/cpu:
+it needs. mace-torch and nequip cannot be in one environment (e3nn 0.4.4 and at least 0.6); torch for CPUs is
+at https://download.pytorch.org/whl/cpu:
 
     python -m venv mace && mace/bin/pip install torch==2.13.0 mace-torch==0.3.16
     python -m venv allegro && allegro/bin/pip install torch==2.13.0 nequip==0.19.1 nequip-allegro==0.8.3 \
