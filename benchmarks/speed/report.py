@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.common.tables import describe_where, markdown_table
 from benchmarks.common.timing import RESULTS
+from benchmarks.speed.polarisation.table import polarisation_table
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by benchmarks.speed.report: begin -->", "<!-- end -->"
@@ -142,6 +143,16 @@ def scaling_section() -> str:
     return f"### Scaling\n\n{describe_where(found)}.\n\n{first}\n\n{markdown_table(header, training)}"
 
 
+def polarisation_section() -> str:
+    """Return the section on tensors as derivatives of a polarisation."""
+    title, found = "### Derivatives of a polarisation", read_result("polarisation")
+    if found is None:
+        return f"{title}\n\nNot measured."
+    frame = f"{found['frame']['atoms']} atoms of {found['frame']['set']}"
+    about = f"Lowest of {found['repeats']}, {frame}; {describe_where(found)}."
+    return f"{title}\n\n{about}\n\n{polarisation_table(found['results'])}"
+
+
 def gpu_section() -> str:
     """Return the section on the network on a GPU beside its targets."""
     found = read_result("gpu_peers")
@@ -173,6 +184,7 @@ def main() -> None:
         peers_section("peers", "Against torch with e3nn"),
         peers_section("peers_slow", "Against the slower forms, on few structures"),
         first_second_section(read_result("first_second")),
+        polarisation_section(),
         roofline_section(),
         end_to_end_section(),
         scaling_section(),

@@ -1,0 +1,1 @@
+"""Files that `serve.py` runs, each in a Python of its own; they import nothing from each other."""
