@@ -6,8 +6,8 @@ m1 with an edge component (l, m2) is therefore a small matrix product for each n
     U_l[m2, (m1, c)] = sum_k Y[l m2, k] (x[sender_k, m1, c] rho_l[k, c]),
 
 and the Clebsch-Gordan coefficients, most of which are zero, act once for each node instead of once for each
-edge. No tensor of the size edges x components leaves the cache. The outputs in the other slots go the same way
-back: what belongs to an edge is
+edge. No tensor of the size edges x components leaves the cache. The outputs in the other slots go the same
+way back: what belongs to an edge is
 
     V_l[k, (m1, c)] = sum_m2 Y[l m2, k] ubar_l[m2, (m1, c)],
 
@@ -59,13 +59,14 @@ def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> l
 def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, slices: int) -> list[Array]:
     """Compute outputs for one slice, chunk by chunk; each of `slices` takes its share of the working set."""
     nodes, width = neighbours.slots.shape
-    space, edges = form.space, len(neighbours.senders)
+    edges, space = len(neighbours.senders), form.space
+    assert isinstance(space, NeighbourSpace)
     operands = [_keep_apart(array) for array in operands]
     node_operands = [k for k, slot in enumerate(form.slots) if slot == Slot.SUMS]
     collected = [k for k, output in enumerate(form.outputs) if output.slot == Slot.FEATURES]
 
     def one_chunk(slots, sums):
-        chunk = _Chunk(form, operands, dict(zip(node_operands, sums, strict=True)), neighbours, slots)
+        chunk = _Chunk(space, operands, dict(zip(node_operands, sums, strict=True)), neighbours, slots)
         return chunk.senders, [chunk.output(output) for output in form.outputs]
 
     chunk = -(-nodes // max(1, -(-nodes // _nodes_per_chunk(space, width, slices))))  # about equal sizes
@@ -85,8 +86,8 @@ def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, sli
 
         pieces = _split(neighbours.slots, chunk, edges), [_split(array, chunk, 0) for array in sums]
         tables, others = jax.lax.scan(add_chunk, nothing, pieces)
-        tables, others = iter(tables), iter(_join(others, nodes))
-        found = [next(tables if k in collected else others) for k in range(len(form.outputs))]
+        rows, joined = iter(tables), iter(_join(others, nodes))
+        found = [next(rows if k in collected else joined) for k in range(len(form.outputs))]
     return [
         from_slots(array, neighbours) if output.slot in (Slot.RADIAL, Slot.SCALE, Slot.HARMONICS) else array
         for output, array in zip(form.outputs, found, strict=True)
@@ -96,8 +97,8 @@ def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, sli
 class _Chunk:
     """The edges of some nodes, in slots; what several terms read is computed once."""
 
-    def __init__(self, form: Form, operands, sums, neighbours: Neighbours, slots):
-        self.space, self.operands, self.sums, self.slots = form.space, operands, sums, slots
+    def __init__(self, space: NeighbourSpace, operands, sums, neighbours: Neighbours, slots):
+        self.space, self.operands, self.sums, self.slots = space, operands, sums, slots
         # The sender of an empty slot is row 0, but its radial part and harmonics are zero.
         self.senders = to_slots(neighbours.senders, slots)
         self._made: dict = {}
@@ -157,7 +158,9 @@ class _Chunk:
                 scaled.reshape(nodes, neighbours, bar[0, 0].size),
                 precision=PRECISION,
             )
-            for degree, (bar, scaled) in enumerate(zip(self._ubar(a), self._scaled(x, rho, scale), strict=True))
+            for degree, (bar, scaled) in enumerate(
+                zip(self._ubar(a), self._scaled(x, rho, scale), strict=True)
+            )
         ]
         return jnp.concatenate(made, axis=2)
 
@@ -188,7 +191,8 @@ class _Chunk:
     def _scaled(self, x, rho, scale):
         gathered, factor = self._gathered(x), self._radial_of(rho, scale)
         return self._once(
-            ("scaled", x, rho, scale), lambda: [gathered * factor[:, :, degree, None, :] for degree in range(3)]
+            ("scaled", x, rho, scale),
+            lambda: [gathered * factor[:, :, degree, None, :] for degree in range(3)],
         )
 
     def _gathered(self, x):

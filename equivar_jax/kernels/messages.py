@@ -158,7 +158,8 @@ def _one_pass_forward_mode(plan, primals, tangents):
         own = list(leaves)
         for k, leaf in zip(moving, moved, strict=True):
             own[k] = leaf
-        return _message_in_steps(*jax.tree.unflatten(tree, own), plan, "native")
+        features, edges, weights = jax.tree.unflatten(tree, own)
+        return _message_in_steps(features, edges, weights, plan, "native")
 
     return jax.jvp(steps, [leaves[k] for k in moving], [changes[k] for k in moving])
 

@@ -1,12 +1,12 @@
 """Multilinear forms and all their derivatives, as one JAX primitive.
 
-A form F(u, v, w, ...) is a number that is linear in each of its arguments, the slots. So each of its derivatives by
-one slot is linear in the others, and every derivative of a derivative is a sum of the same few functions with
-arguments replaced. `evaluate` computes any number of outputs, each a sum of such terms; forward mode, transposition
-and batching of it are again calls of `evaluate`, so all of JAX's transformations close, in any order.
+A form F(u, v, w, ...) is a number that is linear in each of its arguments, the slots. So each of its
+derivatives by one slot is linear in the others, and every derivative of a derivative is a sum of the same few
+functions with arguments replaced. `evaluate` computes any number of outputs, each a sum of such terms. Forward
+mode, transposition and batching of it are calls of `evaluate` again, so all of JAX's transformations close.
 
-A batch of operands, as `jax.vmap` makes it, shares one pass: operands and outputs are batched or not, and an output
-that is not sums over the batch.
+A batch of operands, as `jax.vmap` makes it, shares one pass: operands and outputs are batched or not, and an
+output that is not sums over the batch.
 
 Which forms there are: `neighbour_form` and `node_form`.
 """
@@ -88,7 +88,7 @@ class Form:
             output._replace(terms=tuple(tuple(number.get(k, k) for k in term) for term in output.terms))
             for output in self.outputs
         )
-        slots, batched = (tuple(each[k] for k in used) for each in (self.slots, self.batched))
+        slots, batched = tuple(self.slots[k] for k in used), tuple(self.batched[k] for k in used)
         slices = self.slices if any(batched) or any(output.batched for output in outputs) else 0
         return dataclasses.replace(self, slots=slots, batched=batched, outputs=outputs, slices=slices), used
 
@@ -178,7 +178,7 @@ def _forward_mode(primals, tangents, *, form: Form):
     (integers, operands), (_, changes) = _split(primals, form), _split(tangents, form)
     moving = [k for k, change in enumerate(changes) if type(change) is not ad.Zero]
     number = {k: len(form.slots) + place for place, k in enumerate(moving)}
-    results = [ad.Zero(jax.typeof(array).to_tangent_aval()) for array in found]
+    results: list[Array | ad.Zero] = [ad.Zero(jax.typeof(array).to_tangent_aval()) for array in found]
     outputs, wanted = [], []
     for place, output in enumerate(form.outputs):
         terms = tuple(
@@ -208,7 +208,7 @@ def _transpose(cotangents, *arguments, form: Form):
     integers, operands = _split(arguments, form)
     known = [k for k, operand in enumerate(operands) if not ad.is_undefined_primal(operand)]
     number = {k: place for place, k in enumerate(known)}
-    slots, batched = ([each[k] for k in known] for each in (form.slots, form.batched))
+    slots, batched = [form.slots[k] for k in known], [form.batched[k] for k in known]
     arrays = [operands[k] for k in known]
     terms: dict[int, list[Term]] = {}
     for output, cotangent in zip(form.outputs, cotangents, strict=True):
@@ -265,7 +265,7 @@ def _batch(arguments, axes, *, form: Form):
         found = [array.reshape(size, inner, *array.shape[1:]) for array in found]
         kept = [output.batched for output in form.outputs]
         found = [array if keep else array.sum(axis=1) for array, keep in zip(found, kept, strict=True)]
-    return found, [0 if is_outer else batching.not_mapped for is_outer in varies]
+    return found, [0 if is_outer else None for is_outer in varies]
 
 
 def _is_uniform(form: Form) -> bool:

@@ -1,4 +1,4 @@
-"""The form of the neighbours (`neighbour_form`) on a CPU in C++, called through XLA's foreign function interface.
+"""The form of the neighbours (`neighbour_form`) on a CPU in C++, called by XLA's foreign function interface.
 
 The algorithm is that of `chunked`, but the edge products stay in registers, which is several times faster. It
 needs a C++ compiler on the machine (see `compiler`). Padding costs nothing. Results are the same in every
@@ -73,10 +73,17 @@ def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> S
         NotCompiledError: There is no compiled kernel on this machine.
     """
     _require_library()
-    space: NeighbourSpace = form.space
+    space = form.space
+    assert isinstance(space, NeighbourSpace)
     plan = space.plan
     sizes = (space.table, plan.input_components, space.channels, plan.output_components, max(1, form.slices))
-    return _call_form("form", (*_edges(neighbours), *operands), form, **contraction_terms(plan), sizes=np.array(sizes, np.int32))
+    return _call_form(
+        "form",
+        (*_edges(neighbours), *operands),
+        form,
+        **contraction_terms(plan),
+        sizes=np.array(sizes, np.int32),
+    )
 
 
 def _call_form(name: str, arrays: Sequence[Array], form: Form, **attributes: np.ndarray) -> Sequence[Array]:

@@ -1,10 +1,10 @@
 """The form of the neighbours, whose derivatives are the neighbour sum and all that its derivatives need.
 
-    F(x, rho, s, Y, a) =
-        sum_i sum_{e of i} sum_p C^p[m1, m2, m] x[s_e][m1, c] rho_l(p)[e, c] s[e] Y[e, l(p) m2] a[i][p m, c]
+    F(x, rho, z, Y, a) =
+        sum_i sum_{e of i} sum_p C^p[m1, m2, m] x[s_e][m1, c] rho_l(p)[e, c] z[e] Y[e, l(p) m2] a[i][p m, c]
 
-The neighbour sum is its derivative by a, with s = 1. The scale s of an edge is for radial functions that depend on
-its length alone: their change along any direction is their slope times a number.
+The neighbour sum is its derivative by a, with z = 1. The scale z of an edge is for radial functions, which
+depend on its length alone: their change along any direction is their slope times a number.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class Slot(IntEnum):
     RADIAL = 1
     """rho, (edges, 3, channels)."""
     SCALE = 2
-    """s, (edges,), or one."""
+    """z, (edges,), or one."""
     HARMONICS = 3
     """Y, (edges, 9)."""
     SUMS = 4
@@ -94,14 +94,14 @@ def neighbour_sum_at_rest(
 ) -> Float[Array, "nodes products channels"]:
     """Compute the neighbour sum with the radial part `radial + stretch * slope`, where `stretch` is zero.
 
-    Nothing is computed for what is zero; the first derivative by `stretch`, and all derivatives of that by the
-    other arguments, are those of the formula.
+    Nothing is computed for what is zero. The first derivative by `stretch`, and all derivatives of that by
+    the other arguments, are those of the formula.
     """
     return _at_rest(features, radial, slope, stretch, harmonics, neighbours, (plan, implementation))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(6,))
-def _at_rest(features, radial, slope, stretch, harmonics, neighbours, static):
+def _at_rest(features, radial, slope, stretch, harmonics, neighbours, static):  # noqa: ARG001
     return neighbour_sum(features, radial, harmonics, neighbours, *static)
 
 
@@ -125,7 +125,9 @@ def _at_rest_forward_mode(static, primals, tangents):
     return found, _sums(operands, terms, neighbours, *static)
 
 
-def _sums(operands, terms, neighbours: Neighbours, plan: ProductPlan, implementation: Implementation) -> Array:
+def _sums(
+    operands, terms, neighbours: Neighbours, plan: ProductPlan, implementation: Implementation
+) -> Array:
     features = operands[0]
     space = NeighbourSpace(
         plan,

@@ -51,7 +51,7 @@ def neighbour_sum(
         harmonics: Real spherical harmonics Y, l = 0, 1, 2, of each edge.
         neighbours: The edges of every node.
         plan: The products to compute.
-        kernel: "native" (C++ on a CPU), "chunked" (XLA), or "reference" (XLA, the formula as it stands; slow);
+        kernel: "native" (C++ on a CPU), "chunked" (XLA), or "reference" (the formula in XLA; slow);
             "auto" chooses (see `choose_kernel`). All have derivatives of any order in any mode.
 
     Returns:
@@ -64,9 +64,7 @@ def neighbour_sum(
     name = choose_kernel(kernel, features.shape[2], features.dtype)
     if name == "reference":
         return reference.neighbour_sum(features, radial, harmonics, neighbours, plan)
-    return neighbour_form.neighbour_sum(
-        features, radial, harmonics, neighbours, plan, IMPLEMENTATIONS[name]
-    )
+    return neighbour_form.neighbour_sum(features, radial, harmonics, neighbours, plan, IMPLEMENTATIONS[name])
 
 
 def neighbour_sum_at_rest(
@@ -81,13 +79,18 @@ def neighbour_sum_at_rest(
 ) -> Float[Array, "nodes products channels"]:
     """Compute `neighbour_sum` with the radial part `radial + stretch * slope`, for a stretch of zero.
 
-    The derivative by `stretch`, and derivatives of that by all other arguments, are those of this formula, for
-    less: where directions differ in `stretch` alone, they share everything else.
+    The derivative by `stretch`, and derivatives of that by all other arguments, are those of this formula,
+    for less: where directions differ in `stretch` alone, they share everything else.
 
     Args:
-        features, radial, harmonics, neighbours, plan, kernel: See `neighbour_sum`.
+        features: See `neighbour_sum`, as for the arguments without words here.
+        radial: Radial part rho of each edge at rest.
         slope: Derivative of the radial part of each edge by the length of the edge.
         stretch: Change of the length of each edge; its value is not read.
+        harmonics: Real spherical harmonics of each edge.
+        neighbours: The edges of every node.
+        plan: The products to compute.
+        kernel: The implementation.
     """
     name = choose_kernel(kernel, features.shape[2], features.dtype)
     if name == "reference":

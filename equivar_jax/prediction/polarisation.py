@@ -82,8 +82,8 @@ def require_polarisation(predictor: "Predictor") -> None:
         )
     if not predictor.config.envelope:
         raise InputError(
-            "the model has no envelope: its polarisation jumps whenever an atom crosses the cutoff, which its "
-            "tensors do not tell; train a model with --model.envelope True"
+            "the model has no envelope: its polarisation jumps whenever an atom crosses the cutoff, which "
+            "its tensors do not tell; train a model with --model.envelope True"
         )
 
 
