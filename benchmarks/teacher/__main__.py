@@ -67,7 +67,7 @@ def settings_of_teacher(
     config = load_config(DEEP)
     edges = sum(len(sample.graph.senders) for sample in samples)
     atoms = sum(len(sample.graph.nodes["species"]) for sample in samples)
-    model = dataclasses.replace(config.model, mean_neighbours=edges / atoms, kernel="dense")
+    model = dataclasses.replace(config.model, mean_neighbours=edges / atoms, kernel="auto")
     train = dataclasses.replace(config.train, epochs=options.epochs, learning_rate=options.learning_rate)
     return model, dataclasses.replace(train, batch_size=1, keep="last")
 

@@ -25,6 +25,7 @@ def read_config(values: dict[str, Any], where: str) -> Config:
         InputError: a setting that no version had, or one that was turned on and is no longer there (such a
             run cannot go on as it began).
     """
+    values = _with_present_kernel(values)
     train = values.get("train") if isinstance(values, dict) else None
     if not isinstance(train, dict):
         return from_dict(Config, values, where)
@@ -36,3 +37,11 @@ def read_config(values: dict[str, Any], where: str) -> Config:
             )
     kept = {name: value for name, value in train.items() if name not in RETIRED}
     return from_dict(Config, {**values, "train": kept}, where)
+
+
+def _with_present_kernel(values: dict[str, Any]) -> dict[str, Any]:
+    """Replace the kernel "dense", which is gone, by "chunked", which gives the same numbers."""
+    model = values.get("model") if isinstance(values, dict) else None
+    if not isinstance(model, dict) or model.get("kernel") != "dense":
+        return values
+    return {**values, "model": {**model, "kernel": "chunked"}}

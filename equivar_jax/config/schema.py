@@ -22,7 +22,7 @@ from equivar_jax.config.settings import (
 )
 from equivar_jax.errors import InputError
 
-Kernel = Literal["auto", "native", "chunked", "dense", "reference"]
+Kernel = Literal["auto", "native", "chunked", "reference"]
 FirstIndex = Literal["field", "displacement"]
 Freeze = Literal["nothing", "elements", "interactions"]
 Form = Literal["direct", "polarisation"]

@@ -2,8 +2,9 @@
 
 A form F(u, v, w, ...) is a number that is linear in each of its arguments, the slots. So each of its
 derivatives by one slot is linear in the others, and every derivative of a derivative is a sum of the same few
-functions with arguments replaced. `evaluate` computes any number of outputs, each a sum of such terms. Forward
-mode, transposition and batching of it are calls of `evaluate` again, so all of JAX's transformations close.
+functions with arguments replaced. `evaluate` computes any number of outputs, each a sum of such terms.
+Forward mode, transposition and batching of it are calls of `evaluate` again, so all of JAX's transformations
+close.
 
 A batch of operands, as `jax.vmap` makes it, shares one pass: operands and outputs are batched or not, and an
 output that is not sums over the batch.
@@ -13,7 +14,7 @@ Which forms there are: `neighbour_form` and `node_form`.
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,7 @@ class Output(NamedTuple):
     terms: tuple[Term, ...]
 
 
+@runtime_checkable
 class Space(Protocol):
     """A form: its slots, and how to compute its derivatives. It is hashable, a constant to JAX."""
 

@@ -98,8 +98,8 @@ def cell_dipoles(
     require_polarisation(predictor)
     moved = displacements_of(structures, reference, images)
     atomic = _atomic_dipoles(predictor, [reference, *structures], allow_unseen)
+    first = next(atomic).sum(axis=1)  # checks all structures before anything is computed
     charges = atomic_charges(predictor, reference)
-    first = next(atomic).sum(axis=1)
     quantum = reference.cell.array * reference.pbc[:, None]
     found = []
     for dipoles, displacements in zip(atomic, moved, strict=True):

@@ -116,7 +116,7 @@ def test_a_dipole_without_a_value_is_refused_with_the_reason(model, change, mess
 
 def test_a_network_without_polarisation_is_asked_in_vain():
     atoms, direct = molecule(), network(0, elements=(8, 12))
-    with pytest.raises(InputError, match="derivative of no polarisation"):
+    with pytest.raises(InputError, match="derivatives of no polarisation"):
         dipoles_of_cells(direct, [atoms], [atoms.positions])
     assert make_dipole_function(direct) is None
     assert make_dipole_function(direct.predict) is None

@@ -84,7 +84,7 @@ def test_every_setting_survives_json():
             demonstration=DemonstrationConfig(1, 2, 3, 4),
         ),
         ModelConfig(
-            *(4.5, 16, True, 60, 8, 4, 2, 7.25, "reference"),
+            *(4.5, 16, True, 60, 8, 4, 2, 7.25, "polarisation", "reference"),
             edge_hidden=8,
             periodic_table=True,
             node_products=True,
@@ -158,7 +158,7 @@ def test_an_unknown_config_names_the_shipped_ones_and_the_nearest():
         ("model.channels", 0, "give 1 or more"),
         ("model.interactions", -1, "give 1 or more"),
         ("model.mean_neighbours", 0.0, "not above zero"),
-        ("model.kernel", "fast", "'fast', expected one of auto, native, chunked, dense, reference"),
+        ("model.kernel", "fast", "'fast', expected one of auto, native, chunked, reference"),
         ("train.epochs", 0, "give 1 or more"),
         ("train.epochs", "20", "'20', expected an integer"),
         ("train.epochs", 2.0, "expected an integer"),

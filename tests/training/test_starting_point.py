@@ -31,7 +31,7 @@ def test_another_network_is_refused_by_the_name_of_the_setting(name, value):
         ("train", "batch_size", 3),
         ("train", "seed", 7),
         ("train", "learning_rate", 0.1),
-        ("model", "kernel", "dense"),
+        ("model", "kernel", "chunked"),
         ("data", "path", "moved.extxyz"),
         ("data", "first_index", "displacement"),
     ],

@@ -94,7 +94,7 @@ def test_held_out_frames_are_tested_on_and_nothing_is_labelled(trajectory):
 @pytest.mark.slow  # as above
 def test_the_members_start_apart_and_at_the_spread_of_the_labels(trajectory):
     structures = [labelled_crystal(seed) for seed in range(2)]
-    config = dataclasses.replace(teacher.load_config("").model, mean_neighbours=9.0, kernel="dense")
+    config = dataclasses.replace(teacher.load_config("").model, mean_neighbours=9.0, kernel="chunked")
     samples, frames = side_by_side.stack_frames(structures, config.cutoff)
     first = jax.tree.map(lambda leaf: leaf[0], frames)
     model, params = side_by_side.start_members(config, samples, first, [0, 1])
