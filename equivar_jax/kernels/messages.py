@@ -93,12 +93,13 @@ def radial_part(edges: EdgeFeatures, weights: MessageWeights) -> Float[Array, "e
 
 def _radial_part(basis, envelope, weights: MessageWeights):
     channels = len(weights.edge_bias)
-    radial = jnp.matmul(basis, weights.edge, precision=PRECISION)
-    scalars = shifted_softplus(radial[:, :channels] + weights.edge_bias)
-    radial = jnp.concatenate([scalars, radial[:, channels:]], axis=1)
+    # Two products, since the derivative of cutting one result in two would be a sum of two padded arrays.
+    to_scalars, to_others = jnp.split(weights.edge, [channels], axis=1)
+    scalars = shifted_softplus(jnp.matmul(basis, to_scalars, precision=PRECISION) + weights.edge_bias)
+    others = jnp.matmul(basis, to_others, precision=PRECISION)
     if envelope is not None:
-        radial *= envelope[:, None]
-    return radial.reshape(-1, 3, channels)
+        scalars, others = scalars * envelope[:, None], others * envelope[:, None]
+    return jnp.concatenate([scalars, others], axis=1).reshape(-1, 3, channels)
 
 
 def shifted_softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -60,7 +60,7 @@ def _register() -> None:
         NotCompiledError: They cannot be compiled here.
     """
     compiled = load_library("bindings")
-    for name in ("form", "message"):
+    for name in ("form", "nodes", "message"):
         for suffix in SUFFIX.values():
             function = jax.ffi.pycapsule(getattr(compiled, f"equivar_{name}_{suffix}"))
             jax.ffi.register_ffi_target(f"equivar_{name}_{suffix}", function, platform="cpu")
@@ -72,12 +72,11 @@ def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> S
     Raises:
         NotCompiledError: There is no compiled kernel on this machine.
     """
-    _require_library()
     space = form.space
     assert isinstance(space, NeighbourSpace)
     plan = space.plan
     sizes = (space.table, plan.input_components, space.channels, plan.output_components, max(1, form.slices))
-    return _call_form(
+    return call_form(
         "form",
         (*_edges(neighbours), *operands),
         form,
@@ -86,8 +85,21 @@ def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> S
     )
 
 
-def _call_form(name: str, arrays: Sequence[Array], form: Form, **attributes: np.ndarray) -> Sequence[Array]:
-    """Call a C++ function that computes the outputs of a form, which it gets written down as integers."""
+def call_form(
+    name: str, arrays: Sequence[Array], form: Form, **attributes: np.ndarray | np.int64
+) -> Sequence[Array]:
+    """Call a C++ function that computes the outputs of a form, which it gets written down as integers.
+
+    Args:
+        name: Of the function.
+        arrays: Its arguments, the operands last.
+        form: What to compute.
+        attributes: What else it reads.
+
+    Raises:
+        NotCompiledError: There is no compiled kernel on this machine.
+    """
+    _require_library()
     dtype = form.space.dtype
     shapes = [form.shape(output.slot, output.batched) for output in form.outputs]
     call = jax.ffi.ffi_call(

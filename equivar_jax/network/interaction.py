@@ -136,7 +136,7 @@ class Interaction(nn.Module):
         """Mix the channels of the messages, multiply them with themselves by channel, and mix again."""
         f, plan = self.config.channels, self.product_plan
         mixed_before = bound_features(mix_channels(messages, self.product_mix).array)
-        products = multiply_with_itself(mixed_before, plan, self.product_weights)
+        products = multiply_with_itself(mixed_before, plan, self.product_weights, self.config.kernel)
         mixed = [
             matmul(sums, self.product_linear[HIDDEN.index(out)]) / (f * plan.outputs.count(out)) ** 0.5
             for out, sums in products.items()

@@ -47,6 +47,10 @@ def irreps_read_after(config: ModelConfig, layer: int) -> tuple[Irrep, ...]:
 class SquarePlan(NamedTuple):
     """How products of pairs of components are contracted to irreps, one path after the other."""
 
+    inputs: tuple[Irrep, ...]
+    """Irreps of the features."""
+    needed: tuple[Irrep, ...]
+    """Irreps of the result that a later layer reads."""
     outputs: tuple[Irrep, ...]
     """Irrep of each path, in the order of `HIDDEN`."""
     dims: Int[np.ndarray, " paths"]
@@ -83,7 +87,7 @@ def square_plan(inputs: tuple[Irrep, ...], needed: tuple[Irrep, ...]) -> SquareP
                 outputs.append(out)
                 columns.append(block.reshape(size * size, out.dim) / variance**0.5)
     dims = np.array([out.dim for out in outputs])
-    return SquarePlan(tuple(outputs), dims, np.concatenate(columns, axis=1))
+    return SquarePlan(inputs, needed, tuple(outputs), dims, np.concatenate(columns, axis=1))
 
 
 def change_of_basis(dtype: np.dtype) -> Float[np.ndarray, "9 3 3"]:

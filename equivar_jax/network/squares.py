@@ -3,12 +3,16 @@
 The Clebsch-Gordan algebra is worked out ahead of time.
 """
 
+import functools
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from equivar_jax.kernels import HIDDEN, Irrep
-from equivar_jax.network.features import matmul
-from equivar_jax.network.plan import SquarePlan
+from equivar_jax.kernels import HIDDEN, Irrep, choose_kernel, offsets
+from equivar_jax.kernels.node_form import Coefficients, products_of_nodes
+from equivar_jax.network.features import Features
+from equivar_jax.network.plan import SquarePlan, square_plan
 
 
 def bound_features(
@@ -27,6 +31,7 @@ def multiply_with_itself(
     features: Float[Array, "nodes components channels"],
     plan: SquarePlan,
     weights: Float[Array, "paths channels"],
+    kernel: str = "auto",
 ) -> dict[Irrep, Float[Array, "nodes _dim channels"]]:
     """Compute all products of a plan, and sum them with weights over the paths to each irrep.
 
@@ -34,21 +39,29 @@ def multiply_with_itself(
         features: Node features, irreps in the order of the inputs of the plan.
         plan: The plan, made by `square_plan`.
         weights: A weight of each path and channel.
+        kernel: The implementation; see `ModelConfig.kernel`.
 
     Returns:
         The sums by irrep, in the order of `HIDDEN`.
     """
-    of_channel = jnp.swapaxes(features, 1, 2)
-    pairs = of_channel[:, :, :, None] * of_channel[:, :, None, :]
-    products = matmul(
-        pairs.reshape(*of_channel.shape[:2], -1), jnp.asarray(plan.coefficients, features.dtype)
+    chosen = choose_kernel(kernel, features.shape[2], features.dtype)
+    outputs = tuple(ir for ir in HIDDEN if ir in plan.outputs)
+    products = products_of_nodes(
+        features, weights.astype(features.dtype), _coefficients(plan.inputs, plan.needed), chosen
     )
-    products = products * jnp.repeat(weights.astype(features.dtype).T, plan.dims, axis=1)
-    sums, column = {}, 0
-    for out in (ir for ir in HIDDEN if ir in plan.outputs):
-        paths = plan.outputs.count(out)
-        terms = products[:, :, column : column + paths * out.dim]
-        column += paths * out.dim
-        terms = terms.reshape(*terms.shape[:2], paths, out.dim).sum(axis=2)
-        sums[out] = jnp.swapaxes(terms, 1, 2)
-    return sums
+    return Features(outputs, products).parts()
+
+
+@functools.cache
+def _coefficients(inputs: tuple[Irrep, ...], needed: tuple[Irrep, ...]) -> Coefficients:
+    """List the coefficients of a plan that are not zero, as the kernels read them."""
+    plan = square_plan(inputs, needed)
+    components = offsets(inputs)[-1]
+    outputs = tuple(ir for ir in HIDDEN if ir in plan.outputs)
+    first = dict(zip(outputs, offsets(outputs), strict=False))
+    paths = np.repeat(np.arange(len(plan.outputs)), plan.dims)
+    results = np.concatenate([first[out] + np.arange(out.dim) for out in plan.outputs])
+    pairs, columns = np.nonzero(np.abs(plan.coefficients) > 1e-12)
+    rows = (pairs // components, pairs % components, paths[columns], results[columns])
+    sizes = (components, components, len(plan.outputs), offsets(outputs)[-1])
+    return Coefficients(plan.coefficients[pairs, columns], rows, sizes)

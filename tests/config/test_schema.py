@@ -94,7 +94,7 @@ def test_every_setting_survives_json():
             dielectric=True,
         ),
         TrainConfig(
-            *(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, 8, 3.0, 0.7),
+            *(9, 2, 0.1, "constant", 0.01, 2.5, 0.3, None, 0.99, 0.05, 8, 3.0, 0.7),
             start_from="runs/mine",
             freeze="elements",
             keep="last",

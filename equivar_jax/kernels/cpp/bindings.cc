@@ -7,6 +7,7 @@
 #include "message.h"
 #include "neighbour_form.h"
 #include "neighbour_sum.h"
+#include "node_form.h"
 #include "parallel.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -23,10 +24,11 @@ Shape ShapeOf(ffi::Buffer<D> features, ffi::Buffer<ffi::S32> senders, int64_t no
 }
 
 // Reads the outputs of a form: for each its slot, whether it is batched, its number of terms, and these.
-std::vector<FormOutput> OutputsOfForm(ffi::Span<const int32_t> packed) {
-  std::vector<FormOutput> outputs;
+template <int kSlots>
+std::vector<FormOutput<kSlots>> OutputsOfForm(ffi::Span<const int32_t> packed) {
+  std::vector<FormOutput<kSlots>> outputs;
   for (const int32_t* at = packed.begin(); at != packed.end();) {
-    FormOutput output{at[0], at[1] != 0, {}};
+    FormOutput<kSlots> output{at[0], at[1] != 0, {}};
     const int32_t terms = at[2];
     at += 3;
     for (int32_t t = 0; t < terms; ++t, at += kSlots) {
@@ -65,7 +67,7 @@ ffi::Error Form(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> senders, ffi::Buffer
     }
   }
   WorkBuilder builder;
-  const auto wanted = OutputsOfForm(outputs);
+  const auto wanted = OutputsOfForm<kSlots>(outputs);
   for (size_t k = 0; k < wanted.size(); ++k) {
     auto buffer = results.get<ffi::Buffer<D>>(k);
     if (buffer.has_error()) return buffer.error();
@@ -98,6 +100,71 @@ ffi::Error Form(ffi::ThreadPool pool, ffi::Buffer<ffi::S32> senders, ffi::Buffer
       for (int64_t e = low * row; e < high * row; ++e) result[e] += from[e];
     }
   });
+  return ffi::Error::Success();
+}
+
+// Computes derivatives of the form of the nodes (see node_form.h). `rows` are the rows of each slot, and `terms` the
+// row of each coefficient in each slot, one slot after the other; `operands` and `outputs` are those of `Form`.
+template <ffi::DataType D, typename T>
+ffi::Error Nodes(ffi::ThreadPool pool, ffi::RemainingArgs inputs, ffi::RemainingRets results,
+                 ffi::Span<const int32_t> terms, ffi::Span<const double> coefficient, ffi::Span<const int32_t> operands,
+                 ffi::Span<const int32_t> outputs, ffi::Span<const int32_t> rows, int64_t nodes, int64_t channels,
+                 int64_t slices) {
+  NodeShape shape{nodes, {}, int(channels)};
+  if (channels % Simd<T>::W) return ffi::Error::InvalidArgument("channels are no multiple of the vector");
+  int64_t size[kNodeSlots];
+  NodeTerms<T> list{{}, {coefficient.begin(), coefficient.end()}};
+  for (int slot = 0; slot < kNodeSlots; ++slot) {
+    shape.rows[slot] = rows[slot];
+    size[slot] = (slot == kWeights ? 1 : nodes) * rows[slot] * channels;
+    list.row[slot] = terms.begin() + slot * coefficient.size();
+  }
+  std::vector<const T*> arrays;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    auto buffer = inputs.get<ffi::Buffer<D>>(k);
+    if (buffer.has_error()) return buffer.error();
+    if (int64_t(buffer->element_count()) != size[operands[2 * k]] * (operands[2 * k + 1] ? slices : 1))
+      return ffi::Error::InvalidArgument("size of an operand");
+    arrays.push_back(buffer->typed_data());
+  }
+  std::vector<NodeProduct<T>> products;
+  const auto wanted = OutputsOfForm<kNodeSlots>(outputs);
+  for (size_t o = 0; o < wanted.size(); ++o) {
+    auto buffer = results.get<ffi::Buffer<D>>(o);
+    if (buffer.has_error()) return buffer.error();
+    T* data = (*buffer)->typed_data();
+    const int slot = wanted[o].slot;
+    std::fill(data, data + size[slot] * (wanted[o].batched ? slices : 1), T(0));
+    for (const auto& term : wanted[o].terms) {
+      bool varies = wanted[o].batched;
+      for (int s = 0; s < kNodeSlots; ++s) varies |= term[s] >= 0 && operands[2 * term[s] + 1];
+      for (int64_t b = 0; b < (varies ? slices : 1); ++b) {
+        NodeProduct<T> product{{}, data + (wanted[o].batched ? b * size[slot] : 0), slot};
+        for (int s = 0; s < kNodeSlots; ++s)
+          if (term[s] >= 0) product.in[s] = arrays[term[s]] + (operands[2 * term[s] + 1] ? b * size[s] : 0);
+        products.push_back(product);
+      }
+    }
+  }
+  // Outputs in the slot of the weights sum over nodes: each part has its own, summed in order in the end, so that
+  // results do not depend on which thread is quicker.
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(pool.num_threads(), nodes));
+  std::vector<std::vector<T>> sums(parts);
+  std::vector<int64_t> place(products.size(), -1);
+  int64_t total = 0;
+  for (size_t k = 0; k < products.size(); ++k)
+    if (products[k].slot == kWeights) place[k] = total, total += size[kWeights];
+  Parallel(pool, parts, [&](int64_t p) {
+    sums[p].assign(total, T(0));
+    for (size_t k = 0; k < products.size(); ++k) {
+      NodeProduct<T> product = products[k];
+      if (place[k] >= 0) product.out = sums[p].data() + place[k];
+      AddProduct(product, shape, list, nodes * p / parts, nodes * (p + 1) / parts);
+    }
+  });
+  for (size_t k = 0; k < products.size(); ++k)
+    for (int64_t p = 0; place[k] >= 0 && p < parts; ++p)
+      for (int64_t e = 0; e < size[kWeights]; ++e) products[k].out[e] += sums[p][place[k] + e];
   return ffi::Error::Success();
 }
 
@@ -172,6 +239,24 @@ ffi::Error Message(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
 
 EQUIVAR_FORM(equivar_form_f32, F32, float);
 EQUIVAR_FORM(equivar_form_f64, F64, double);
+
+#define EQUIVAR_NODES(NAME, DTYPE, TYPE)                                           \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (equivar::Nodes<ffi::DTYPE, TYPE>),          \
+                                ffi::Ffi::Bind()                                   \
+                                    .Ctx<ffi::ThreadPool>()                        \
+                                    .RemainingArgs()                               \
+                                    .RemainingRets()                               \
+                                    .Attr<ffi::Span<const int32_t>>("terms")       \
+                                    .Attr<ffi::Span<const double>>("coefficient")  \
+                                    .Attr<ffi::Span<const int32_t>>("operands")    \
+                                    .Attr<ffi::Span<const int32_t>>("outputs")     \
+                                    .Attr<ffi::Span<const int32_t>>("rows")        \
+                                    .Attr<int64_t>("nodes")                        \
+                                    .Attr<int64_t>("channels")                     \
+                                    .Attr<int64_t>("slices"))
+
+EQUIVAR_NODES(equivar_nodes_f32, F32, float);
+EQUIVAR_NODES(equivar_nodes_f64, F64, double);
 
 #define EQUIVAR_MESSAGE(NAME, DTYPE, TYPE)                                                                   \
   XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, (equivar::Message<ffi::DTYPE, TYPE>),                                  \

@@ -360,10 +360,11 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
 
 // An output as equivar_jax/kernels/multilinear.py describes it: terms name an operand in each slot but that of the
 // output.
+template <int Slots>
 struct FormOutput {
   int slot;
   bool batched;
-  std::vector<std::array<int, kSlots>> terms;
+  std::vector<std::array<int, Slots>> terms;
 };
 
 // Writes the batch out: every slice of a batched operand is an operand of its own here, and every slice of a
@@ -372,7 +373,7 @@ class WorkBuilder {
  public:
   // Adds the terms of an output whose slices are the outputs from `first_out` on in their slot; places[k] are the
   // slices of operand k in its slot.
-  void Add(const FormOutput& output, int slices, int first_out, const std::vector<std::vector<int>>& places) {
+  void Add(const FormOutput<kSlots>& output, int slices, int first_out, const std::vector<std::vector<int>>& places) {
     for (const auto& term : output.terms) {
       bool varies = output.batched;
       for (int slot = 0; slot < kSlots; ++slot)
