@@ -1,9 +1,9 @@
-"""The form of the nodes, whose derivatives are products of the features of a node and what their derivatives need.
+"""The form of the nodes, whose derivatives are products of the features of a node, and their derivatives.
 
     G(u, v, w, a) = sum_i sum_p sum_{j, k, m} Q^p[j, k, m] w[p, c] u[i][j, c] v[i][k, c] a[i][m, c]
 
-with coefficients Q of each path p, a sum over channels c, and weights w of each path and channel. The products of
-features with themselves are its derivative by a with u = v.
+with coefficients Q of each path p, a sum over channels c, and weights w of each path and channel. The
+products of features with themselves are its derivative by a with u = v.
 """
 
 import dataclasses
@@ -150,7 +150,7 @@ def products_of_nodes(
 
 @functools.cache
 def _columns(q: Coefficients) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the coefficients as a matrix [pairs of components, columns], and path and result of each column."""
+    """Return the coefficients as a matrix [pairs of components, columns]; path and result of each column."""
     columns = sorted(set(zip(q.rows[2].tolist(), q.rows[3].tolist(), strict=True)))
     number = {column: k for k, column in enumerate(columns)}
     matrix = np.zeros((q.sizes[0] * q.sizes[1], len(columns)))

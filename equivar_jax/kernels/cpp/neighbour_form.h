@@ -31,7 +31,7 @@ namespace equivar {
 
 enum Slot { kFeatures, kRadial, kScale, kHarmonic, kSums, kSlots };
 
-constexpr int kOne = -2;  // stands for a scale that is one
+constexpr int kOne = -2;  // stands for a scale that is one, and for what a term has not
 
 using Pair = std::pair<int, int>;
 
@@ -83,45 +83,52 @@ struct Arrays {
 
 // ---- Sums ------------------------------------------------------------------------------------------------
 
+constexpr int kFirstHarmonic[] = {0, 1, 4};  // of each degree
+
+// Operands of one term, at the first edge of a node.
+template <typename T>
+struct ScaledRows {
+  const T *x, *rho, *z;
+  const T* y;  // null if the harmonics are those of the next entry, too
+};
+
 template <typename T, int S, int B>
-inline void OuterProductsOfScaled(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& arrays,
-                                 const int32_t* senders, int64_t edge, int count, const Shape& shape, int degree, int c,
-                                 int m0, T* u) {
+inline void OuterProductsOfScaled(const std::vector<ScaledRows<T>>& rows, const int32_t* senders, int count,
+                                  const Shape& shape, int degree, int m0, T* u) {
   using V = Simd<T>;
   typename V::Vector sum[S][B];
   for (int s = 0; s < S; ++s)
     for (int m = 0; m < B; ++m) sum[s][m] = typename V::Vector{};
   const int f = shape.channels;
   const int64_t row = int64_t(shape.components) * f;
-  constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
+  const int first = kFirstHarmonic[degree];
+  const ScaledRows<T>*begin = rows.data(), *end = begin + rows.size();
   for (int k = 0; k < count; ++k) {
-    const int64_t x_at = senders[edge + k] * row + m0 * f + c, r_at = (edge + k) * 3 * f + degree * f + c;
-    for (const auto& group : groups) {
-      typename V::Vector scaled[B];
-      for (int m = 0; m < B; ++m) scaled[m] = typename V::Vector{};
-      for (const Scaled& part : group.scaled) {
-        const T* x = arrays.in[kFeatures][part.x] + x_at;
-        auto rho = V::Load(arrays.in[kRadial][part.r] + r_at);
-        if (part.z >= 0) rho *= arrays.in[kScale][part.z][edge + k];
-        for (int m = 0; m < B; ++m) scaled[m] += V::Load(x + m * f) * rho;
-      }
-      const T* y = arrays.in[kHarmonic][group.y] + (edge + k) * kHarmonics + kFirst;
+    const int64_t x_at = senders[k] * row + m0 * f, r_at = (k * 3 + degree) * int64_t(f);
+    typename V::Vector scaled[B] = {};
+    for (const ScaledRows<T>* at = begin; at != end; ++at) {
+      const T* x = at->x + x_at;
+      auto rho = V::Load(at->rho + r_at);
+      if (at->z) rho *= at->z[k];
+      for (int m = 0; m < B; ++m) scaled[m] += V::Load(x + m * f) * rho;
+      if (!at->y) continue;
+      const T* y = at->y + k * kHarmonics + first;
       for (int s = 0; s < S; ++s)
         for (int m = 0; m < B; ++m) sum[s][m] += y[s] * scaled[m];
+      for (int m = 0; m < B; ++m) scaled[m] = typename V::Vector{};
     }
   }
   for (int s = 0; s < S; ++s)
-    for (int m = 0; m < B; ++m) V::Store(u + ((kFirst + s) * shape.components + m0 + m) * V::W, sum[s][m]);
+    for (int m = 0; m < B; ++m) V::Store(u + ((first + s) * shape.components + m0 + m) * V::W, sum[s][m]);
 }
 
 template <typename T, int S>
-void OuterProductsOfGroups(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& arrays, const int32_t* senders,
-                           int64_t edge, int count, const Shape& shape, int degree, int c, T* u) {
+void OuterProductsOfRows(const std::vector<ScaledRows<T>>& rows, const int32_t* senders, int count, const Shape& shape,
+                         int degree, T* u) {
   int m = 0;
   for (; m + 4 <= shape.components; m += 4)
-    OuterProductsOfScaled<T, S, 4>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
-  for (; m < shape.components; ++m)
-    OuterProductsOfScaled<T, S, 1>(groups, arrays, senders, edge, count, shape, degree, c, m, u);
+    OuterProductsOfScaled<T, S, 4>(rows, senders, count, shape, degree, m, u);
+  for (; m < shape.components; ++m) OuterProductsOfScaled<T, S, 1>(rows, senders, count, shape, degree, m, u);
 }
 
 // Computes one output in slot a for one node and block of channels.
@@ -137,9 +144,15 @@ void SumsOfNode(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& a
     OuterProductsOfDegree<T, 3>(x, rho + f, y + 1, senders + edge, count, shape, u + rows);
     OuterProductsOfDegree<T, 5>(x, rho + 2 * f, y + 4, senders + edge, count, shape, u + 4 * rows);
   } else {
-    OuterProductsOfGroups<T, 1>(groups, arrays, senders, edge, count, shape, 0, c, u);
-    OuterProductsOfGroups<T, 3>(groups, arrays, senders, edge, count, shape, 1, c, u);
-    OuterProductsOfGroups<T, 5>(groups, arrays, senders, edge, count, shape, 2, c, u);
+    std::vector<ScaledRows<T>> rows;
+    for (const auto& group : groups)
+      for (const Scaled& part : group.scaled)
+        rows.push_back({arrays.in[kFeatures][part.x] + c, arrays.in[kRadial][part.r] + edge * 3 * shape.channels + c,
+                        part.z >= 0 ? arrays.in[kScale][part.z] + edge : nullptr,
+                        &part == &group.scaled.back() ? arrays.in[kHarmonic][group.y] + edge * kHarmonics : nullptr});
+    OuterProductsOfRows<T, 1>(rows, senders + edge, count, shape, 0, u);
+    OuterProductsOfRows<T, 3>(rows, senders + edge, count, shape, 1, u);
+    OuterProductsOfRows<T, 5>(rows, senders + edge, count, shape, 2, u);
   }
   Contract(terms, u, shape.channels, sums + c);
 }
@@ -154,55 +167,94 @@ struct EdgeRowsOf {
   typename Simd<T>::Vector* scale_sums;  // of each output in slot z and edge
 };
 
+// Adds V of one degree to where it goes; what goes to `first`, an output in slot x, is collected in x_sum.
 template <typename T, int S, int E, int B>
-inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
-                         const std::vector<const T*>& ubars, const EdgeRowsOf<T, E>& at, const Shape& shape, int degree,
-                         int c, int m0) {
+inline EQUIVAR_INLINE void EdgeProductsOfDegree(const EdgeProduct& product, const Use* first, const Arrays<T>& arrays,
+                                                const std::vector<T*>& x_bars, const std::vector<const T*>& ubars,
+                                                const EdgeRowsOf<T, E>& at, const Shape& shape, int degree, int c,
+                                                int m0, typename Simd<T>::Vector (&x_sum)[E * B]) {
   using V = Simd<T>;
-  constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
-  typename V::Vector v[E][B];
-  for (int e = 0; e < E; ++e)
-    for (int m = 0; m < B; ++m) v[e][m] = typename V::Vector{};
+  const int first_harmonic = kFirstHarmonic[degree];
+  typename V::Vector v[E * B];
+  Repeat<E * B>([&](auto k) EQUIVAR_INLINE { v[k] = typename V::Vector{}; });
   for (const Pair& pair : product.y_a) {
-    const T* y = arrays.in[kHarmonic][pair.first] + at.edge * kHarmonics + kFirst;
-    const T* ubar = ubars[pair.second] + (kFirst * shape.components + m0) * V::W;
+    const T* y = arrays.in[kHarmonic][pair.first] + at.edge * kHarmonics + first_harmonic;
+    const T* ubar = ubars[pair.second] + (first_harmonic * shape.components + m0) * V::W;
     for (int s = 0; s < S; ++s) {
       typename V::Vector bar[B];
-      for (int m = 0; m < B; ++m) bar[m] = V::Load(ubar + (s * shape.components + m) * V::W);
-      for (int e = 0; e < E; ++e)
-        for (int m = 0; m < B; ++m) v[e][m] += y[e * kHarmonics + s] * bar[m];
+      Repeat<B>([&](auto m) EQUIVAR_INLINE { bar[m] = V::Load(ubar + (s * shape.components + m) * V::W); });
+      Repeat<E>([&](auto e) EQUIVAR_INLINE {
+        const T factor = y[e * kHarmonics + s];
+        Repeat<B>([&](auto m) EQUIVAR_INLINE { v[e * B + m] += factor * bar[m]; });
+      });
     }
   }
   const int f = shape.channels;
   const int64_t r_at = at.edge * 3 * f + degree * f + c;
-  const auto scale_of = [&](const Use& use, int e) { return use.with.z < 0 ? T(1) : arrays.in[kScale][use.with.z][at.edge + e]; };
+  if (first) {
+    const T* rho = arrays.in[kRadial][first->with.r] + r_at;
+    Repeat<E>([&](auto e) EQUIVAR_INLINE {
+      const auto factor = V::Load(rho + e * 3 * f);
+      Repeat<B>([&](auto m) EQUIVAR_INLINE { x_sum[e * B + m] += v[e * B + m] * factor; });
+    });
+  }
   for (const Use& use : product.uses) {
+    if (&use == first) continue;
+    const T* z = use.with.z >= 0 ? arrays.in[kScale][use.with.z] + at.edge : nullptr;
     if (use.slot == kFeatures) {
       const T* rho = arrays.in[kRadial][use.with.r] + r_at;
       T* to = x_bars[use.out] + m0 * f + c;
-      for (int e = 0; e < E; ++e) {
+      Repeat<E>([&](auto e) EQUIVAR_INLINE {
         auto factor = V::Load(rho + e * 3 * f);
-        if (use.with.z >= 0) factor *= scale_of(use, e);
-        for (int m = 0; m < B; ++m) {
+        if (z) factor *= z[e];
+        Repeat<B>([&](auto m) EQUIVAR_INLINE {
           T* x_bar = to + at.x_bar[e] + m * f;
-          V::Store(x_bar, V::Load(x_bar) + v[e][m] * factor);
-        }
-      }
+          V::Store(x_bar, V::Load(x_bar) + v[e * B + m] * factor);
+        });
+      });
       continue;
     }
     const T* from = arrays.in[kFeatures][use.with.x] + m0 * f + c;
-    for (int e = 0; e < E; ++e) {
-      typename V::Vector sum = {};
-      for (int m = 0; m < B; ++m) sum += v[e][m] * V::Load(from + at.x[e] + m * f);
-      if (use.slot == kScale) {  // summed over channels in the end
-        at.scale_sums[use.out * E + e] += sum * V::Load(arrays.in[kRadial][use.with.r] + r_at + e * 3 * f);
-        continue;
-      }
-      if (use.with.z >= 0) sum *= scale_of(use, e);
-      T* to = arrays.out[kRadial][use.out] + r_at + e * 3 * f;
-      V::Store(to, V::Load(to) + sum);
+    typename V::Vector sum[E];
+    Repeat<E>([&](auto e) EQUIVAR_INLINE {
+      sum[e] = v[e * B] * V::Load(from + at.x[e]);
+      Repeat<B - 1>([&](auto m) EQUIVAR_INLINE { sum[e] += v[e * B + m + 1] * V::Load(from + at.x[e] + (m + 1) * f); });
+    });
+    if (use.slot == kScale) {  // summed over channels in the end
+      const T* rho = arrays.in[kRadial][use.with.r] + r_at;
+      auto* scale_sums = at.scale_sums + use.out * E;
+      Repeat<E>([&](auto e) EQUIVAR_INLINE { scale_sums[e] += sum[e] * V::Load(rho + e * 3 * f); });
+      continue;
     }
+    T* to = arrays.out[kRadial][use.out] + r_at;
+    Repeat<E>([&](auto e) EQUIVAR_INLINE {
+      if (z) sum[e] *= z[e];
+      V::Store(to + e * 3 * f, V::Load(to + e * 3 * f) + sum[e]);
+    });
   }
+}
+
+// Does so for all degrees of B components.
+template <typename T, int E, int B>
+inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
+                         const std::vector<const T*>& ubars, const EdgeRowsOf<T, E>& at, const Shape& shape, int c,
+                         int m0) {
+  using V = Simd<T>;
+  const Use* first = product.uses[0].slot == kFeatures ? &product.uses[0] : nullptr;
+  typename V::Vector x_sum[E * B];
+  Repeat<E * B>([&](auto k) EQUIVAR_INLINE { x_sum[k] = typename V::Vector{}; });
+  EdgeProductsOfDegree<T, 1, E, B>(product, first, arrays, x_bars, ubars, at, shape, 0, c, m0, x_sum);
+  EdgeProductsOfDegree<T, 3, E, B>(product, first, arrays, x_bars, ubars, at, shape, 1, c, m0, x_sum);
+  EdgeProductsOfDegree<T, 5, E, B>(product, first, arrays, x_bars, ubars, at, shape, 2, c, m0, x_sum);
+  if (!first) return;
+  const T* z = first->with.z >= 0 ? arrays.in[kScale][first->with.z] + at.edge : nullptr;
+  T* to = x_bars[first->out] + m0 * shape.channels + c;
+  Repeat<E>([&](auto e) EQUIVAR_INLINE {
+    Repeat<B>([&](auto m) EQUIVAR_INLINE {
+      T* x_bar = to + at.x_bar[e] + m * shape.channels;
+      V::Store(x_bar, V::Load(x_bar) + (z ? x_sum[e * B + m] * z[e] : x_sum[e * B + m]));
+    });
+  });
 }
 
 // ---- Harmonics -------------------------------------------------------------------------------------------
@@ -240,6 +292,9 @@ inline void HarmonicsOfEdges(const std::vector<ScaledOfSums>& groups, const Arra
     for (int s = 0; s < S; ++s) y_bar[e * kHarmonics + kFirst + s] += V::Sum(sum[s][e]);
 }
 
+// Sizes of the blocks that stay in registers.
+constexpr int kEdgesInRegisters = 2, kComponentsAtOnce = 4;
+
 // ---- One node --------------------------------------------------------------------------------------------
 
 // Does the work of E edges of a node for one block of channels.
@@ -256,16 +311,9 @@ void OutputsOfEdges(const Work& work, const Arrays<T>& arrays, const std::vector
   for (int e = 0; e < E; ++e) at.x[e] = senders[edge + e] * row, at.x_bar[e] = (senders[edge + e] - first_row) * row;
   for (const auto& product : work.products) {
     int m = 0;
-    for (; m + 4 <= shape.components; m += 4) {
-      EdgeProducts<T, 1, E, 4>(product, arrays, x_bars, ubars, at, shape, 0, c, m);
-      EdgeProducts<T, 3, E, 4>(product, arrays, x_bars, ubars, at, shape, 1, c, m);
-      EdgeProducts<T, 5, E, 4>(product, arrays, x_bars, ubars, at, shape, 2, c, m);
-    }
-    for (; m < shape.components; ++m) {
-      EdgeProducts<T, 1, E, 1>(product, arrays, x_bars, ubars, at, shape, 0, c, m);
-      EdgeProducts<T, 3, E, 1>(product, arrays, x_bars, ubars, at, shape, 1, c, m);
-      EdgeProducts<T, 5, E, 1>(product, arrays, x_bars, ubars, at, shape, 2, c, m);
-    }
+    for (; m + kComponentsAtOnce <= shape.components; m += kComponentsAtOnce)
+      EdgeProducts<T, E, kComponentsAtOnce>(product, arrays, x_bars, ubars, at, shape, c, m);
+    for (; m < shape.components; ++m) EdgeProducts<T, E, 1>(product, arrays, x_bars, ubars, at, shape, c, m);
   }
   for (size_t o = 0; o < scales; ++o)
     for (int e = 0; e < E; ++e) arrays.out[kScale][o][edge + e] += Simd<T>::Sum(scale_sums[o * E + e]);
@@ -335,7 +383,7 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
   std::vector<T> u(size), storage(size * work.a.size());
   std::vector<const T*> ubars(arrays.in[kSums].size(), nullptr);
   for (size_t k = 0; k < work.a.size(); ++k) ubars[work.a[k]] = storage.data() + k * size;
-  std::vector<typename Simd<T>::Vector> scale_sums(4 * arrays.out[kScale].size());
+  std::vector<typename Simd<T>::Vector> scale_sums(kEdgesInRegisters * arrays.out[kScale].size());
   const bool edges_out = !work.products.empty() || !work.harmonics.empty();
   for (int64_t i = part.begin; i < part.end; ++i) {
     for (int c = 0; c < f; c += Simd<T>::W) {
@@ -348,8 +396,8 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
                            storage.data() + k * size);
       int64_t edge = first[i];
       const int64_t end = edge + counts[i];
-      for (; edge + 4 <= end; edge += 4)
-        OutputsOfEdges<T, 4>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
+      for (; edge + kEdgesInRegisters <= end; edge += kEdgesInRegisters)
+        OutputsOfEdges<T, kEdgesInRegisters>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
       for (; edge < end; ++edge)
         OutputsOfEdges<T, 1>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
     }
@@ -379,13 +427,10 @@ class WorkBuilder {
       for (int slot = 0; slot < kSlots; ++slot)
         varies |= slot != output.slot && term[slot] >= 0 && places[term[slot]].size() > 1;
       for (int b = 0; b < (varies ? slices : 1); ++b) {
-        std::array<int, kSlots> at{};
+        std::array<int, kSlots> at;
+        at.fill(kOne);
         for (int slot = 0; slot < kSlots; ++slot) {
-          if (slot == output.slot) continue;
-          if (term[slot] < 0) {
-            at[slot] = kOne;
-            continue;
-          }
+          if (slot == output.slot || term[slot] < 0) continue;
           const auto& place = places[term[slot]];
           at[slot] = place[place.size() > 1 ? b : 0];
         }

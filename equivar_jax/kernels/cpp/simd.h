@@ -4,6 +4,8 @@
 #define EQUIVAR_SIMD_H_
 
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 namespace equivar {
 
@@ -38,6 +40,19 @@ struct Simd {
     }
   }
 };
+
+// Calls f(0) ... f(N - 1) with numbers that the compiler knows, so that arrays of vectors that they index stay in
+// registers.
+template <int... K, typename F>
+inline __attribute__((always_inline)) void CallWithEach(std::integer_sequence<int, K...>, F f) {
+  (f(std::integral_constant<int, K>{}), ...);
+}
+template <int N, typename F>
+inline __attribute__((always_inline)) void Repeat(F f) {
+  CallWithEach(std::make_integer_sequence<int, N>{}, f);
+}
+
+#define EQUIVAR_INLINE __attribute__((always_inline))
 
 }  // namespace equivar
 

@@ -27,7 +27,10 @@ from equivar_jax.structures import born_effective_charges, with_born_effective_c
 from equivar_jax.training import loop
 from equivar_jax.training.run_directory import read_records
 
-pytestmark = pytest.mark.filterwarnings("ignore::equivar_jax.predict.UnseenElementWarning")
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::equivar_jax.{name}")
+    for name in ("predict.UnseenElementWarning", "uncertainty.domain.DomainWarning")  # of tiny training sets
+]
 
 
 def tiny(**changed):
