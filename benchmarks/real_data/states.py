@@ -87,6 +87,8 @@ def write_states(parts: Path, name: str) -> States:
     return states
 
 
+POLARISATION: Mapping[str, Any] = {"model.form": "polarisation", "model.element_shift": False}
+"""Tensors as derivatives of a polarisation; it has charges of elements of its own."""
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     DEEP: {},
     "2 interactions": {"model.interactions": 2},
@@ -107,11 +109,18 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
         "model.interactions": 3,
         "model.channels": 64,
     },
+    "polarisation": POLARISATION,
+    "12 radial functions, polarisation": {"model.radial_functions": 12, **POLARISATION},
+    "12 radial functions, polarisation, 3 interactions": {
+        "model.radial_functions": 12,
+        "model.interactions": 3,
+        **POLARISATION,
+    },
 }
 """Changed settings by the name of the variant."""
 LONGER = 4
 """How many times as long the variants of `LONG` are trained, too."""
-LONG = (DEEP, "12 radial functions")
+LONG = (DEEP, "12 radial functions", "polarisation", "12 radial functions, polarisation")
 
 
 def change_settings(config: Config, changes: Mapping[str, Any]) -> Config:
