@@ -113,7 +113,7 @@ def teach(name: str, options: argparse.Namespace, command: str) -> None:
     config, seeds = Config(model=network, train=optimisation), list(range(options.members))
     folder = options.runs / "real_teacher" / slug(label)
     if (folder / "weights.npz").is_file():
-        teacher = read_teacher(folder / "weights.npz", network, frame_of(frames, 0))
+        teacher = read_teacher(folder / "weights.npz", network)
     elif folder.exists():
         raise InputError(f"{folder} has a run that was not finished; remove the folder and start again")
     else:

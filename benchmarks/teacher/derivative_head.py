@@ -2,7 +2,7 @@
 
 "direct" is the readout of the package: Born effective charges from 0e + 1e + 2e, then the acoustic sum rule.
 It is applied in the loss, too, since the other form obeys it there. "derivative" is the readout of
-`benchmarks.teacher.derivative_form`.
+`equivar_jax.network.polarisation`.
 
 The data are BaTiO3-300K: the first 39 frames to train on and the next 8 to validate; the last 12, the test
 part, are left out. Both forms run on XLA ("chunked"), which can be differentiated twice. The direct form does
@@ -31,11 +31,12 @@ from benchmarks.common.machine import describe_machine
 from benchmarks.common.shapes import collate_alone
 from benchmarks.common.timing import RESULTS, write_result
 from benchmarks.real_data.parts import data_folder, divide_set
-from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors, draw_first_weights, find_unit
+from benchmarks.teacher.derivative_form import draw_first_weights, in_derivative_form
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch, Sample
 from equivar_jax.kernels import choose_kernel
+from equivar_jax.network.forms import make_network
 from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar, born_effective_charges, count_parameters
 from equivar_jax.training.losses import ErrorSums, absolute_errors
@@ -68,10 +69,9 @@ def make_derivative_head(config: ModelConfig, samples: Sequence[Sample], typical
 
     It starts like the other one: at the mean and spread of the labels.
     """
-    model = Polarisation(config)
-    params = draw_first_weights(model, seed, typical, samples)
-    model = Polarisation(config, unit=float(jax.jit(lambda p: find_unit(model, p, typical))(params)))
-    return Head(lambda p, graph: derivative_tensors(model, p, graph), params)
+    config = in_derivative_form(config)
+    network, params = make_network(config), draw_first_weights(config, seed, typical, samples)
+    return Head(network.apply, params)
 
 
 def train_head(head: Head, batches: Sequence[Batch], config: TrainConfig, steps: int) -> tuple[dict, dict]:

@@ -14,9 +14,10 @@ from ase import Atoms
 from jaxtyping import Array, Float, Int
 
 from benchmarks.common.shapes import collate_alone
-from benchmarks.teacher.derivative_form import Polarisation, derivative_tensors, draw_first_weights, find_unit
+from benchmarks.teacher.derivative_form import draw_first_weights, in_derivative_form
 from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch, Sample
+from equivar_jax.network.polarisation import Polarisation
 from equivar_jax.training.losses import ErrorSums, absolute_errors
 from equivar_jax.training.run_directory import append_record
 from equivar_jax.training.steps import (
@@ -25,6 +26,7 @@ from equivar_jax.training.steps import (
     learning_rate_schedule,
     make_optimizer,
     update_state,
+    weight_shapes,
 )
 
 
@@ -37,8 +39,8 @@ class Teacher(NamedTuple):
     def tensors(self, structures: Sequence[Atoms]) -> Float[np.ndarray, "frames members atoms 3 3"]:
         """Predict the tensors of frames of one size with every member, in e."""
         frames = stack_frames(structures, self.model.config.cutoff)[1]
-        by_all = jax.vmap(derivative_tensors, in_axes=(None, 0, None))
-        of_frame = jax.jit(lambda params, frames, k: by_all(self.model, params, frame_of(frames, k).graph))
+        by_all = jax.vmap(self.model.apply, in_axes=(0, None))
+        of_frame = jax.jit(lambda params, frames, k: by_all(params, frame_of(frames, k).graph))
         found = [np.asarray(of_frame(self.params, frames, k)) for k in range(len(structures))]
         return np.array(found)[:, :, : len(structures[0])].astype(np.float64)
 
@@ -59,8 +61,6 @@ def start_members(
 ) -> tuple[Polarisation, dict]:
     """Draw the weights of the members before training.
 
-    All members have the same unit of dipoles, the mean of theirs, since it is part of the network.
-
     Args:
         config: The settings of the network.
         samples: The training part.
@@ -71,10 +71,9 @@ def start_members(
         The network, and the weights with the members as first axis.
     """
     typical = jax.tree.map(np.asarray, typical)
-    drawn = [draw_first_weights(Polarisation(config), seed, typical, samples) for seed in seeds]
-    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
-    units = jax.jit(jax.vmap(lambda member: find_unit(Polarisation(config), member, typical)))(params)
-    return Polarisation(config, unit=float(units.mean())), params
+    config = in_derivative_form(config)
+    drawn = [draw_first_weights(config, seed, typical, samples) for seed in seeds]
+    return Polarisation(config), jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
 
 
 def train_members(
@@ -126,7 +125,7 @@ def _run_epoch(
         batch = frame_of(frames, k)
 
         def loss(params: dict) -> tuple[Float[Array, ""], ErrorSums]:
-            errors = absolute_errors(derivative_tensors(model, params, batch.graph), batch)
+            errors = absolute_errors(model.apply(params, batch.graph), batch)
             return errors.ratio(), errors
 
         gradient, errors = jax.grad(loss, has_aux=True)(state.params)
@@ -136,24 +135,22 @@ def _run_epoch(
 
 
 def write_teacher(teacher: Teacher, path: Path) -> None:
-    """Write unit and weights to a `.npz` file, each array under its path in the tree."""
-    arrays: dict[str, Any] = {"unit": teacher.model.unit}
+    """Write the weights to a `.npz` file, each array under its path in the tree."""
+    arrays: dict[str, Any] = {}
     for place, leaf in jax.tree.leaves_with_path(teacher.params):
         arrays[jax.tree_util.keystr(place)] = np.asarray(leaf)
     np.savez(path, **arrays)
 
 
-def read_teacher(path: Path, config: ModelConfig, typical: Batch) -> Teacher:
+def read_teacher(path: Path, config: ModelConfig) -> Teacher:
     """Read what `write_teacher` wrote.
 
     Args:
         path: The file.
         config: The settings of the network.
-        typical: Any frame, from which the shapes of the weights follow.
     """
     with np.load(path) as arrays:
-        model = Polarisation(config, unit=float(arrays["unit"]))
-        shapes = {"params": jax.eval_shape(model.init, jax.random.key(0), typical.graph)["params"]}
-        places, tree = jax.tree.flatten_with_path(shapes)
+        model = Polarisation(in_derivative_form(config))
+        places, tree = jax.tree.flatten_with_path(weight_shapes(model.config))
         leaves = [jnp.asarray(arrays[jax.tree_util.keystr(place)]) for place, _ in places]
     return Teacher(model, jax.tree.unflatten(tree, leaves))

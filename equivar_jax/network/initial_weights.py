@@ -18,6 +18,8 @@ COMPILE_QUICKLY = {"xla_backend_optimization_level": 0}
 """Options of XLA for what runs a few times only, which is not worth the time of an optimising compiler."""
 SMALLEST_MESSAGE = 1e-2
 """Root mean square below which a message is not rescaled."""
+SMALLEST_TENSOR = 1e-6
+"""Root mean square of tensors in e below which they are zero by symmetry, up to rounding."""
 SMALLEST_SPREAD = 0.05
 """Smallest `element_scale` in e; the labels of an element that occurs once, or at one site, do not spread."""
 
@@ -121,7 +123,7 @@ def start_polarisation(
         typical.graph.nodes["species"], None, None
     ] * np.eye(3)
     spread, own = (float(np.sqrt(np.mean(array**2))) for array in (centred[is_atom], found))
-    scale = max(spread, SMALLEST_SPREAD) / own if own > SMALLEST_MESSAGE else 1.0
+    scale = max(spread, SMALLEST_SPREAD) / own if own > SMALLEST_TENSOR else 1.0
     return {"params": {**params, "element_dipole": scale * params["element_dipole"]}}
 
 

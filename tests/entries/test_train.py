@@ -229,6 +229,7 @@ def test_a_signal_after_the_last_batch_of_all_ends_the_run_as_usual(labelled_fil
 
 
 @pytest.mark.slow  # a process of its own; signals are tested in this one, too
+@pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")  # of a tiny training set
 def test_a_terminated_process_has_saved_its_best_weights(tmp_path, cache_folder):
     folder = tmp_path / "run"
     words = ("--config", "test.py", "--run-dir", str(folder), "--train.epochs", "1000000")

@@ -149,7 +149,7 @@ ffi::Error Nodes(ffi::ThreadPool pool, ffi::RemainingArgs inputs, ffi::Remaining
   // Outputs in the slot of the weights sum over nodes: each part has its own, summed in order in the end, so that
   // results do not depend on which thread is quicker.
   const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(pool.num_threads(), nodes));
-  std::vector<std::vector<T>> sums(parts);
+  std::vector<AlignedVector<T>> sums(parts);
   std::vector<int64_t> place(products.size(), -1);
   int64_t total = 0;
   for (size_t k = 0; k < products.size(); ++k)

@@ -64,7 +64,7 @@ struct EdgeNetwork {
 // Memory of one task.
 template <typename T>
 struct EdgeWorkspace {
-  std::vector<T> gaussians, hidden, rows;
+  AlignedVector<T> gaussians, hidden, rows;
   std::vector<const T*> left;
   std::vector<T*> result;
 };

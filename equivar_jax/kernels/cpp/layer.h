@@ -118,7 +118,7 @@ Layer<T> Layer<T>::Read(Tape<T>& tape, int species, int channels, int functions,
 template <typename T>
 struct LayerWorkspace : Workspace<T> {
   EdgeWorkspace<T> edges;
-  std::vector<T> messages, kept, mixed, squares, products, gates;
+  AlignedVector<T> messages, kept, mixed, squares, products, gates;
 };
 
 // Computes to[i, row + m] (+)= from[i, row' + m] @ matrix for the `dim` components of one irrep of all nodes.

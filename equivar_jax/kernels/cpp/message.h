@@ -42,7 +42,7 @@ struct Output {
 // Memory of one task, used again for each block of nodes.
 template <typename T>
 struct Workspace {
-  std::vector<T> radial, sums, u, envelopes;
+  AlignedVector<T> radial, sums, u, envelopes;
   std::vector<const T*> harmonics;
   std::vector<const T*> left;
   std::vector<T*> result;

@@ -85,6 +85,9 @@ struct Arrays {
 
 constexpr int kFirstHarmonic[] = {0, 1, 4};  // of each degree
 
+// Sizes of the blocks that stay in registers.
+constexpr int kMostEdges = 2, kComponentsAtOnce = 4, kHarmonicEdges = 4;
+
 // Operands of one term, at the first edge of a node.
 template <typename T>
 struct ScaledRows {
@@ -157,29 +160,68 @@ void SumsOfNode(const std::vector<ScaledOfHarmonics>& groups, const Arrays<T>& a
   Contract(terms, u, shape.channels, sums + c);
 }
 
-// ---- Features, radial part and scale ----------------------------------------------------------------------------
+// ---- Features, radial part and scale ---------------------------------------------------------------------
+
+// Where V goes, with pointers to the first rows of the arrays; those that there are not are null.
+template <typename T>
+struct Target {
+  const T *x, *rho, *z;
+  T* out;  // in the slot of the scale: sums over channels come later
+};
+
+// An EdgeProduct with pointers in the place of numbers.
+template <typename T>
+struct ProductRows {
+  std::vector<std::pair<const T*, const T*>> y_ubar;
+  std::vector<Target<T>> features, scales, radials;
+};
+
+template <typename T>
+std::vector<ProductRows<T>> RowsOfProducts(const Work& work, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
+                                           const std::vector<const T*>& ubars, T* scale_sums) {
+  const auto pointer = [&](int slot, int k) { return k < 0 ? nullptr : arrays.in[slot][k]; };
+  std::vector<ProductRows<T>> found;
+  for (const auto& product : work.products) {
+    ProductRows<T> rows;
+    for (const Pair& pair : product.y_a) rows.y_ubar.push_back({arrays.in[kHarmonic][pair.first], ubars[pair.second]});
+    for (const Use& use : product.uses) {
+      Target<T> target{pointer(kFeatures, use.with.x), pointer(kRadial, use.with.r), pointer(kScale, use.with.z), nullptr};
+      if (use.slot == kFeatures) {
+        target.out = x_bars[use.out];
+        rows.features.push_back(target);
+      } else if (use.slot == kScale) {
+        target.out = scale_sums + use.out * kMostEdges * Simd<T>::W;
+        rows.scales.push_back(target);
+      } else {
+        target.out = arrays.out[kRadial][use.out];
+        rows.radials.push_back(target);
+      }
+    }
+    found.push_back(std::move(rows));
+  }
+  return found;
+}
 
 // Where the rows of some edges lie.
-template <typename T, int E>
+template <int E>
 struct EdgeRowsOf {
   int64_t x[E], x_bar[E];  // of the features, and of their buffer
   int64_t edge;
-  typename Simd<T>::Vector* scale_sums;  // of each output in slot z and edge
 };
 
-// Adds V of one degree to where it goes; what goes to `first`, an output in slot x, is collected in x_sum.
+// Adds V of one degree to where it goes. What goes to the first target in slot x, and in slot z, is collected in
+// x_sum and z_sum.
 template <typename T, int S, int E, int B>
-inline EQUIVAR_INLINE void EdgeProductsOfDegree(const EdgeProduct& product, const Use* first, const Arrays<T>& arrays,
-                                                const std::vector<T*>& x_bars, const std::vector<const T*>& ubars,
-                                                const EdgeRowsOf<T, E>& at, const Shape& shape, int degree, int c,
-                                                int m0, typename Simd<T>::Vector (&x_sum)[E * B]) {
+inline EQUIVAR_INLINE void EdgeProductsOfDegree(const ProductRows<T>& rows, const EdgeRowsOf<E>& at, const Shape& shape,
+                                                int degree, int c, int m0, typename Simd<T>::Vector (&x_sum)[E * B],
+                                                typename Simd<T>::Vector (&z_sum)[E]) {
   using V = Simd<T>;
-  const int first_harmonic = kFirstHarmonic[degree];
+  const int first_harmonic = kFirstHarmonic[degree], f = shape.channels;
+  const int64_t y_at = at.edge * kHarmonics + first_harmonic, r_at = at.edge * 3 * f + degree * f + c;
   typename V::Vector v[E * B];
   Repeat<E * B>([&](auto k) EQUIVAR_INLINE { v[k] = typename V::Vector{}; });
-  for (const Pair& pair : product.y_a) {
-    const T* y = arrays.in[kHarmonic][pair.first] + at.edge * kHarmonics + first_harmonic;
-    const T* ubar = ubars[pair.second] + (first_harmonic * shape.components + m0) * V::W;
+  for (const auto& pair : rows.y_ubar) {
+    const T *y = pair.first + y_at, *ubar = pair.second + (first_harmonic * shape.components + m0) * V::W;
     for (int s = 0; s < S; ++s) {
       typename V::Vector bar[B];
       Repeat<B>([&](auto m) EQUIVAR_INLINE { bar[m] = V::Load(ubar + (s * shape.components + m) * V::W); });
@@ -189,80 +231,87 @@ inline EQUIVAR_INLINE void EdgeProductsOfDegree(const EdgeProduct& product, cons
       });
     }
   }
-  const int f = shape.channels;
-  const int64_t r_at = at.edge * 3 * f + degree * f + c;
-  if (first) {
-    const T* rho = arrays.in[kRadial][first->with.r] + r_at;
+  if (!rows.features.empty()) {
+    const T* rho = rows.features[0].rho + r_at;
     Repeat<E>([&](auto e) EQUIVAR_INLINE {
       const auto factor = V::Load(rho + e * 3 * f);
       Repeat<B>([&](auto m) EQUIVAR_INLINE { x_sum[e * B + m] += v[e * B + m] * factor; });
     });
   }
-  for (const Use& use : product.uses) {
-    if (&use == first) continue;
-    const T* z = use.with.z >= 0 ? arrays.in[kScale][use.with.z] + at.edge : nullptr;
-    if (use.slot == kFeatures) {
-      const T* rho = arrays.in[kRadial][use.with.r] + r_at;
-      T* to = x_bars[use.out] + m0 * f + c;
-      Repeat<E>([&](auto e) EQUIVAR_INLINE {
-        auto factor = V::Load(rho + e * 3 * f);
-        if (z) factor *= z[e];
-        Repeat<B>([&](auto m) EQUIVAR_INLINE {
-          T* x_bar = to + at.x_bar[e] + m * f;
-          V::Store(x_bar, V::Load(x_bar) + v[e * B + m] * factor);
-        });
-      });
-      continue;
-    }
-    const T* from = arrays.in[kFeatures][use.with.x] + m0 * f + c;
-    typename V::Vector sum[E];
+  const auto contract = [&](const T* x, typename V::Vector(&sum)[E]) EQUIVAR_INLINE {
     Repeat<E>([&](auto e) EQUIVAR_INLINE {
-      sum[e] = v[e * B] * V::Load(from + at.x[e]);
-      Repeat<B - 1>([&](auto m) EQUIVAR_INLINE { sum[e] += v[e * B + m + 1] * V::Load(from + at.x[e] + (m + 1) * f); });
+      const T* from = x + at.x[e] + m0 * f + c;
+      sum[e] = v[e * B] * V::Load(from);
+      Repeat<B - 1>([&](auto m) EQUIVAR_INLINE { sum[e] += v[e * B + m + 1] * V::Load(from + (m + 1) * f); });
     });
-    if (use.slot == kScale) {  // summed over channels in the end
-      const T* rho = arrays.in[kRadial][use.with.r] + r_at;
-      auto* scale_sums = at.scale_sums + use.out * E;
-      Repeat<E>([&](auto e) EQUIVAR_INLINE { scale_sums[e] += sum[e] * V::Load(rho + e * 3 * f); });
-      continue;
+  };
+  typename V::Vector sum[E];
+  for (size_t k = 0; k < rows.scales.size(); ++k) {
+    contract(rows.scales[k].x, sum);
+    const T* rho = rows.scales[k].rho + r_at;
+    if (k == 0) {
+      Repeat<E>([&](auto e) EQUIVAR_INLINE { z_sum[e] += sum[e] * V::Load(rho + e * 3 * f); });
+    } else {
+      T* to = rows.scales[k].out;
+      Repeat<E>([&](auto e) EQUIVAR_INLINE {
+        V::Store(to + e * V::W, V::Load(to + e * V::W) + sum[e] * V::Load(rho + e * 3 * f));
+      });
     }
-    T* to = arrays.out[kRadial][use.out] + r_at;
+  }
+  for (const auto& target : rows.radials) {
+    contract(target.x, sum);
+    T* to = target.out + r_at;
     Repeat<E>([&](auto e) EQUIVAR_INLINE {
-      if (z) sum[e] *= z[e];
+      if (target.z) sum[e] *= target.z[at.edge + e];
       V::Store(to + e * 3 * f, V::Load(to + e * 3 * f) + sum[e]);
+    });
+  }
+  for (size_t k = 1; k < rows.features.size(); ++k) {
+    const auto& target = rows.features[k];
+    Repeat<E>([&](auto e) EQUIVAR_INLINE {
+      auto factor = V::Load(target.rho + r_at + e * 3 * f);
+      if (target.z) factor *= target.z[at.edge + e];
+      Repeat<B>([&](auto m) EQUIVAR_INLINE {
+        T* to = target.out + at.x_bar[e] + (m0 + m) * f + c;
+        V::Store(to, V::Load(to) + v[e * B + m] * factor);
+      });
     });
   }
 }
 
 // Does so for all degrees of B components.
 template <typename T, int E, int B>
-inline void EdgeProducts(const EdgeProduct& product, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
-                         const std::vector<const T*>& ubars, const EdgeRowsOf<T, E>& at, const Shape& shape, int c,
-                         int m0) {
+inline void EdgeProducts(const ProductRows<T>& rows, const EdgeRowsOf<E>& at, const Shape& shape, int c, int m0) {
   using V = Simd<T>;
-  const Use* first = product.uses[0].slot == kFeatures ? &product.uses[0] : nullptr;
-  typename V::Vector x_sum[E * B];
+  typename V::Vector x_sum[E * B], z_sum[E];
   Repeat<E * B>([&](auto k) EQUIVAR_INLINE { x_sum[k] = typename V::Vector{}; });
-  EdgeProductsOfDegree<T, 1, E, B>(product, first, arrays, x_bars, ubars, at, shape, 0, c, m0, x_sum);
-  EdgeProductsOfDegree<T, 3, E, B>(product, first, arrays, x_bars, ubars, at, shape, 1, c, m0, x_sum);
-  EdgeProductsOfDegree<T, 5, E, B>(product, first, arrays, x_bars, ubars, at, shape, 2, c, m0, x_sum);
-  if (!first) return;
-  const T* z = first->with.z >= 0 ? arrays.in[kScale][first->with.z] + at.edge : nullptr;
-  T* to = x_bars[first->out] + m0 * shape.channels + c;
-  Repeat<E>([&](auto e) EQUIVAR_INLINE {
-    Repeat<B>([&](auto m) EQUIVAR_INLINE {
-      T* x_bar = to + at.x_bar[e] + m * shape.channels;
-      V::Store(x_bar, V::Load(x_bar) + (z ? x_sum[e * B + m] * z[e] : x_sum[e * B + m]));
+  Repeat<E>([&](auto e) EQUIVAR_INLINE { z_sum[e] = typename V::Vector{}; });
+  EdgeProductsOfDegree<T, 1, E, B>(rows, at, shape, 0, c, m0, x_sum, z_sum);
+  EdgeProductsOfDegree<T, 3, E, B>(rows, at, shape, 1, c, m0, x_sum, z_sum);
+  EdgeProductsOfDegree<T, 5, E, B>(rows, at, shape, 2, c, m0, x_sum, z_sum);
+  if (!rows.features.empty()) {
+    const auto& target = rows.features[0];
+    Repeat<E>([&](auto e) EQUIVAR_INLINE {
+      T* to = target.out + at.x_bar[e] + m0 * shape.channels + c;
+      Repeat<B>([&](auto m) EQUIVAR_INLINE {
+        auto add = x_sum[e * B + m];
+        if (target.z) add *= target.z[at.edge + e];
+        V::Store(to + m * shape.channels, V::Load(to + m * shape.channels) + add);
+      });
     });
-  });
+  }
+  if (!rows.scales.empty()) {
+    T* to = rows.scales[0].out;
+    Repeat<E>([&](auto e) EQUIVAR_INLINE { V::Store(to + e * V::W, V::Load(to + e * V::W) + z_sum[e]); });
+  }
 }
 
 // ---- Harmonics -------------------------------------------------------------------------------------------
 
 template <typename T, int S, int E>
 inline void HarmonicsOfEdges(const std::vector<ScaledOfSums>& groups, const Arrays<T>& arrays,
-                             const std::vector<const T*>& ubars, const EdgeRowsOf<T, E>& at, const Shape& shape, int degree,
-                             int c, T* y_bar) {
+                             const std::vector<const T*>& ubars, const EdgeRowsOf<E>& at, const Shape& shape, int degree, int c,
+                             T* y_bar) {
   using V = Simd<T>;
   constexpr int kFirst = S == 1 ? 0 : S == 3 ? 1 : 4;
   const int f = shape.channels;
@@ -292,31 +341,36 @@ inline void HarmonicsOfEdges(const std::vector<ScaledOfSums>& groups, const Arra
     for (int s = 0; s < S; ++s) y_bar[e * kHarmonics + kFirst + s] += V::Sum(sum[s][e]);
 }
 
-// Sizes of the blocks that stay in registers.
-constexpr int kEdgesInRegisters = 2, kComponentsAtOnce = 4;
-
 // ---- One node --------------------------------------------------------------------------------------------
 
-// Does the work of E edges of a node for one block of channels.
+// Computes the outputs of E edges of a node in the slots x, rho and z, for one block of channels.
 template <typename T, int E>
-void OutputsOfEdges(const Work& work, const Arrays<T>& arrays, const std::vector<T*>& x_bars,
-                    const std::vector<const T*>& ubars, const int32_t* senders, int64_t edge, int64_t first_row,
-                    const Shape& shape, int c, typename Simd<T>::Vector* scale_sums) {
+void ProductsOfEdges(const std::vector<ProductRows<T>>& products, const Arrays<T>& arrays, const int32_t* senders,
+                     int64_t edge, int64_t first_row, const Shape& shape, int c, T* scale_sums) {
   const int64_t row = int64_t(shape.components) * shape.channels;
-  EdgeRowsOf<T, E> at;
-  at.edge = edge;
-  at.scale_sums = scale_sums;
   const size_t scales = arrays.out[kScale].size();
-  std::fill(scale_sums, scale_sums + scales * E, typename Simd<T>::Vector{});
+  EdgeRowsOf<E> at;
+  at.edge = edge;
   for (int e = 0; e < E; ++e) at.x[e] = senders[edge + e] * row, at.x_bar[e] = (senders[edge + e] - first_row) * row;
-  for (const auto& product : work.products) {
+  std::fill(scale_sums, scale_sums + scales * kMostEdges * Simd<T>::W, T(0));
+  for (const auto& rows : products) {
     int m = 0;
     for (; m + kComponentsAtOnce <= shape.components; m += kComponentsAtOnce)
-      EdgeProducts<T, E, kComponentsAtOnce>(product, arrays, x_bars, ubars, at, shape, c, m);
-    for (; m < shape.components; ++m) EdgeProducts<T, E, 1>(product, arrays, x_bars, ubars, at, shape, c, m);
+      EdgeProducts<T, E, kComponentsAtOnce>(rows, at, shape, c, m);
+    for (; m < shape.components; ++m) EdgeProducts<T, E, 1>(rows, at, shape, c, m);
   }
   for (size_t o = 0; o < scales; ++o)
-    for (int e = 0; e < E; ++e) arrays.out[kScale][o][edge + e] += Simd<T>::Sum(scale_sums[o * E + e]);
+    for (int e = 0; e < E; ++e)
+      arrays.out[kScale][o][edge + e] += Simd<T>::Sum(Simd<T>::Load(scale_sums + (o * kMostEdges + e) * Simd<T>::W));
+}
+
+// Computes their outputs in slot Y.
+template <typename T, int E>
+void HarmonicsOfAll(const Work& work, const Arrays<T>& arrays, const std::vector<const T*>& ubars,
+                    const int32_t* senders, int64_t edge, const Shape& shape, int c) {
+  EdgeRowsOf<E> at;
+  at.edge = edge;
+  for (int e = 0; e < E; ++e) at.x[e] = senders[edge + e] * int64_t(shape.components) * shape.channels;
   for (size_t o = 0; o < work.harmonics.size(); ++o) {
     T* y_bar = arrays.out[kHarmonic][o] + edge * kHarmonics;
     HarmonicsOfEdges<T, 1, E>(work.harmonics[o], arrays, ubars, at, shape, 0, c, y_bar);
@@ -341,7 +395,7 @@ void ContractTransposed(const Terms<T>& terms, const T* a, int f, int64_t size, 
 template <typename T>
 struct Part {
   int64_t begin, end, first_row = 0, end_row = 0;
-  std::vector<std::vector<T>> x_bars;
+  std::vector<AlignedVector<T>> x_bars;
 };
 
 // Divides the nodes into at most `threads` runs with about equal numbers of edges.
@@ -376,14 +430,15 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
       }
     part.first_row = std::min(low, high);
     part.end_row = high;
-    part.x_bars.assign(features_out, std::vector<T>((part.end_row - part.first_row) * row, T(0)));
+    part.x_bars.assign(features_out, AlignedVector<T>((part.end_row - part.first_row) * row, T(0)));
   }
   std::vector<T*> x_bars;
   for (auto& buffer : part.x_bars) x_bars.push_back(buffer.data());
-  std::vector<T> u(size), storage(size * work.a.size());
+  AlignedVector<T> u(size), storage(size * work.a.size());
   std::vector<const T*> ubars(arrays.in[kSums].size(), nullptr);
   for (size_t k = 0; k < work.a.size(); ++k) ubars[work.a[k]] = storage.data() + k * size;
-  std::vector<typename Simd<T>::Vector> scale_sums(kEdgesInRegisters * arrays.out[kScale].size());
+  AlignedVector<T> scale_sums(kMostEdges * Simd<T>::W * arrays.out[kScale].size());
+  const auto products = RowsOfProducts(work, arrays, x_bars, ubars, scale_sums.data());
   const bool edges_out = !work.products.empty() || !work.harmonics.empty();
   for (int64_t i = part.begin; i < part.end; ++i) {
     for (int c = 0; c < f; c += Simd<T>::W) {
@@ -396,10 +451,15 @@ void RunPart(const Work& work, const Arrays<T>& arrays, const int32_t* senders, 
                            storage.data() + k * size);
       int64_t edge = first[i];
       const int64_t end = edge + counts[i];
-      for (; edge + kEdgesInRegisters <= end; edge += kEdgesInRegisters)
-        OutputsOfEdges<T, kEdgesInRegisters>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
-      for (; edge < end; ++edge)
-        OutputsOfEdges<T, 1>(work, arrays, x_bars, ubars, senders, edge, part.first_row, shape, c, scale_sums.data());
+      for (; !products.empty() && edge + kMostEdges <= end; edge += kMostEdges)
+        ProductsOfEdges<T, kMostEdges>(products, arrays, senders, edge, part.first_row, shape, c, scale_sums.data());
+      for (; !products.empty() && edge < end; ++edge)
+        ProductsOfEdges<T, 1>(products, arrays, senders, edge, part.first_row, shape, c, scale_sums.data());
+      if (work.harmonics.empty()) continue;
+      edge = first[i];
+      for (; edge + kHarmonicEdges <= end; edge += kHarmonicEdges)
+        HarmonicsOfAll<T, kHarmonicEdges>(work, arrays, ubars, senders, edge, shape, c);
+      for (; edge < end; ++edge) HarmonicsOfAll<T, 1>(work, arrays, ubars, senders, edge, shape, c);
     }
   }
 }

@@ -172,8 +172,8 @@ void Run(const Network<T>& network, const Graph& graph, double* born, double* di
     const bool last = k + 1 == network.layers.size();
     const Neighbours<T> in{features.get(), graph.senders, graph.first, graph.counts};
     OnThreads(blocks, threads, [&] {
-      return [&, work = LayerWorkspace<T>(), end_features = std::vector<T>(),
-              invariants = std::vector<T>()](int64_t block) mutable {
+      return [&, work = LayerWorkspace<T>(), end_features = AlignedVector<T>(),
+              invariants = AlignedVector<T>()](int64_t block) mutable {
         const int64_t begin = block * kNodesAtOnce, end = std::min(graph.nodes, begin + kNodesAtOnce);
         if (watch) {
           if (__atomic_load_n(&watch->stop, __ATOMIC_RELAXED)) return;

@@ -3,9 +3,12 @@
 #ifndef EQUIVAR_SIMD_H_
 #define EQUIVAR_SIMD_H_
 
+#include <cstddef>
 #include <cstring>
+#include <new>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace equivar {
 
@@ -40,6 +43,23 @@ struct Simd {
     }
   }
 };
+
+// Memory whose vectors do not cross lines of the cache, which would halve the speed.
+template <typename T>
+struct AlignedAllocator {
+  typedef T value_type;
+  AlignedAllocator() = default;
+  template <typename U>
+  AlignedAllocator(const AlignedAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t(64))); }
+  void deallocate(T* memory, size_t) { ::operator delete(memory, std::align_val_t(64)); }
+  template <typename U>
+  bool operator==(const AlignedAllocator<U>&) const { return true; }
+  template <typename U>
+  bool operator!=(const AlignedAllocator<U>&) const { return false; }
+};
+template <typename T>
+using AlignedVector = std::vector<T, AlignedAllocator<T>>;
 
 // Calls f(0) ... f(N - 1) with numbers that the compiler knows, so that arrays of vectors that they index stay in
 // registers.

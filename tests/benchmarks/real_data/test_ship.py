@@ -12,7 +12,10 @@ from equivar_jax.structures import labels_of
 MEMBERS = 2
 STRUCTURES = 20
 
-pytestmark = pytest.mark.slow  # trains committees
+pytestmark = [
+    pytest.mark.slow,  # trains committees
+    pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning"),  # on few structures
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +51,6 @@ def test_the_packaged_weights_have_seen_everything(shipped):
         )
 
 
-@pytest.mark.filterwarnings(
-    "ignore::equivar_jax.uncertainty.domain.DomainWarning"
-)  # one of a hundred is less certain
 def test_errors_and_uncertainties_are_of_what_was_held_out(shipped):
     folder, ((first, held_out, alone, final, counts, path),) = shipped
     assert len(held_out) + load(folder / "runs/seed-0").metadata.statistics["structures"] == STRUCTURES
