@@ -7,7 +7,6 @@ integrals of Z along any path between them. `equivar_jax.prediction.polarisation
 """
 
 import functools
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -15,11 +14,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from equivar_jax.config.schema import ModelConfig
-from equivar_jax.prediction.polarisation import atomic_charges
+from equivar_jax.prediction.polarisation import atomic_charges, dipoles_of_atoms, why_no_polarisation
 from equivar_jax.prediction.predictor import Predictor
-from equivar_jax.prediction.windows import split_into_windows
-from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings
 
 DipoleFunction = Callable[[Atoms, Float[np.ndarray, "atoms 3"]], Float[np.ndarray, "3"]]
 """A function of atoms, and of how far each has moved in Å, that returns V P in e Å up to a constant."""
@@ -37,19 +33,6 @@ class Polarised(Protocol):
         self, atoms: Atoms, displacements: Float[np.ndarray, "atoms 3"]
     ) -> Float[np.ndarray, "3"]:
         """Compute V P in e Å up to a constant; arguments are those of `dipole_of_cell`."""
-
-
-def why_no_polarisation(config: ModelConfig) -> str | None:
-    """Return the reason for which the polarisation of a network cannot be used; None if it can.
-
-    Without an envelope the dipole of an atom jumps where another one crosses the cutoff. The tensors, which
-    are its derivatives in between, do not know of that.
-    """
-    if config.form != "polarisation":
-        return f"its form is {config.form}; train with --model.form polarisation"
-    if not config.envelope:
-        return "it jumps where an atom crosses the cutoff; train with --model.envelope True"
-    return None
 
 
 def make_dipole_function(charges: object) -> DipoleFunction | None:
@@ -96,22 +79,9 @@ def dipoles_of_cells(
     Raises:
         InputError: the network gives tensors directly, or `Predictor.predict` would refuse a structure.
     """
-    for atoms in structures:  # before anything is computed
-        predictor.check_elements(atoms, allow_unseen)
-    found: list[np.ndarray] = []
-    outside: list[UserWarning] = []
-    for window in split_into_windows(structures):
-        prepared = [predictor.prepare(atoms, allow_unseen=allow_unseen) for atoms in window]
-        outside += [remark for _, remarks in prepared for remark in remarks]
-        dipoles = predictor.dipoles_of_samples([sample for sample, _ in prepared])
-        moved = displacements[len(found) : len(found) + len(window)]
-        found += [dipole_of_cell(predictor, *each) for each in zip(window, dipoles, moved, strict=True)]
-    for remark in outside:
-        if not isinstance(remark, DomainWarning):
-            warnings.warn(remark, stacklevel=2)
-    for remark in gather_warnings([r for r in outside if isinstance(r, DomainWarning)], len(structures)):
-        warnings.warn(remark, stacklevel=2)
-    return np.array(found)
+    atomic = dipoles_of_atoms(predictor, structures, allow_unseen)
+    parts = zip(structures, atomic, displacements, strict=True)
+    return np.array([dipole_of_cell(predictor, *each) for each in parts])
 
 
 def dipole_of_cell(

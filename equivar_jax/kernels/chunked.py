@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from equivar_jax.kernels.multilinear import MISSING, ONE, Form, Output, split_varying
+from equivar_jax.kernels.multilinear import MISSING, ONE, Form, Output, evaluate_slice_by_slice
 from equivar_jax.kernels.neighbour_form import NeighbourSpace, Slot
 from equivar_jax.kernels.neighbours import Neighbours, from_slots, require_slots, to_slots
 from equivar_jax.kernels.paths import ProductPlan
@@ -42,18 +42,10 @@ _keep_apart = jax.lax.optimization_barrier
 def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> list[Array]:
     """Compute the outputs of a form of the neighbours; see `equivar_jax.kernels.multilinear.evaluate`."""
     require_slots(neighbours)
-    if not form.slices:
-        return _evaluate(operands, neighbours, form, 1)
-    (fixed, once), (varying, each) = split_varying(form)
-    of_fixed = _evaluate([operands[k] for k in once], neighbours, fixed, 1)
-    of_slices = jax.vmap(
-        lambda *arrays: _evaluate(arrays, neighbours, varying, form.slices),
-        in_axes=[0 if batched else None for batched in varying.batched],
-    )(*(operands[k] for k in each))
-    found = []
-    for output, same, others in zip(form.outputs, of_fixed, of_slices, strict=True):
-        found.append(same + (others if output.batched else others.sum(axis=0)))
-    return found
+    slices = max(1, form.slices)
+    return evaluate_slice_by_slice(
+        operands, form, lambda arrays, part: _evaluate(arrays, neighbours, part, slices)
+    )
 
 
 def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, slices: int) -> list[Array]:

@@ -13,7 +13,7 @@ Which forms there are: `neighbour_form` and `node_form`.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -127,22 +127,43 @@ def evaluate(integers: Sequence[Array], operands: Sequence[Array], form: Form) -
     return multilinear_p.bind(*integers, *(operands[k] for k in used), form=smaller)
 
 
-def split_varying(form: Form) -> tuple[tuple[Form, list[int]], tuple[Form, list[int]]]:
-    """Divide the terms into those that are the same for all slices, and the others.
+def evaluate_slice_by_slice(
+    operands: Sequence[Array], form: Form, one: Callable[[Sequence[Array], Form], Sequence[Array]]
+) -> list[Array]:
+    """Compute the outputs of a form by a function that knows no batch, which `jax.vmap` takes to the slices.
 
-    Returns:
-        Two forms that compute the same outputs, without a batch and with one, whose outputs are all batched;
-        beside each the numbers of its operands.
+    Terms that are the same for all slices are computed once.
+
+    Args:
+        operands: The operands.
+        form: What to compute.
+        one: Computes the outputs of a form without a batch. It must not look at `Form.batched`, which says
+            what the whole has.
     """
-
-    def part(varying: bool) -> tuple[Form, list[int]]:
-        outputs = tuple(
-            Output(output.slot, varying, tuple(t for t in output.terms if form.varies(t) is varying))
-            for output in form.outputs
+    if not form.slices:
+        return list(one(operands, form))
+    (fixed, once), (varying, each) = _part(form, varying=False), _part(form, varying=True)
+    of_fixed = one([operands[k] for k in once], fixed)
+    axes = [0 if batched else None for batched in varying.batched]
+    found = []
+    if any(axis is not None for axis in axes):
+        of_slices = jax.vmap(lambda *arrays: list(one(arrays, varying)), in_axes=axes)(
+            *(operands[k] for k in each)
         )
-        return dataclasses.replace(form, outputs=outputs).without_unused()
+    else:  # nothing varies, but an output is wanted for every slice
+        of_slices = [jnp.zeros(form.shape(output.slot, True), form.space.dtype) for output in form.outputs]
+    for output, same, others in zip(form.outputs, of_fixed, of_slices, strict=True):
+        found.append(same + (others if output.batched else others.sum(axis=0)))
+    return found
 
-    return part(False), part(True)
+
+def _part(form: Form, varying: bool) -> tuple[Form, list[int]]:
+    """Take the terms that have an operand of the batch, or the others; and the numbers of their operands."""
+    outputs = tuple(
+        Output(output.slot, varying, tuple(t for t in output.terms if form.varies(t) is varying))
+        for output in form.outputs
+    )
+    return dataclasses.replace(form, outputs=outputs).without_unused()
 
 
 multilinear_p = Primitive("multilinear")

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equivar_jax.kernels import native
-from equivar_jax.kernels.multilinear import MISSING, Form, Term, derivative, split_varying
+from equivar_jax.kernels.multilinear import MISSING, Form, derivative, evaluate_slice_by_slice
 
 PRECISION = jax.lax.Precision.HIGHEST
 
@@ -67,38 +67,23 @@ class NodeSpace:
         """Compute the outputs of a form."""
         if self.in_cpp:
             return _in_cpp(operands, form, self)
-        if not form.slices:
-            return [self._sum(operands, output.slot, output.terms) for output in form.outputs]
-        (fixed, once), (varying, each) = split_varying(form)
+        return evaluate_slice_by_slice(operands, form, self._in_xla)
+
+    def _in_xla(self, operands: Sequence[Array], form: Form) -> list[Array]:
+        """Compute the outputs of a form without a batch."""
         found = []
-        for output, same, other in zip(form.outputs, fixed.outputs, varying.outputs, strict=True):
-            one = functools.partial(self._of_slice, output.slot, other.terms)
-            axes = [0 if batched else None for batched in varying.batched]
-            of_slices = self._zeros(output.slot, form.slices)
-            if other.terms:
-                of_slices = jax.vmap(one, in_axes=axes)(*(operands[k] for k in each))
-            total = self._sum([operands[k] for k in once], output.slot, same.terms)
-            found.append(total + (of_slices if output.batched else of_slices.sum(axis=0)))
+        for output in form.outputs:
+            total = jnp.zeros(self.shape(output.slot), self.dtype)
+            for term in output.terms:
+                total += self._product([operands[k] if k >= 0 else None for k in term], output.slot)
+            found.append(total)
         return found
-
-    def _of_slice(self, slot: int, terms: Sequence[Term], *operands: Array) -> Array:
-        return self._sum(operands, slot, terms)
-
-    def _zeros(self, slot: int, *batch: int) -> Array:
-        return jnp.zeros((*batch, *self.shape(slot)), self.dtype)
-
-    def _sum(self, operands: Sequence[Array], slot: int, terms: Sequence[Term]) -> Array:
-        """Sum the terms of an output without a batch."""
-        total = self._zeros(slot)
-        for term in terms:
-            total = total + self._product([operands[k] if k >= 0 else None for k in term], slot)
-        return total
 
     def _product(self, operands: Sequence[Array | None], slot: int) -> Array:
         """Compute one derivative by matrix products of pairs of components."""
-        q, own = self.coefficients, [None if array is None else array for array in operands]
+        q = self.coefficients
         matrix, paths, results = _columns(q)
-        left, right, weights, result = own
+        left, right, weights, result = operands
         if weights is not None:
             weights = weights[paths]  # of each column
         if result is not None:

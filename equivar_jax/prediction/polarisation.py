@@ -40,6 +40,7 @@ from ase import Atoms
 from ase.geometry import minkowski_reduce
 from jaxtyping import Float
 
+from equivar_jax.config.schema import ModelConfig
 from equivar_jax.errors import InputError
 from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.structures import check_structure, source
@@ -68,23 +69,30 @@ class CellDipole(NamedTuple):
     """Standard deviation over the members of a committee in e Å, not calibrated; None for one network."""
 
 
+def why_no_polarisation(config: ModelConfig) -> str | None:
+    """Return the reason for which the polarisation of a network cannot be used; None if it can."""
+    if config.form != "polarisation":
+        return (
+            "the model gives tensors directly, which are derivatives of no polarisation: their integral "
+            "depends on the path; integrate along yours (equivar response polarisation), or train a model "
+            "with --model.form polarisation"
+        )
+    if not config.envelope:
+        return (
+            "the model has no envelope: its polarisation jumps whenever an atom crosses the cutoff, which "
+            "its tensors do not tell; train a model with --model.envelope True"
+        )
+    return None
+
+
 def require_polarisation(predictor: "Predictor") -> None:
     """Refuse a network that has no polarisation.
 
     Raises:
         InputError: the network gives tensors directly, or its polarisation jumps.
     """
-    if predictor.config.form != "polarisation":
-        raise InputError(
-            "the model gives tensors directly, which are derivatives of no polarisation: their integral "
-            "depends on the path; integrate along yours (equivar response polarisation), or train a model "
-            "with --model.form polarisation"
-        )
-    if not predictor.config.envelope:
-        raise InputError(
-            "the model has no envelope: its polarisation jumps whenever an atom crosses the cutoff, which "
-            "its tensors do not tell; train a model with --model.envelope True"
-        )
+    if (reason := why_no_polarisation(predictor.config)) is not None:
+        raise InputError(reason)
 
 
 def cell_dipoles(
@@ -97,7 +105,7 @@ def cell_dipoles(
     """Compute the dipole of each structure; see `Predictor.polarisation`."""
     require_polarisation(predictor)
     moved = displacements_of(structures, reference, images)
-    atomic = _atomic_dipoles(predictor, [reference, *structures], allow_unseen)
+    atomic = dipoles_of_atoms(predictor, [reference, *structures], allow_unseen)
     first = next(atomic).sum(axis=1)  # checks all structures before anything is computed
     charges = atomic_charges(predictor, reference)
     quantum = reference.cell.array * reference.pbc[:, None]
@@ -109,10 +117,17 @@ def cell_dipoles(
     return found
 
 
-def _atomic_dipoles(
+def dipoles_of_atoms(
     predictor: "Predictor", structures: Sequence[Atoms], allow_unseen: bool
 ) -> Iterator[Float[np.ndarray, "members atoms 3"]]:
-    """Yield the dipoles of the atoms of each structure, window by window; warn of structures at the end."""
+    """Yield the dipoles mu of the atoms of each structure in e Å by each network, computed window by window.
+
+    Warnings come after the last structure.
+
+    Raises:
+        InputError: the network gives tensors directly, or `Predictor.predict` would refuse a structure.
+    """
+    require_polarisation(predictor)
     for atoms in structures:  # before anything is computed
         predictor.check_elements(atoms, allow_unseen)
     remarks: list[UserWarning] = []
@@ -174,6 +189,20 @@ def displacements_of(
     return found
 
 
+def nearest_images(
+    fractional: Float[np.ndarray, "atoms directions"],
+) -> Float[np.ndarray, "atoms directions"]:
+    """Take lattice vectors, and the movement of all atoms together, out of displacements.
+
+    Args:
+        fractional: Displacements in cell vectors, along the periodic directions.
+    """
+    # Relative to one atom first, so that even a movement of all by half a cell does not change images.
+    moved = fractional - fractional[0]
+    moved -= np.round(moved)
+    return moved - moved.mean(axis=0)
+
+
 def _to_nearest_images(
     moved: Float[np.ndarray, "atoms 3"], atoms: Atoms, images: Images
 ) -> Float[np.ndarray, "atoms 3"]:
@@ -187,11 +216,7 @@ def _to_nearest_images(
         return moved
     cell, _ = minkowski_reduce(atoms.cell.complete().array, pbc)
     fractional = np.linalg.solve(cell.T, moved.T).T
-    periodic = fractional[:, pbc]
-    # Relative to one atom first, so that even a movement of all by half a cell does not change images.
-    periodic = periodic - periodic[0]
-    periodic -= np.round(periodic)
-    periodic -= periodic.mean(axis=0)
+    periodic = nearest_images(fractional[:, pbc])
     farthest = np.abs(periodic).max(axis=1)
     if farthest.max() > LARGEST_SHARE:
         atom, before = int(np.argmax(farthest)), "structure before it" if images == "path" else "reference"

@@ -98,8 +98,8 @@ def test_of_a_committee_the_mean(model):
     [
         ({"pbc": True}, "a crystal has a value only up to a constant and quanta"),
         ({"charge": 1}, "a net charge of 1 e"),
-        ({"form": "direct"}, "train with --model.form polarisation"),
-        ({"envelope": False}, "train with --model.envelope True"),
+        ({"form": "direct"}, "train a model with --model.form polarisation"),
+        ({"envelope": False}, "train a model with --model.envelope True"),
     ],
 )
 def test_a_dipole_without_a_value_is_refused_with_the_reason(model, change, message):

@@ -10,12 +10,12 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Array, Bool, Float, Int
 
-from equivar_jax.calculators.polarised import why_no_polarisation
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph import build_graph, neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.core import Core
 from equivar_jax.network.tensor import apply_sum_rule
+from equivar_jax.prediction.polarisation import why_no_polarisation
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.dynamics.system import ChargeFunction
 from equivar_jax.response.dynamics.verlet_list import Edges, PairList, add_room, edges_within

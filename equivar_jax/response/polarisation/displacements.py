@@ -8,12 +8,11 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
+from equivar_jax.prediction.polarisation import LARGEST_SHARE, SAME_CELL, nearest_images
 from equivar_jax.structures import check_structure, source
 
-LARGEST_STEP = 0.25
+LARGEST_STEP = LARGEST_SHARE
 """Largest step as a fraction of a cell vector; up to it, an atom has moved to its nearest image."""
-SAME_CELL = 1e-6
-"""In Å: cell vectors that differ by less are those of one cell, written with rounding."""
 
 
 def fractional_step(
@@ -32,11 +31,7 @@ def fractional_step(
     Raises:
         InputError: An atom moves farther.
     """
-    fractional = _fractional(after) - _fractional(before)
-    # Relative to one atom first, so that even a rigid translation by half a cell does not change images.
-    fractional -= fractional[0]
-    fractional -= np.round(fractional)
-    fractional -= fractional.mean(axis=0)
+    fractional = nearest_images(_fractional(after) - _fractional(before))
     farthest = np.abs(fractional).max(axis=1)
     if farthest.max() > largest_step:
         atom = int(np.argmax(farthest))
