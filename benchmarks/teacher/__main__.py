@@ -31,7 +31,6 @@ from benchmarks.common.machine import describe_machine
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.__main__ import DEEP, EPOCHS
 from benchmarks.real_data.parts import TEST_FRAMES, data_folder, write_parts
-from benchmarks.teacher.mixed_frames import mix_frames
 from benchmarks.teacher.side_by_side import (
     Teacher,
     frame_of,
@@ -50,6 +49,7 @@ from equivar_jax.io import read_structures, write_structures
 from equivar_jax.network.model import count_parameters
 from equivar_jax.reports.metrics import summarise_errors
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
+from equivar_jax.teaching.made_frames import mix_frames
 from equivar_jax.training.run_directory import write_json
 
 LEARNING_RATE = {"BaTiO3-300K": 0.08, "SiO2-300K": 0.04}

@@ -3,10 +3,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from benchmarks.real_data.displacements import find_displacements
-from benchmarks.teacher.mixed_frames import mix_frames
 from equivar_jax.errors import InputError
 from equivar_jax.structures import born_effective_charges
+from equivar_jax.teaching.displacements import find_displacements
+from equivar_jax.teaching.made_frames import mix_frames
 
 
 def trajectory(frames, seed=0, spread=0.1):
