@@ -27,21 +27,18 @@ class Frames(NamedTuple):
     training: list[Atoms]
     held_out: list[Atoms]
     """Empty if every frame is trained on."""
+    findings: Sequence[Finding] = ()
+    """What hygiene said of the data."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know of the data and their division."""
 
 
-def prepare_frames(teaching: Teaching, places: Places) -> Frames:
-    """Read the frames, refuse what cannot be taught, divide and write them; or read what was written before.
+def divide_frames(teaching: Teaching) -> Frames:
+    """Read the frames, refuse what cannot be taught, and divide them.
 
     Raises:
         InputError: the data cannot be read, a frame is not periodic or is charged, or there are too few.
     """
-    if not places.training.is_file():  # which is written last
-        _write_frames(teaching, places)
-    held_out = read_structures(places.held_out) if teaching.teach.hold_out else []
-    return Frames(read_structures(places.training), held_out)
-
-
-def _write_frames(teaching: Teaching, places: Places) -> None:
     data, hold_out = teaching.data, teaching.teach.hold_out
     if data.validation_path is not None and not hold_out:
         raise InputError(
@@ -59,12 +56,29 @@ def _write_frames(teaching: Teaching, places: Places) -> None:
         findings, remarks = dataset.findings, [*dataset.remarks]
         check_frames(training, f"{data.path}, to train on", FEWEST)
         check_frames(held_out, "the frames held out", FEWEST)
-    _say(checked.unlabelled, findings, remarks)
+    if checked.unlabelled:
+        remarks.append(f"skipped: {checked.unlabelled:,} without Born effective charges")
+    if refused := sum(finding.refused for finding in findings):
+        remarks.append(f"set aside: {refused:,} by hygiene; see frames/{SET_ASIDE}")
+    remarks = [remark for remark in remarks if remark]
+    return Frames([*map(_bare, training)], [*map(_bare, held_out)], findings, tuple(remarks))
+
+
+def write_frames(frames: Frames, places: Places) -> None:
+    """Write the frames where all stages find them; those to train on are complete if all is."""
     places.training.parent.mkdir(parents=True, exist_ok=True)
-    write_findings(places.training.with_name(SET_ASIDE), findings)
-    if held_out:
-        write_structures(places.held_out, map(_bare, held_out))
-    write_structures(places.training, map(_bare, training))
+    write_findings(places.training.with_name(SET_ASIDE), frames.findings)
+    if frames.held_out:
+        write_structures(places.held_out, frames.held_out)
+    write_structures(places.training, frames.training)
+
+
+def read_frames(places: Places) -> Frames | None:
+    """Read what `write_frames` wrote; None if it did not come to its end."""
+    if not places.training.is_file():
+        return None
+    held_out = read_structures(places.held_out) if places.held_out.is_file() else []
+    return Frames(read_structures(places.training), held_out)
 
 
 def check_frames(frames: Sequence[Atoms], where: str, fewest: int) -> None:
@@ -92,17 +106,6 @@ def check_frames(frames: Sequence[Atoms], where: str, fewest: int) -> None:
                 "polarisation of a charged crystal depends on the origin; give neutral cells, or train with "
                 "equivar train"
             )
-
-
-def _say(unlabelled: int, findings: Sequence[Finding], remarks: Sequence[str]) -> None:
-    """Print what is left out, and what else the user should know."""
-    refused = sum(finding.refused for finding in findings)
-    if unlabelled:
-        print(f"{'skipped':>10}  {unlabelled:,} without Born effective charges")
-    if refused:
-        print(f"{'set aside':>10}  {refused:,} by hygiene; see frames/{SET_ASIDE}")
-    for remark in filter(None, remarks):
-        print(f"{'note':>10}  {remark}")
 
 
 def _bare(atoms: Atoms) -> Atoms:

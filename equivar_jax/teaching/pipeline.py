@@ -13,7 +13,7 @@ from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.io import files_that_decide, read_structures, write_structures
 from equivar_jax.prediction.loading import load
 from equivar_jax.teaching.estimate import estimate_time
-from equivar_jax.teaching.frames import Frames, prepare_frames
+from equivar_jax.teaching.frames import Frames, divide_frames, read_frames, write_frames
 from equivar_jax.teaching.labels import describe_labels, label_frames
 from equivar_jax.teaching.made_frames import make_frames
 from equivar_jax.teaching.report import write_report
@@ -38,8 +38,7 @@ def teach(teaching: Teaching, folder: Path) -> signal.Signals | None:
         InputError: data or settings cannot be used, or are not those that the folder was begun with.
     """
     places = Places(folder)
-    _begin(teaching, places)
-    frames = prepare_frames(teaching, places)
+    frames = _begin(teaching, places)
     _announce(teaching, places, frames)
     how, training = teaching.teach, len(frames.training)
     if not places.labelled.is_file():
@@ -60,18 +59,28 @@ def teach(teaching: Teaching, folder: Path) -> signal.Signals | None:
     return None
 
 
-def _begin(teaching: Teaching, places: Places) -> None:
-    """Write the settings into the folder; refuse one that was begun with others, or holds something else."""
-    path = teaching.data.path
-    settings = {"settings": to_dict(teaching), "data": content_key(files_that_decide(str(path)))}
+def _begin(teaching: Teaching, places: Places) -> Frames:
+    """Return the frames; write them and the settings into the folder, unless they are there.
+
+    Raises:
+        InputError: the data cannot be used, in which case nothing is written; or the folder was begun with
+            others or other settings, or holds something else.
+    """
+    paths = [path for path in (teaching.data.path, teaching.data.validation_path) if path is not None]
+    content = content_key(file for path in paths for file in files_that_decide(path))
+    settings = {"settings": to_dict(teaching), "data": content}
     if places.settings.is_file():
         _compare(json.loads(places.settings.read_text()), settings, places)
-        return
+        if (stored := read_frames(places)) is not None:
+            return stored
+    elif places.root.exists() and (not places.root.is_dir() or any(places.root.iterdir())):
+        raise InputError(f"{places.root}: holds something else; choose another --run-dir")
+    frames = divide_frames(teaching)
     with input_error_unless_writable(places.root, "--run-dir"):
-        if places.root.exists() and (not places.root.is_dir() or any(places.root.iterdir())):
-            raise InputError(f"{places.root}: holds something else; choose another --run-dir")
         places.root.mkdir(parents=True, exist_ok=True)
         write_json(places.settings, settings)
+        write_frames(frames, places)
+    return frames
 
 
 def _compare(began: dict[str, Any], goes_on: dict[str, Any], places: Places) -> None:
@@ -110,6 +119,8 @@ def _announce(teaching: Teaching, places: Places, frames: Frames) -> None:
         "time": str(estimate_time(teaching, places, frames)),
     }
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
+    for remark in frames.remarks:
+        print(f"{'note':>10}  {remark}", flush=True)
 
 
 def _head(number: int, what: str) -> None:
