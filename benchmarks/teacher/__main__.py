@@ -7,8 +7,9 @@ are mixed from the training frames, and `python -m benchmarks.real_data taught` 
 these and on the real ones.
 
 The members are trained side by side, an epoch in one call; this is made for a GPU, and minutes there. For
-frames of your own, and on a CPU, there is `equivar teach`, whose mixtures of frames are those used here. The command writes `NAME-taught.extxyz` beside the parts of the real data, settings and weights of the
-run to `runs/accuracy/real_teacher/`, and a row to `results/accuracy/real_teacher.json`. If the weights exist
+frames of your own, and on a CPU, there is `equivar teach`, whose mixtures of frames are those used here. The
+command writes `NAME-taught.extxyz` beside the parts of the real data, settings and weights of the run to
+`runs/accuracy/real_teacher/`, and a row to `results/accuracy/real_teacher.json`. If the weights exist
 already, it only labels. With `--held-out N` the last N training frames are the test part, and nothing is
 labelled.
 """
