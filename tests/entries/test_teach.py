@@ -161,7 +161,9 @@ def test_the_same_command_repeats_nothing(taught, copy, no_training):
     assert report_of(copy)["errors"] == report_of(taught.folder)["errors"]
 
 
-@pytest.mark.parametrize(("stage", "batch"), [("member", 13), ("student", 30)])
+@pytest.mark.parametrize(
+    ("stage", "batch"), [("member", 13), pytest.param("student", 30, marks=pytest.mark.slow)]
+)
 def test_interrupted_and_begun_again_it_ends_the_same(taught, copy, monkeypatch, stage, batch):
     """By a signal in the second epoch of a member, and in that of the fast network."""
     shutil.rmtree(copy / "student")
