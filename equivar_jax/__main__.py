@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": Command("predict", "charges of structures, files, folders, databases"),
     "response": Command("response.__main__", "LO-TO splitting, dielectric tensors, spectra, dynamics"),
     "train": Command("train", "train a network, or fine-tune one, on your data"),
+    "teach": Command("teach", "a fast network from few frames of one material"),
     "evaluate": Command("evaluate", "errors of a network on labelled structures"),
     "cross-validate": Command("cross_validate", "train and validate fold by fold"),
     "committee": Command("committee", "join networks into one that knows how sure it is"),

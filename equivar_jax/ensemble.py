@@ -20,7 +20,7 @@ from equivar_jax.prediction.committee import (
     keep_known_elements,
 )
 from equivar_jax.prediction.loading import load
-from equivar_jax.reports.committee_report import committee_table, write_committee
+from equivar_jax.reports.committee_report import committee_table, write_committee, write_uncalibrated
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
 from equivar_jax.training.run_directory import drop_records_after, write_json
@@ -46,14 +46,18 @@ Tensors are Born effective charges in e, index order [atom, electric field, disp
 """
 
 
-def join_runs(runs: Sequence[str], folder: Path, data: DataConfig | None = None) -> None:
-    """Join runs into a calibrated committee, write it, and print how good it is.
+def join_runs(
+    runs: Sequence[str], folder: Path, data: DataConfig | None = None, *, calibrated: bool = True
+) -> None:
+    """Join runs into a committee, write it, and print how good it is.
 
     Args:
         runs: Run directories of the members.
         folder: Where the committee goes.
         data: Labelled structures that are new to all members, to calibrate on; None takes the validation part
             of the runs.
+        calibrated: False leaves the spread of the members as it is, where there is nothing that is new to
+            them: such a committee has no uncertainty.
 
     Raises:
         InputError: the runs do not belong together, or there is too little to calibrate on.
@@ -64,24 +68,31 @@ def join_runs(runs: Sequence[str], folder: Path, data: DataConfig | None = None)
     if data is None:
         check_split(runs[0], runs[1:], configs)
     dataset = load_dataset(configs[0])
+    domain = domain_of(dataset.training, committee.config.cutoff)
+    if not calibrated:
+        write_uncalibrated(committee, domain, folder)
+        print(f"{committee.members} members, not calibrated\nwritten: {folder}")
+        return
     structures: Sequence[Atoms] = dataset.validation.structures
     if data is not None:
         structures = load_structures(data, data.path)
     usable = keep_known_elements(structures, committee.metadata.elements)
-    domain = domain_of(dataset.training, committee.config.cutoff)
     result = calibrate_committee(committee, usable, domain)
     write_committee(result, folder)
     print(committee_table(result, members, len(usable), len(structures) - len(usable)))
     print(f"written: {folder}, {folder / 'calibration.png'}")
 
 
-def train_committee(config: Config, members: int, folder: Path) -> signal.Signals | None:
+def train_committee(
+    config: Config, members: int, folder: Path, *, calibrated: bool = True
+) -> signal.Signals | None:
     """Train the members that are not finished yet, then join them.
 
     Args:
         config: The settings; `train.seed` is that of the first member and rises by one.
         members: Their number.
         folder: Folder for the committee and the runs of its members; finished and unfinished ones are used.
+        calibrated: See `join_runs`.
 
     Returns:
         The signal that interrupted the training (everything is saved), or None if it came to the end.
@@ -99,16 +110,20 @@ def train_committee(config: Config, members: int, folder: Path) -> signal.Signal
     for number, run in enumerate(runs):
         seeded = dataclasses.replace(config.train, seed=config.train.seed + number)
         print(f"\nmember {number} ({number + 1} of {members})", flush=True)
-        interrupted = _train_member(dataclasses.replace(config, train=seeded), run)
+        interrupted = train_or_resume(dataclasses.replace(config, train=seeded), run)
         if interrupted is not None:
             return interrupted
     print()
-    join_runs([str(run) for run in runs], folder)
+    join_runs([str(run) for run in runs], folder, calibrated=calibrated)
     return None
 
 
-def _train_member(config: Config, folder: Path) -> signal.Signals | None:
-    """Train one member, resuming a run that was begun; do nothing if it is finished."""
+def train_or_resume(config: Config, folder: Path) -> signal.Signals | None:
+    """Train one network, resuming a run that was begun; do nothing if it is finished.
+
+    Returns:
+        The signal that interrupted the training (everything is saved), or None if it came to the end.
+    """
     resume = any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
     if resume and read_checkpoint(folder, "last")[1].epoch >= config.train.epochs:
         print(f"is finished: {folder}")

@@ -30,6 +30,7 @@ def test_every_command_is_a_program_of_its_own():
         assert callable(importlib.import_module(f"equivar_jax.{command.module}").main)
     assert {
         "train",
+        "teach",
         "evaluate",
         "predict",
         "cross-validate",

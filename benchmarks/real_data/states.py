@@ -33,13 +33,13 @@ from benchmarks.accuracy.engine import run_rows
 from benchmarks.accuracy.rows import Row
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.__main__ import DEEP, on_trajectory
-from benchmarks.real_data.displacements import find_displacements
 from benchmarks.real_data.parts import FILES, data_folder
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.teaching.displacements import find_displacements
 
 QUARTZ_AT_300_K = 101
 """The first frames of SiO2-300K; the others are of 600 K. Each part is in shuffled order."""

@@ -6,9 +6,10 @@ derivatives of anything, at about ten times the cost (`derivative_head.json`). I
 are mixed from the training frames, and `python -m benchmarks.real_data taught` trains the direct form on
 these and on the real ones.
 
-The members are trained side by side, an epoch in one call; this is made for a GPU (minutes there, days on a
-CPU). The command writes `NAME-taught.extxyz` beside the parts of the real data, settings and weights of the
-run to `runs/accuracy/real_teacher/`, and a row to `results/accuracy/real_teacher.json`. If the weights exist
+The members are trained side by side, an epoch in one call; this is made for a GPU, and minutes there. For
+frames of your own, and on a CPU, there is `equivar teach`, whose mixtures of frames are those used here. The
+command writes `NAME-taught.extxyz` beside the parts of the real data, settings and weights of the run to
+`runs/accuracy/real_teacher/`, and a row to `results/accuracy/real_teacher.json`. If the weights exist
 already, it only labels. With `--held-out N` the last N training frames are the test part, and nothing is
 labelled.
 """
@@ -31,7 +32,6 @@ from benchmarks.common.machine import describe_machine
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.__main__ import DEEP, EPOCHS
 from benchmarks.real_data.parts import TEST_FRAMES, data_folder, write_parts
-from benchmarks.teacher.mixed_frames import mix_frames
 from benchmarks.teacher.side_by_side import (
     Teacher,
     frame_of,
@@ -50,6 +50,7 @@ from equivar_jax.io import read_structures, write_structures
 from equivar_jax.network.model import count_parameters
 from equivar_jax.reports.metrics import summarise_errors
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
+from equivar_jax.teaching.made_frames import mix_frames
 from equivar_jax.training.run_directory import write_json
 
 LEARNING_RATE = {"BaTiO3-300K": 0.08, "SiO2-300K": 0.04}

@@ -31,9 +31,10 @@ from benchmarks.common.machine import describe_machine
 from benchmarks.common.shapes import collate_alone
 from benchmarks.common.timing import RESULTS, write_result
 from benchmarks.real_data.parts import data_folder, divide_set
-from benchmarks.teacher.derivative_form import draw_first_weights, in_derivative_form
+from benchmarks.teacher.derivative_form import draw_first_weights
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import ModelConfig, TrainConfig
+from equivar_jax.config.teaching import form_of_committee
 from equivar_jax.graphs.batch import Batch, Sample
 from equivar_jax.kernels import choose_kernel
 from equivar_jax.network.forms import make_network
@@ -69,7 +70,7 @@ def make_derivative_head(config: ModelConfig, samples: Sequence[Sample], typical
 
     It starts like the other one: at the mean and spread of the labels.
     """
-    config = in_derivative_form(config)
+    config = form_of_committee(config)
     network, params = make_network(config), draw_first_weights(config, seed, typical, samples)
     return Head(network.apply, params)
 

@@ -14,8 +14,9 @@ from ase import Atoms
 from jaxtyping import Array, Float, Int
 
 from benchmarks.common.shapes import collate_alone
-from benchmarks.teacher.derivative_form import draw_first_weights, in_derivative_form
+from benchmarks.teacher.derivative_form import draw_first_weights
 from equivar_jax.config.schema import ModelConfig, TrainConfig
+from equivar_jax.config.teaching import form_of_committee
 from equivar_jax.graphs.batch import Batch, Sample
 from equivar_jax.network.polarisation import Polarisation
 from equivar_jax.training.losses import ErrorSums, absolute_errors
@@ -71,7 +72,7 @@ def start_members(
         The network, and the weights with the members as first axis.
     """
     typical = jax.tree.map(np.asarray, typical)
-    config = in_derivative_form(config)
+    config = form_of_committee(config)
     drawn = [draw_first_weights(config, seed, typical, samples) for seed in seeds]
     return Polarisation(config), jax.tree.map(lambda *leaves: jnp.stack(leaves), *drawn)
 
@@ -150,7 +151,7 @@ def read_teacher(path: Path, config: ModelConfig) -> Teacher:
         config: The settings of the network.
     """
     with np.load(path) as arrays:
-        model = Polarisation(in_derivative_form(config))
+        model = Polarisation(form_of_committee(config))
         places, tree = jax.tree.flatten_with_path(weight_shapes(model.config))
         leaves = [jnp.asarray(arrays[jax.tree_util.keystr(place)]) for place, _ in places]
     return Teacher(model, jax.tree.unflatten(tree, leaves))

@@ -4,11 +4,13 @@ import argparse
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from equivar_jax.config.schema import Config, check_config
 from equivar_jax.config.settings import did_you_mean, setting_types, type_name
 from equivar_jax.errors import InputError
+
+C = TypeVar("C", bound=Config)
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -24,16 +26,16 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def override(
-    config: Config,
+    config: C,
     arguments: Sequence[str],
     program: str,
     description: str = "",
     others: Sequence[str] = (),
-) -> Config:
+) -> C:
     """Replace the settings that command-line words such as `--train.epochs 20` name.
 
     Args:
-        config: What to change.
+        config: What to change: a `Config`, or one with further sections.
         arguments: The words.
         program: Name of the program, for `--help`.
         description: Of the program, for `--help`.
@@ -49,7 +51,7 @@ def override(
     try:
         with contextlib.redirect_stderr(complaint):
             changed = tyro.cli(
-                Config,
+                type(config),
                 default=config,
                 args=list(arguments),
                 prog=program,
@@ -60,7 +62,7 @@ def override(
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise InputError(_explain(arguments, complaint.getvalue(), others)) from None
+        raise InputError(_explain(type(config), arguments, complaint.getvalue(), others)) from None
     check_config(changed)
     return changed
 
@@ -84,9 +86,9 @@ def named_settings(arguments: Sequence[str]) -> set[str]:
     return names & setting_types(Config).keys()
 
 
-def _explain(arguments: Sequence[str], complaint: str, others: Sequence[str]) -> str:
+def _explain(kind: type, arguments: Sequence[str], complaint: str, others: Sequence[str]) -> str:
     """Explain in one line what the command-line parser objected to."""
-    settings = setting_types(Config)
+    settings = setting_types(kind)
     for word in arguments:
         name = word.partition("=")[0].removeprefix("--")
         if word.startswith("--") and name.replace("-", "_") not in settings:

@@ -195,8 +195,8 @@ def check_config(config: Config) -> None:
     Raises:
         InputError: names the setting, its value and what is allowed.
     """
-    bounds = setting_bounds(Config)
-    for name, hint in setting_types(Config).items():
+    bounds = setting_bounds(type(config))
+    for name, hint in setting_types(type(config)).items():
         value = operator.attrgetter(name)(config)
         if not is_of_type(value, hint):
             raise InputError(f"--{name} is {value!r}, expected {type_name(hint)}")

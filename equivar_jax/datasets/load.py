@@ -153,7 +153,7 @@ def load_dataset(config: Config) -> Dataset:
     data = config.data
     if data.validation_path is not None and (data.folds is not None or data.split_path is not None):
         raise InputError("--data.validation_path leaves nothing to divide; leave out folds and split_path")
-    source = _read_checked(data, data.path)
+    source = read_checked(data, data.path)
     samples = _load_samples(source.structures, config)
     findings, remarks, unlabelled = source.findings, [source.warning], source.unlabelled
     if data.validation_path is None:
@@ -161,7 +161,7 @@ def load_dataset(config: Config) -> Dataset:
         training, validation = samples.subset(parts.training), samples.subset(parts.validation)
         remarks.append(parts.note)
     else:
-        other = _read_checked(data, data.validation_path)
+        other = read_checked(data, data.validation_path)
         training, validation = samples, _load_samples(other.structures, config)
         findings, unlabelled = findings + other.findings, unlabelled + other.unlabelled
         remarks.append(other.warning)
@@ -183,7 +183,7 @@ def load_dataset(config: Config) -> Dataset:
     return Dataset(training, validation, findings, unlabelled, tuple(filter(None, remarks)))
 
 
-class _CheckedData(NamedTuple):
+class CheckedData(NamedTuple):
     """The structures of a file, folder or glob without those that hygiene refuses."""
 
     structures: StructureTable
@@ -192,7 +192,7 @@ class _CheckedData(NamedTuple):
     warning: str = ""
 
 
-def _read_checked(data: DataConfig, path: str | None) -> _CheckedData:
+def read_checked(data: DataConfig, path: str | None) -> CheckedData:
     """Read labelled structures and set aside those that hygiene refuses.
 
     Raises:
@@ -200,13 +200,13 @@ def _read_checked(data: DataConfig, path: str | None) -> _CheckedData:
     """
     found = read_labelled(data, path)
     if path is None:  # the demonstration set needs no check
-        return _CheckedData(found.structures, [], 0)
+        return CheckedData(found.structures, [], 0)
     if not data.hygiene.enabled:
         if found.unreadable:
             raise found.unreadable[0]
-        return _CheckedData(found.structures, [], found.unlabelled)
+        return CheckedData(found.structures, [], found.unlabelled)
     checked = drop_refused(found.structures, found.unreadable, data.hygiene)
-    return _CheckedData(checked.kept, checked.findings, found.unlabelled, checked.warning)
+    return CheckedData(checked.kept, checked.findings, found.unlabelled, checked.warning)
 
 
 def _load_samples(structures: StructureTable, config: Config) -> SampleTable:

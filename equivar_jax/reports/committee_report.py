@@ -10,7 +10,7 @@ from equivar_jax.network.model import count_parameters
 from equivar_jax.prediction.committee import Committee
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.reports.calibration_picture import plot_calibration
-from equivar_jax.uncertainty.domain import FEW_STRUCTURES
+from equivar_jax.uncertainty.domain import FEW_STRUCTURES, Domain
 from equivar_jax.weights.checkpoint import CheckpointWriter
 
 
@@ -20,14 +20,28 @@ def write_committee(committee: Committee, folder: Path) -> None:
     Raises:
         InputError: the folder cannot be written to.
     """
-    metadata = committee.predictor.metadata
     with input_error_unless_writable(folder, "-o"):
-        writer = CheckpointWriter(folder, "best")
-        writer.save({"params": committee.predictor.weights}, metadata)
-        writer.close()
+        _write_checkpoint(committee.predictor, folder)
         numbers = {"mae": committee.mae, **dataclasses.asdict(committee.predictor.calibration)}
         (folder / "calibration.json").write_text(json.dumps(numbers, indent=2) + "\n")
     plot_calibration(committee.residuals, committee.predictor.calibration, folder / "calibration.png")
+
+
+def write_uncalibrated(committee: Predictor, domain: Domain, folder: Path) -> None:
+    """Write the checkpoint of a committee that was not calibrated, with the domain of its training data.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    metadata = dataclasses.replace(committee.metadata, domain=domain)
+    with input_error_unless_writable(folder, "-o"):
+        _write_checkpoint(dataclasses.replace(committee, metadata=metadata), folder)
+
+
+def _write_checkpoint(predictor: Predictor, folder: Path) -> None:
+    writer = CheckpointWriter(folder, "best")
+    writer.save({"params": predictor.weights}, predictor.metadata)
+    writer.close()
 
 
 def committee_table(

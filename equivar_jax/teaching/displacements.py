@@ -10,6 +10,26 @@ from equivar_jax.errors import InputError
 from equivar_jax.structures import source
 
 
+def first_unlike(frames: Sequence[Atoms]) -> Atoms | None:
+    """Return the first frame that has other atoms or another cell than the first of all, or None."""
+    first = frames[0]
+    for atoms in frames:
+        if not np.array_equal(atoms.numbers, first.numbers) or not np.allclose(atoms.cell, first.cell):
+            return atoms
+    return None
+
+
+def require_periodic(frames: Sequence[Atoms]) -> None:
+    """Refuse frames that are not those of a crystal.
+
+    Raises:
+        InputError: a frame is not periodic in all directions.
+    """
+    for atoms in frames:
+        if not atoms.pbc.all():
+            raise InputError(f"{source(atoms)}: not periodic in all directions; give frames of a crystal")
+
+
 def find_displacements(
     frames: Sequence[Atoms],
 ) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "frames atoms 3"]]:
@@ -22,15 +42,11 @@ def find_displacements(
     Raises:
         InputError: A frame has other atoms or another cell than the first, or is not periodic.
     """
-    for atoms in frames:
-        if not np.array_equal(atoms.numbers, frames[0].numbers) or not np.allclose(
-            atoms.cell, frames[0].cell
-        ):
-            raise InputError(
-                f"{source(atoms)}: other atoms or another cell than in the first frame; split the file"
-            )
-        if not atoms.pbc.all():
-            raise InputError(f"{source(atoms)}: not periodic in all directions; mix frames of a crystal")
+    if (other := first_unlike(frames)) is not None:
+        raise InputError(
+            f"{source(other)}: other atoms or another cell than in the first frame; split the file"
+        )
+    require_periodic(frames)
     scaled = np.array([atoms.get_scaled_positions(wrap=False) for atoms in frames])
     steps = np.diff(scaled, axis=0, prepend=scaled[:1])
     steps -= np.round(steps)
