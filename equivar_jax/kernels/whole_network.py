@@ -173,8 +173,8 @@ def run_polarisation(
         wanted: Contiguous arrays to fill, too.
 
     Returns:
-        float64 derivatives [node, field, displacement] in e, without the charges of the elements, or None; and
-        dipoles in e Å.
+        float64 derivatives [node, field, displacement] in e, without the charges of the elements, or None;
+        and dipoles in e Å.
 
     Raises:
         NotCompiledError: There is no compiled library on this machine.
