@@ -22,7 +22,7 @@
 
 namespace equivar {
 
-constexpr int kEdgesTogether = 4;  // as many as registers hold sums of
+constexpr int kEdgesTogether = 3;  // as many as registers hold sums of
 constexpr int kDegreeOf[kHarmonics] = {0, 1, 1, 1, 2, 2, 2, 2, 2};
 
 // ---- By the vectors of edges -----------------------------------------------------------------------------
