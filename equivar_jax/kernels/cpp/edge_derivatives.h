@@ -6,7 +6,8 @@
 //                                                   by the length: sum_c sum_s Y[e, s] rho'_l[e, c] G[s, c],
 //     x_bar[m] = sum_s Y[e, s] rho_l[e] ubar[s, m], of the sender.
 // The former need no more than the node and its neighbours, so that nodes are divided among threads. The latter are
-// added up over all nodes, in the order of the edges, by one task for each direction and block of channels.
+// added up over all nodes, in the order of the edges, by a task for each block of channels, and each direction if there
+// are more threads.
 
 #ifndef EQUIVAR_EDGE_DERIVATIVES_H_
 #define EQUIVAR_EDGE_DERIVATIVES_H_
@@ -22,7 +23,8 @@
 
 namespace equivar {
 
-constexpr int kEdgesTogether = 3;  // as many as registers hold sums of
+constexpr int kEdgesTogether = 4;  // as many as registers hold sums of
+constexpr int64_t kEdgesInCache = 16;  // as many as the first cache holds all sums of
 constexpr int kDegreeOf[kHarmonics] = {0, 1, 1, 1, 2, 2, 2, 2, 2};
 
 // ---- By the vectors of edges -----------------------------------------------------------------------------
@@ -44,15 +46,16 @@ void RadialSlopes(const MessageWeights<T>& weights, int f, int functions, const 
     }
 }
 
-// Computes ubar of D directions, one block of channels, [harmonics, components, directions, W].
+// Computes ubar of D directions, one block of channels, [harmonics, components, directions, W], from sums_bars, [D,
+// products, W]. Rows without coefficients are left as they are.
 template <typename T, int D>
-void ContractBackwards(const LayerBack<T>& back, const T* sums_bars, int64_t row, int f, int u_rows, T* u_bars) {
+void ContractBackwards(const LayerBack<T>& back, const T* sums_bars, int products, T* u_bars) {
   using V = Simd<T>;
-  std::fill(u_bars, u_bars + int64_t(u_rows) * D * V::W, T(0));
   for (int k = 0, t = 0; k < back.u_rows; ++k) {
     typename V::Vector sum[D] = {};
     for (; t < back.u_end[k]; ++t)
-      for (int a = 0; a < D; ++a) sum[a] += V::Load(sums_bars + a * row + back.out[t] * f) * back.coefficient[t];
+      for (int a = 0; a < D; ++a)
+        sum[a] += V::Load(sums_bars + (a * products + back.out[t]) * V::W) * back.coefficient[t];
     for (int a = 0; a < D; ++a) V::Store(u_bars + (back.u[k] * D + a) * V::W, sum[a]);
   }
 }
@@ -68,36 +71,39 @@ struct EdgeOperands {
 template <typename T, int E>
 void SumsOfEdges(const EdgeOperands<T> (&edges)[E], const T* u_bars, int components, int f, T* sums) {
   using V = Simd<T>;
-  constexpr int kRow = (kHarmonics + 1) * kDirections * V::W;
-  typename V::Vector by_length[E][kDirections] = {};
+  constexpr int D = kDirections, kRow = (kHarmonics + 1) * D * V::W;
+  typename V::Vector g[E][kHarmonics * D];
   for (int s = 0; s < kHarmonics; ++s) {
-    typename V::Vector g[E * kDirections];
-    Repeat<E * kDirections>([&](auto k) EQUIVAR_INLINE { g[k] = typename V::Vector{}; });
-    const T* bar = u_bars + s * components * kDirections * V::W;
-    for (int m = 0; m < components; ++m, bar += kDirections * V::W) {
-      typename V::Vector u[kDirections];
-      Repeat<kDirections>([&](auto a) EQUIVAR_INLINE { u[a] = V::Load(bar + a * V::W); });
+    typename V::Vector sum[E * D];
+    Repeat<E * D>([&](auto k) EQUIVAR_INLINE { sum[k] = typename V::Vector{}; });
+    const T* bar = u_bars + s * components * D * V::W;
+    for (int m = 0; m < components; ++m, bar += D * V::W) {
+      typename V::Vector u[D];
+      Repeat<D>([&](auto a) EQUIVAR_INLINE { u[a] = V::Load(bar + a * V::W); });
       Repeat<E>([&](auto e) EQUIVAR_INLINE {
         const auto x = V::Load(edges[e].x + m * f);
-        Repeat<kDirections>([&](auto a) EQUIVAR_INLINE { g[e * kDirections + a] += x * u[a]; });
+        Repeat<D>([&](auto a) EQUIVAR_INLINE { sum[e * D + a] += x * u[a]; });
       });
     }
-    const int degree = kDegreeOf[s];
-    for (int e = 0; e < E; ++e) {
-      const auto rho = V::Load(edges[e].radial + degree * f);
-      const auto slope = V::Load(edges[e].slope + degree * f) * edges[e].harmonics[s];
-      T* to = sums + e * kRow + s * kDirections * V::W;
-      for (int a = 0; a < kDirections; ++a) {
-        V::Store(to + a * V::W, V::Load(to + a * V::W) + rho * g[e * kDirections + a]);
-        by_length[e][a] += slope * g[e * kDirections + a];
-      }
-    }
+    Repeat<E * D>([&](auto k) EQUIVAR_INLINE { g[k / D][s * D + k % D] = sum[k]; });
   }
-  for (int e = 0; e < E; ++e)
-    for (int a = 0; a < kDirections; ++a) {
-      T* to = sums + e * kRow + (kHarmonics * kDirections + a) * V::W;
-      V::Store(to, V::Load(to) + by_length[e][a]);
-    }
+  for (int e = 0; e < E; ++e, sums += kRow) {
+    typename V::Vector rho[3], slope[3], by_length[D];
+    Repeat<3>([&](auto l) EQUIVAR_INLINE { rho[l] = V::Load(edges[e].radial + l * f); });
+    Repeat<3>([&](auto l) EQUIVAR_INLINE { slope[l] = V::Load(edges[e].slope + l * f); });
+    T* last = sums + kHarmonics * D * V::W;
+    Repeat<D>([&](auto a) EQUIVAR_INLINE { by_length[a] = V::Load(last + a * V::W); });
+    Repeat<kHarmonics>([&](auto s) EQUIVAR_INLINE {
+      constexpr int degree = kDegreeOf[s];
+      const auto along = slope[degree] * edges[e].harmonics[s];
+      Repeat<D>([&](auto a) EQUIVAR_INLINE {
+        T* to = sums + (s * D + a) * V::W;
+        V::Store(to, V::Load(to) + rho[degree] * g[e][s * D + a]);
+        by_length[a] += along * g[e][s * D + a];
+      });
+    });
+    Repeat<D>([&](auto a) EQUIVAR_INLINE { V::Store(last + a * V::W, by_length[a]); });
+  }
 }
 
 // Computes the derivatives by the vector of an edge, [directions, 3], from those by harmonics and length. The
@@ -133,96 +139,107 @@ struct NodeEdges {
   const T *radial, *slopes;  // rho and rho'
 };
 
-// Computes the derivatives by the vectors of the edges of one node, [edges, directions, 3].
-template <typename T>
+// Computes the derivatives by the vectors of the edges of one node, [edges, directions, 3], from sums_bars(c), those of
+// the node for the block of channels from c on, [directions, products, W]. The task serves no other layer.
+template <typename T, typename SumsBars>
 void DerivativesOfEdges(const Layer<T>& layer, const LayerBack<T>& back, const NodeEdges<T>& edges, const T* features,
-                        const T* sums_bars, T* derivatives, BackWorkspace<T>& work) {
+                        const SumsBars& sums_bars, T* derivatives, BackWorkspace<T>& work) {
   using V = Simd<T>;
-  constexpr int kRow = (kHarmonics + 1) * kDirections * V::W;
-  const int f = layer.shape.channels, components = layer.shape.components, u_rows = kHarmonics * components;
-  work.u_bars.resize(u_rows * kDirections * V::W);
-  work.sums_of_edges.assign(edges.count * kRow, T(0));
+  const int f = layer.shape.channels, components = layer.shape.components;
+  const int64_t u_size = int64_t(kHarmonics) * components * kDirections * V::W;
+  work.u_bars.resize(f / V::W * u_size);  // rows that nothing is written to are zero
+  for (int c = 0; c < f; c += V::W)
+    ContractBackwards<T, kDirections>(back, sums_bars(c), layer.shape.products, work.u_bars.data() + c / V::W * u_size);
   const auto operands = [&](int64_t e, int c) {
     return EdgeOperands<T>{features + int64_t(edges.senders[e]) * components * f + c, edges.radial + e * 3 * f + c,
                            edges.slopes + e * 3 * f + c, edges.rows.harmonics + e * kHarmonics};
   };
-  for (int c = 0; c < f; c += V::W) {
-    ContractBackwards<T, kDirections>(back, sums_bars + c, int64_t(layer.shape.products) * f, f, u_rows,
-                                      work.u_bars.data());
-    int64_t e = 0;
-    for (; e + kEdgesTogether <= edges.count; e += kEdgesTogether) {
-      EdgeOperands<T> together[kEdgesTogether];
-      for (int k = 0; k < kEdgesTogether; ++k) together[k] = operands(e + k, c);
-      SumsOfEdges(together, work.u_bars.data(), components, f, work.sums_of_edges.data() + e * kRow);
+  constexpr int kRow = (kHarmonics + 1) * kDirections * V::W;
+  for (int64_t begin = 0; begin < edges.count; begin += kEdgesInCache) {
+    const int64_t end = std::min(edges.count, begin + kEdgesInCache);
+    work.sums_of_edges.assign((end - begin) * kRow, T(0));
+    for (int c = 0; c < f; c += V::W) {
+      const T* u_bars = work.u_bars.data() + c / V::W * u_size;
+      T* sums = work.sums_of_edges.data();
+      int64_t e = begin;
+      for (; e + kEdgesTogether <= end; e += kEdgesTogether, sums += kEdgesTogether * kRow) {
+        EdgeOperands<T> together[kEdgesTogether];
+        for (int k = 0; k < kEdgesTogether; ++k) together[k] = operands(e + k, c);
+        SumsOfEdges(together, u_bars, components, f, sums);
+      }
+      for (; e < end; ++e, sums += kRow) {
+        const EdgeOperands<T> alone[1] = {operands(e, c)};
+        SumsOfEdges(alone, u_bars, components, f, sums);
+      }
     }
-    for (; e < edges.count; ++e) {
-      const EdgeOperands<T> alone[1] = {operands(e, c)};
-      SumsOfEdges(alone, work.u_bars.data(), components, f, work.sums_of_edges.data() + e * kRow);
+    for (int64_t e = begin; e < end; ++e) {
+      T bars[kHarmonics + 1][kDirections];
+      const T* sums = work.sums_of_edges.data() + (e - begin) * kRow;
+      for (int k = 0; k < (kHarmonics + 1) * kDirections; ++k)
+        bars[k / kDirections][k % kDirections] = V::Sum(V::Load(sums + k * V::W));
+      ByVector(edges.vectors + 3 * e, edges.rows.harmonics[e * kHarmonics], edges.rows.envelope_slopes[e], bars,
+               derivatives + e * kDirections * 3);
     }
-  }
-  for (int64_t e = 0; e < edges.count; ++e) {
-    T bars[kHarmonics + 1][kDirections];
-    const T* sums = work.sums_of_edges.data() + e * kRow;
-    for (int k = 0; k < (kHarmonics + 1) * kDirections; ++k) bars[k / kDirections][k % kDirections] = V::Sum(V::Load(sums + k * V::W));
-    ByVector(edges.vectors + 3 * e, edges.rows.harmonics[e * kHarmonics], edges.rows.envelope_slopes[e], bars,
-             derivatives + e * kDirections * 3);
   }
 }
 
 // ---- Of the features of senders --------------------------------------------------------------------------
 
-// Computes B components of x_bar of E edges and adds them to the rows of their senders.
+// Computes B components of x_bar of E edges for one direction, and adds them to the rows of their senders.
 template <typename T, int E, int B>
-inline void AddToSenders(const typename Simd<T>::Vector (&weights)[E][kHarmonics], const T* u_bars, int components,
-                         int m, T* const (&rows)[E]) {
+inline void AddToSenders(const typename Simd<T>::Vector (&weights)[E][kHarmonics], const T* u_bars, int stride, int m,
+                         int step, T* const (&rows)[E]) {
   using V = Simd<T>;
   typename V::Vector sum[E * B];
   Repeat<E * B>([&](auto k) EQUIVAR_INLINE { sum[k] = typename V::Vector{}; });
   for (int s = 0; s < kHarmonics; ++s) {
     typename V::Vector u[B];
-    Repeat<B>([&](auto k) EQUIVAR_INLINE { u[k] = V::Load(u_bars + (s * components + m + k) * V::W); });
+    Repeat<B>([&](auto k) EQUIVAR_INLINE { u[k] = V::Load(u_bars + s * stride + (m + k) * step); });
     Repeat<E>([&](auto e) EQUIVAR_INLINE {
       const auto weight = weights[e][s];
       Repeat<B>([&](auto k) EQUIVAR_INLINE { sum[e * B + k] += weight * u[k]; });
     });
   }
-  for (int e = 0; e < E; ++e)  // edges may share their sender
-    for (int k = 0; k < B; ++k) {
+  Repeat<E>([&](auto e) EQUIVAR_INLINE {  // edges may share their sender
+    Repeat<B>([&](auto k) EQUIVAR_INLINE {
       T* to = rows[e] + (m + k) * V::W;
       V::Store(to, V::Load(to) + sum[e * B + k]);
-    }
+    });
+  });
 }
 
-// Does so for all components; `bars` is the table of one direction and block of channels, [nodes, components, W].
-template <typename T, int E>
+// Does so for all components of D directions, whose tables, [nodes, components, W], begin at bars[0] ... bars[D - 1].
+template <typename T, int D, int E>
 void CotangentsOfSenders(const T* radial, const T* harmonics, const int32_t* senders, const T* u_bars, int components,
-                         int f, T* bars) {
+                         int f, T* const (&bars)[D]) {
   using V = Simd<T>;
   typename V::Vector weights[E][kHarmonics];
-  T* rows[E];
-  for (int e = 0; e < E; ++e) {
-    rows[e] = bars + int64_t(senders[e]) * components * V::W;
+  for (int e = 0; e < E; ++e)
     for (int s = 0; s < kHarmonics; ++s)
       weights[e][s] = V::Load(radial + (e * 3 + kDegreeOf[s]) * int64_t(f)) * harmonics[e * kHarmonics + s];
+  const int step = D * V::W, stride = components * step;
+  for (int a = 0; a < D; ++a, u_bars += V::W) {
+    T* rows[E];
+    for (int e = 0; e < E; ++e) rows[e] = bars[a] + int64_t(senders[e]) * components * V::W;
+    int m = 0;
+    for (; m + 3 <= components; m += 3) AddToSenders<T, E, 3>(weights, u_bars, stride, m, step, rows);
+    for (; m < components; ++m) AddToSenders<T, E, 1>(weights, u_bars, stride, m, step, rows);
   }
-  int m = 0;
-  for (; m + 3 <= components; m += 3) AddToSenders<T, E, 3>(weights, u_bars, components, m, rows);
-  for (; m < components; ++m) AddToSenders<T, E, 1>(weights, u_bars, components, m, rows);
 }
 
-// Adds to `bars` the cotangents of the senders of one node's edges. radial and sums_bars are at the first channel of
-// the block, the latter those of one direction.
-template <typename T>
+// Adds to the tables of D directions the cotangents of the senders of one node's edges. radial is at
+// the first channel of the block that sums_bars is of, [D, products, W].
+template <typename T, int D>
 void SendersOfNode(const Layer<T>& layer, const LayerBack<T>& back, const T* radial, const T* harmonics,
-                   const int32_t* senders, int64_t count, const T* sums_bars, T* u_bars, T* bars) {
+                   const int32_t* senders, int64_t count, const T* sums_bars, T* u_bars, T* const (&bars)[D]) {
   const int f = layer.shape.channels, components = layer.shape.components;
-  ContractBackwards<T, 1>(back, sums_bars, 0, f, kHarmonics * components, u_bars);
+  ContractBackwards<T, D>(back, sums_bars, layer.shape.products, u_bars);
   int64_t e = 0;
   for (; e + kEdgesTogether <= count; e += kEdgesTogether)
-    CotangentsOfSenders<T, kEdgesTogether>(radial + e * 3 * f, harmonics + e * kHarmonics, senders + e, u_bars, components,
-                                           f, bars);
+    CotangentsOfSenders<T, D, kEdgesTogether>(radial + e * 3 * f, harmonics + e * kHarmonics, senders + e, u_bars,
+                                              components, f, bars);
   for (; e < count; ++e)
-    CotangentsOfSenders<T, 1>(radial + e * 3 * f, harmonics + e * kHarmonics, senders + e, u_bars, components, f, bars);
+    CotangentsOfSenders<T, D, 1>(radial + e * 3 * f, harmonics + e * kHarmonics, senders + e, u_bars, components, f, bars);
 }
 
 }  // namespace equivar

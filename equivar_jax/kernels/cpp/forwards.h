@@ -105,17 +105,8 @@ inline bool IsStopped(Watch* watch, int64_t nodes) {
 // What is kept of a pass forwards; null where it does not fit, or is not wanted.
 template <typename T>
 struct Kept {
-  T *edges = nullptr, *slopes = nullptr;     // see FeaturesOfEdges
-  T *radial = nullptr, *messages = nullptr;  // [layers, edges, 3, f]; [layers, nodes, rows of messages, f]
-
-  T* radial_of(const Core<T>& core, const Graph& graph, size_t layer, int64_t edge) const {
-    return radial ? radial + (int64_t(layer) * graph.edges + edge) * 3 * core.channels : nullptr;
-  }
-  T* messages_of(const Core<T>& core, const Graph& graph, size_t layer, int64_t node) const {
-    int64_t row = node * core.layers[layer].message_rows;
-    for (size_t k = 0; k < layer; ++k) row += graph.nodes * core.layers[k].message_rows;
-    return messages + row * core.channels;
-  }
+  T *edges = nullptr, *slopes = nullptr;  // see FeaturesOfEdges
+  std::vector<T*> radial, messages;       // of each layer: [edges, 3, f]; [nodes, rows of messages, f]; or empty
 };
 
 // Returns the features of the edges of node i of the block that starts at node `begin`, and their slopes if asked for.
@@ -167,9 +158,9 @@ void RunForwards(const Core<T>& core, const Graph& graph, const Kept<T>& kept, i
           return EdgesOfNode(core, graph, kept, k == 0, k == 0 && kept.slopes, begin, i, work.edges);
         };
         Interact(layer, in, graph.species, core.edges.functions(), begin, end, edges_of, to,
-                 kept.radial_of(core, graph, k, graph.first[begin]), work);
-        if (kept.messages)
-          std::copy(work.messages.begin(), work.messages.end(), kept.messages_of(core, graph, k, begin));
+                 kept.radial.empty() ? nullptr : kept.radial[k] + graph.first[begin] * int64_t(3) * f, work);
+        if (!kept.messages.empty())
+          std::copy(work.messages.begin(), work.messages.end(), kept.messages[k] + begin * layer.message_rows * f);
         if (last) read(begin, end, to, work);
       };
     });

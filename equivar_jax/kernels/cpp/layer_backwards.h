@@ -61,7 +61,7 @@ LayerBack<T> LayerBack<T>::Read(Tape<T>& tape, const Layer<T>& layer) {
 template <typename T>
 struct BackWorkspace : LayerWorkspace<T> {
   AlignedVector<T> before, bars, gate_bars, message_bars, product_bars, square_bars, column_bars, mixed_bars, kept_bars;
-  AlignedVector<T> slopes, u_bars, sums_of_edges;  // for edge_derivatives.h
+  AlignedVector<T> sums_bars, slopes, u_bars, sums_of_edges;  // for edge_derivatives.h
 };
 
 // Replaces the cotangents of the gated features by those of the features before, work.before.
@@ -184,12 +184,12 @@ void SquaresBackwards(const Layer<T>& layer, const LayerBack<T>& back, int64_t n
   }
 }
 
-// Computes own_bars, [nodes, directions, components, f], unless it is null, and sums_bars, [nodes, directions,
+// Computes own_bars, [nodes, directions, components, f], unless it is null, and work.sums_bars, [nodes, directions,
 // products, f], from the cotangents of the new features, which are overwritten. work.messages are those of the nodes,
 // `own` their old features.
 template <typename T>
 void InteractBackwards(const Layer<T>& layer, const LayerBack<T>& back, const T* own, const int32_t* species,
-                       int64_t nodes, T* bars, T* own_bars, T* sums_bars, BackWorkspace<T>& work) {
+                       int64_t nodes, T* bars, T* own_bars, BackWorkspace<T>& work) {
   using V = Simd<T>;
   const int f = layer.shape.channels, rows = layer.shape.components, irreps = int(layer.inputs.size());
   const int64_t count = nodes * kDirections;
@@ -202,11 +202,12 @@ void InteractBackwards(const Layer<T>& layer, const LayerBack<T>& back, const T*
   }
   ResultsBackwards(layer, nodes, bars, work);
   if (layer.squares.columns) SquaresBackwards(layer, back, nodes, work);
+  work.sums_bars.resize(count * layer.shape.products * f);
   for (const auto& output : layer.outputs)
     for (int p = 0; p < output.products; ++p)
       MixRows(work.message_bars.data(), layer.message_rows, output.row,
-              back.mixing + output.mixing + int64_t(p) * f * f, sums_bars, layer.shape.products, output.product_rows[p],
-              output.dim, count, f, work);
+              back.mixing + output.mixing + int64_t(p) * f * f, work.sums_bars.data(), layer.shape.products,
+              output.product_rows[p], output.dim, count, f, work);
   if (own_bars == nullptr) return;
   if (!layer.self_mix) {
     std::copy(work.kept_bars.begin(), work.kept_bars.end(), own_bars);

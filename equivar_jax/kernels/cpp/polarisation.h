@@ -52,16 +52,17 @@ class Derivatives {
  public:
   Derivatives(const PolarisedNetwork<T>& network, const Graph& graph, int threads, Watch* watch)
       : network_(network), core_(network.core), graph_(graph), threads_(threads), watch_(watch) {
-    const int64_t f = core_.channels, layers = core_.layers.size();
+    const int64_t f = core_.channels, layers = core_.layers.size(), stored = core_.edges.stored();
     int64_t rows = 0;
     for (const auto& layer : core_.layers) rows += layer.message_rows;
-    const int64_t of_edge = core_.edges.stored() + core_.edges.stored_slopes() + layers * 3 * f;
+    const int64_t of_edge = stored + core_.edges.stored_slopes() + layers * 3 * f;
     if ((graph.edges * of_edge + graph.nodes * rows * f) * int64_t(sizeof(T)) > kKeptBytes) return;
-    held_.reset(new Table<T>(graph.edges * of_edge + graph.nodes * rows * f));
-    kept_.messages = held_->get();
-    kept_.radial = kept_.messages + graph.nodes * rows * f;
-    kept_.edges = kept_.radial + graph.edges * layers * 3 * f;
-    kept_.slopes = kept_.edges + graph.edges * core_.edges.stored();
+    kept_.edges = Keep(graph.edges * stored);
+    kept_.slopes = Keep(graph.edges * core_.edges.stored_slopes());
+    for (const auto& layer : core_.layers) {
+      kept_.radial.push_back(Keep(graph.edges * 3 * f));
+      kept_.messages.push_back(Keep(graph.nodes * layer.message_rows * f));
+    }
   }
 
   const Kept<T>& kept() const { return kept_; }
@@ -90,12 +91,15 @@ class Derivatives {
         });
         if (watch_ && __atomic_load_n(&watch_->stop, __ATOMIC_RELAXED)) return;
         // The first task needs but few operations; each of the others has a table of its own.
-        OnThreads(k > 0 ? 1 + kDirections * blocks_of_channels() : 1, threads_, [&] {
+        const int channels = blocks_of_channels(), together = threads_ > channels ? 1 : kDirections;
+        OnThreads(k > 0 ? 1 + kDirections / together * channels : 1, threads_, [&] {
           return [&, u_bars = AlignedVector<T>()](int64_t task) mutable {
             if (task == 0)
               AddDerivatives(begin, end, tensors);
+            else if (together == 1)
+              AddCotangents<1>(k, begin, end, int(task - 1) / channels, int(task - 1) % channels, earlier->get(), u_bars);
             else
-              AddCotangents(k, begin, end, int(task - 1), earlier->get(), u_bars);
+              AddCotangents<kDirections>(k, begin, end, 0, int(task - 1), earlier->get(), u_bars);
           };
         });
       }
@@ -106,6 +110,11 @@ class Derivatives {
 
  private:
   static constexpr int W = Simd<T>::W;
+  T* Keep(int64_t size) {
+    held_.emplace_back(new Table<T>(size));
+    return held_.back()->get();
+  }
+
   int blocks_of_channels() const { return core_.channels / W; }
 
   void Prepare(const Layer<T>& layer, int64_t begin, int64_t end, bool has_earlier) {
@@ -121,8 +130,15 @@ class Derivatives {
 
   // rho of an edge of the part that begins with a node.
   T* radial_of(size_t k, int64_t part, int64_t edge) const {
-    if (kept_.radial) return kept_.radial_of(core_, graph_, k, edge);
-    return handed_.radial->get() + (edge - graph_.first[part]) * 3 * core_.channels;
+    const int64_t width = 3 * core_.channels;
+    if (kept_.edges) return kept_.radial[k] + edge * width;
+    return handed_.radial->get() + (edge - graph_.first[part]) * width;
+  }
+
+  // Cotangents of the sums of a node of a part for a block of channels, [directions, products, W].
+  T* sums_of(const Layer<T>& layer, int64_t part, int64_t node, int block) const {
+    const int64_t nodes = std::min(graph_.nodes - part, kNodesBackwards);
+    return handed_.sums->get() + (block * nodes + node - part) * kDirections * layer.shape.products * W;
   }
 
   // Collects the cotangents of the features after layer k into work.bars, [nodes, directions, rows, f].
@@ -156,8 +172,8 @@ class Derivatives {
       return rows.back();
     };
     work.messages.resize(nodes * layer.message_rows * f);
-    if (kept_.messages) {
-      const T* from = kept_.messages_of(core_, graph_, k, begin);
+    if (kept_.edges) {
+      const T* from = kept_.messages[k] + begin * layer.message_rows * f;
       std::copy(from, from + work.messages.size(), work.messages.begin());
       for (int64_t i = begin; i < end; ++i) edges_of(i);
     } else {
@@ -167,15 +183,20 @@ class Derivatives {
     }
     Collect(k, begin, end, work);
     T* own_bars = k ? handed_.own->get() + (begin - part) * kDirections * own_size : nullptr;
-    const int64_t sums_size = int64_t(kDirections) * layer.shape.products * f;
-    T* sums_bars = handed_.sums->get() + (begin - part) * sums_size;
     InteractBackwards(layer, network_.back[k], features + begin * own_size, graph_.species + begin, nodes,
-                      work.bars.data(), own_bars, sums_bars, work);
-    for (int64_t i = begin; i < end; ++i, sums_bars += sums_size) {
+                      work.bars.data(), own_bars, work);
+    const int rows_of_sums = kDirections * layer.shape.products;
+    for (int64_t i = begin; i < end; ++i) {
       const int64_t e = graph_.first[i], count = graph_.counts[i], place = e - graph_.first[part];
       NodeEdges<T> edges{graph_.vectors + 3 * e, graph_.senders + e, count, rows[i - begin], radial_of(k, part, e)};
       RadialSlopes(layer.message, f, functions, edges.rows.slopes, edges.radial, count, work);
       edges.slopes = work.slopes.data();
+      const auto sums_bars = [&](int c) {
+        T* to = sums_of(layer, part, i, c / W);
+        const T* from = work.sums_bars.data() + (i - begin) * rows_of_sums * f + c;
+        for (int m = 0; m < rows_of_sums; ++m) Simd<T>::Store(to + m * W, Simd<T>::Load(from + m * f));
+        return to;
+      };
       DerivativesOfEdges(layer, network_.back[k], edges, features, sums_bars,
                          handed_.derivatives->get() + place * kDirections * 3, work);
       handed_.harmonics_of[i - part] = edges.rows.harmonics;
@@ -197,24 +218,31 @@ class Derivatives {
         }
   }
 
-  // Adds to a table of cotangents of the features before layer k, [components, W] of each node, what comes from the
-  // nodes of a part; task: direction and block of channels.
-  void AddCotangents(size_t k, int64_t begin, int64_t end, int task, T* earlier, AlignedVector<T>& u_bars) const {
+  // Adds to the tables of cotangents of the features before layer k, [directions, blocks, nodes, components, W], what
+  // comes from the nodes of a part, for D directions and a block of channels.
+  template <int D>
+  void AddCotangents(size_t k, int64_t begin, int64_t end, int direction, int block, T* earlier,
+                     AlignedVector<T>& u_bars) const {
     const Layer<T>& layer = core_.layers[k];
-    const int f = core_.channels, components = layer.shape.components, products = layer.shape.products;
-    const int direction = task / blocks_of_channels(), c = task % blocks_of_channels() * W;
-    T* bars = earlier + int64_t(task) * graph_.nodes * components * W;
-    if (begin == 0) std::fill(bars, bars + graph_.nodes * components * W, T(0));
-    u_bars.resize(kHarmonics * components * W);
+    const int f = core_.channels, components = layer.shape.components;
+    const int64_t size = graph_.nodes * components * W;
+    T* bars[D];
+    for (int a = 0; a < D; ++a) {
+      bars[a] = earlier + ((direction + a) * blocks_of_channels() + block) * size;
+      if (begin == 0) std::fill(bars[a], bars[a] + size, T(0));
+    }
+    u_bars.resize(kHarmonics * components * D * W);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = (i - begin) * kDirections + direction, e = graph_.first[i];
-      const T* own = handed_.own->get() + row * components * f + c;
-      T* to = bars + i * components * W;
-      for (int m = 0; m < components; ++m)
-        Simd<T>::Store(to + m * W, Simd<T>::Load(to + m * W) + Simd<T>::Load(own + m * f));
-      SendersOfNode(layer, network_.back[k], radial_of(k, begin, e) + c, handed_.harmonics_of[i - begin],
-                    graph_.senders + e, graph_.counts[i], handed_.sums->get() + row * products * f + c, u_bars.data(),
-                    bars);
+      for (int a = 0; a < D; ++a) {
+        const T* own = handed_.own->get() + (row + a) * components * f + block * W;
+        T* to = bars[a] + i * components * W;
+        for (int m = 0; m < components; ++m)
+          Simd<T>::Store(to + m * W, Simd<T>::Load(to + m * W) + Simd<T>::Load(own + m * f));
+      }
+      SendersOfNode<T, D>(layer, network_.back[k], radial_of(k, begin, e) + block * W, handed_.harmonics_of[i - begin],
+                          graph_.senders + e, graph_.counts[i],
+                          sums_of(layer, begin, i, block) + direction * layer.shape.products * W, u_bars.data(), bars);
     }
   }
 
@@ -223,7 +251,8 @@ class Derivatives {
   const Graph& graph_;
   const int threads_;
   Watch* const watch_;
-  std::unique_ptr<Table<T>> held_, bars_;  // bars: cotangents of the features after a layer, table after table
+  std::unique_ptr<Table<T>> bars_;  // cotangents of the features after a layer, table after table
+  std::vector<std::unique_ptr<Table<T>>> held_;
   Kept<T> kept_;
   std::vector<std::unique_ptr<Table<T>>> tables_;  // of the features before each layer
   Handed<T> handed_;
