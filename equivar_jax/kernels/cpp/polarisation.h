@@ -2,8 +2,9 @@
 // tensors: see equivar_jax/network/polarisation.py.
 //
 // Forwards as every network, with the table of features before each layer held; then backwards, with the cotangents of
-// the features for the three directions of the polarisation on both sides of one layer. What belongs to edges is there
-// for kNodesBackwards nodes at a time, unless it is kept. Results do not depend on threads or on other structures.
+// the features for the three directions of the polarisation on both sides of one layer: at most L + 4 tables for L >= 3
+// layers. What belongs to edges is there for kNodesBackwards nodes at a time, unless all of it fits into kKeptBytes and
+// is kept. Results do not depend on threads or on other structures.
 
 #ifndef EQUIVAR_POLARISATION_H_
 #define EQUIVAR_POLARISATION_H_
