@@ -150,11 +150,61 @@ def run(
     """
     born = np.empty((len(structures.species), 3, 3))
     atomic = np.empty_like(born) if dielectric else None
-    failed = _function(tape.weights.dtype.name)(
+    _call("network", tape, structures, (born, atomic), watch, wanted)
+    return born, atomic
+
+
+def run_polarisation(
+    tape: Tape,
+    structures: Structures,
+    tensors: bool = True,
+    watch: Watch | None = None,
+    wanted: LastFeatures = LastFeatures(),  # noqa: B008 (it is a constant)
+) -> tuple[Float[np.ndarray, "nodes 3 3"] | None, Float[np.ndarray, "nodes 3"]]:
+    """Compute the dipoles of all nodes, and the derivatives of their sum by the positions.
+
+    The derivatives take a pass backwards, from all three directions of the dipole at once.
+
+    Args:
+        tape: The network, in the form of a polarisation.
+        structures: The structures, see `run`.
+        tensors: Compute the derivatives, too.
+        watch: For another thread.
+        wanted: Contiguous arrays to fill, too.
+
+    Returns:
+        float64 derivatives [node, field, displacement] in e, without the charges of the elements, or None;
+        and dipoles in e Å.
+
+    Raises:
+        NotCompiledError: There is no compiled library on this machine.
+        MemoryError: There is not enough memory.
+    """
+    dipoles = np.empty((len(structures.species), 3))
+    found = np.empty((*dipoles.shape, 3)) if tensors else None
+    _call("polarisation", tape, structures, (found, dipoles), watch, wanted)
+    return found, dipoles
+
+
+def _call(
+    name: str,
+    tape: Tape,
+    structures: Structures,
+    results: tuple[np.ndarray | None, np.ndarray | None],
+    watch: Watch | None,
+    wanted: LastFeatures,
+) -> None:
+    """Call a function of `cpp/network.cc`, which fills the results.
+
+    Raises:
+        NotCompiledError: There is no compiled library on this machine.
+        MemoryError: There is not enough memory.
+    """
+    failed = _function(name, tape.weights.dtype.name)(
         *(array.ctypes.data for array in tape),
         *(len(structures.species), len(structures.senders)),
         *(array.ctypes.data for array in structures),
-        *(born.ctypes.data, _address(atomic)),
+        *map(_address, results),
         *(_address(array) for array in wanted.known or (None, None)),
         *(_address(wanted.distances), _address(wanted.features)),
         1 if is_small(structures) else thread_count(),
@@ -164,13 +214,12 @@ def run(
         raise MemoryError(
             f"not enough memory for {len(structures.species)} atoms with {len(structures.senders)} edges"
         )
-    return born, atomic
 
 
 @functools.cache
-def _function(dtype: str):
-    """Return the function for a precision, with the types of its arguments."""
-    function = load_library("network")[f"equivar_network_{SUFFIX[dtype]}"]
+def _function(name: str, dtype: str):
+    """Return the function for a form and a precision, with the types of its arguments."""
+    function = load_library("network")[f"equivar_{name}_{SUFFIX[dtype]}"]
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     function.argtypes = [*[pointer] * 3, size, size, *[pointer] * 11, ctypes.c_int, pointer]
     return function

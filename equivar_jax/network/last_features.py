@@ -11,7 +11,14 @@ from jaxtyping import Array, Float
 from equivar_jax.config.schema import ModelConfig
 from equivar_jax.graphs.batch import Sample, collate
 from equivar_jax.graphs.packing import Budget, GraphSizes, pack
-from equivar_jax.kernels.whole_network import LastFeatures, Structures, fills_vectors, reason_unavailable, run
+from equivar_jax.kernels.whole_network import (
+    LastFeatures,
+    Structures,
+    fills_vectors,
+    reason_unavailable,
+    run,
+    run_polarisation,
+)
 from equivar_jax.network.compiled import write_tape
 from equivar_jax.network.core import Core
 from equivar_jax.network.forms import make_network
@@ -38,8 +45,7 @@ def last_features(
         samples: The structures.
         budgets: Batch shapes that hold them, for JAX.
     """
-    in_cpp = config.form == "direct" and fills_vectors(config.channels, _DTYPE)
-    if not in_cpp or reason_unavailable() is not None:
+    if not fills_vectors(config.channels, _DTYPE) or reason_unavailable() is not None:
         return _by_jax(make_network(config), params, samples, budgets)
     tape, components, found = write_tape(config, params, _DTYPE), sum(feature_dims(config)), []
     for sample in samples:
@@ -48,7 +54,11 @@ def last_features(
         structures = Structures.join(
             [graph.nodes["species"]], [graph.senders], [graph.receivers], [graph.edges["vectors"]]
         )
-        run(tape, structures, wanted=LastFeatures(features=own))
+        wanted = LastFeatures(features=own)
+        if config.form == "polarisation":
+            run_polarisation(tape, structures, tensors=False, wanted=wanted)
+        else:
+            run(tape, structures, wanted=wanted)
         found.append(own)
     return np.concatenate(found)
 

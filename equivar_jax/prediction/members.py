@@ -57,6 +57,9 @@ class Networks(Protocol):
     ) -> list[Prediction]:
         """Predict samples that were staged; see `Predictor.predict_samples`."""
 
+    def dipoles(self, samples: Sequence[Sample], staged: Any) -> list[Float[np.ndarray, "members atoms 3"]]:
+        """Compute the dipoles of the atoms of staged samples, of a network in the form of a polarisation."""
+
     def dielectric(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
         """Compute the mean over the atoms of the dielectric readout, for each network and structure."""
 

@@ -288,12 +288,8 @@ class Predictor:
         Raises:
             InputError: the model gives tensors directly.
         """
-        from equivar_jax.prediction.in_xla import NetworksInXla
-
         require_polarisation(self)
-        networks = self._networks
-        assert isinstance(networks, NetworksInXla)  # the form has no other (see `why_not_in_cpp`)
-        return networks.dipoles(samples, networks.stage(samples))
+        return self._networks.dipoles(samples, self._networks.stage(samples))
 
     def prepare(self, atoms: Atoms, *, allow_unseen: bool = False) -> tuple[Sample, list[UserWarning]]:
         """Build the graph of a structure, and collect its warnings (see `structure_warnings`).

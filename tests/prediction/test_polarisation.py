@@ -11,7 +11,8 @@ from helpers.networks import random_params
 
 from equivar_jax.config import Config, ModelConfig
 from equivar_jax.errors import InputError
-from equivar_jax.prediction import CellDipole, IsolatedAtomWarning, Predictor, in_xla, join_members
+from equivar_jax.prediction import CellDipole, IsolatedAtomWarning, Predictor, in_cpp, in_xla, join_members
+from equivar_jax.prediction.in_cpp import NetworksInCpp
 from equivar_jax.prediction.polarisation import atomic_charges
 from equivar_jax.weights.checkpoint import Metadata
 
@@ -166,7 +167,35 @@ def test_a_slab_has_quanta_in_its_plane_only(model):
     np.testing.assert_allclose(model.polarisation(lifted, rest).dipole, found.dipole, atol=1e-10)
 
 
-def test_a_large_structure_goes_layer_by_layer(model, monkeypatch):
+def test_both_forms_of_the_code_give_the_same(model):
+    rest, moved = crystal()
+    charged = molecule("CH3OH")
+    charged.info["charge"] = 1.0
+    ours, others = model, network(kernel="chunked")
+    assert isinstance(ours._networks, NetworksInCpp)
+    assert isinstance(others._networks, in_xla.NetworksInXla)
+    structures = [rest, moved, charged]
+    for found, expected in zip(ours.predictions(structures), others.predictions(structures), strict=True):
+        for name in ("tensors", "raw"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-10)
+    np.testing.assert_allclose(
+        ours.polarisation(moved, rest).dipole, others.polarisation(moved, rest).dipole, atol=1e-10
+    )
+
+
+def test_a_large_structure_has_its_members_accumulated(float64, monkeypatch):
+    committee = join_members([network(seed) for seed in range(3)], ["a", "b", "c"])
+    moved = crystal()[1]
+    moved.info["charge"] = 2.0
+    (whole,) = committee.predictions([moved])
+    monkeypatch.setattr(in_cpp, "LARGE", len(moved) - 1)
+    (found,) = committee.predictions([moved])
+    for name in ("tensors", "raw", "spread"):
+        np.testing.assert_allclose(getattr(found, name), getattr(whole, name), atol=1e-10)
+
+
+def test_a_large_structure_goes_layer_by_layer(float64, monkeypatch):
+    model = network(kernel="chunked")
     rest, moved = crystal()
     expected, tensors = model.polarisation(moved, rest).dipole, model.predict(moved)
     monkeypatch.setattr(in_xla, "LARGE_BACKWARDS", 4)

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from helpers.committees import CONFIG, MEMBERS, drawn, joined, network, with_kernel
 from helpers.crystals import titanate
+from helpers.networks import random_params
 from scipy.stats import special_ortho_group
 
 from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError
 from equivar_jax.graphs import GraphSizes, Sample, build_graph, plan_budgets
+from equivar_jax.network.forms import make_network
 from equivar_jax.network.last_features import _by_jax, feature_dims, last_features
-from equivar_jax.network.model import Equivar
 from equivar_jax.prediction import in_cpp, in_xla
 from equivar_jax.uncertainty import DomainWarning, FeatureDomain, LastFeatures, UnfamiliarAtomsWarning
 from equivar_jax.uncertainty.domain import FAR
@@ -169,11 +170,15 @@ def with_known(predictor, kernel):
     )
 
 
-def test_features_by_jax_are_those_of_cpp():
+@pytest.mark.parametrize("form", ["direct", "polarisation"])
+def test_features_by_jax_are_those_of_cpp(form):
+    config = dataclasses.replace(CONFIG, form=form)
+    params = random_params(config)
     samples = [Sample(build_graph(titanate(k, seed=k), CONFIG.cutoff), None) for k in (1, 2, 1)]
     budgets = plan_budgets(GraphSizes.of(sample.graph for sample in samples), 2)
-    expected = last_features(CONFIG, drawn(0), samples, budgets)
-    found = _by_jax(Equivar(dataclasses.replace(CONFIG, kernel="chunked")), drawn(0), samples, budgets)
+    expected = last_features(config, params, samples, budgets)
+    network = make_network(dataclasses.replace(config, kernel="chunked"))
+    found = _by_jax(network, params, samples, budgets)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 

@@ -212,7 +212,8 @@ ffi::Error Message(ffi::ThreadPool pool, ffi::Buffer<D> features, ffi::Buffer<D>
     Workspace<T> work;
     for (int64_t block = blocks * task / tasks; block < blocks * (task + 1) / tasks; ++block) {
       const int64_t begin = block * kNodesAtOnce, end = std::min(shape.nodes, begin + kNodesAtOnce);
-      MessagesOfNodes(weights, in, shape, terms, outputs, functions, begin, end, edges_of, result + begin * row, work);
+      MessagesOfNodes<T>(weights, in, shape, terms, outputs, functions, begin, end, edges_of, result + begin * row,
+                         nullptr, work);
     }
   });
   return ffi::Error::Success();

@@ -118,7 +118,7 @@ Layer<T> Layer<T>::Read(Tape<T>& tape, int species, int channels, int functions,
 template <typename T>
 struct LayerWorkspace : Workspace<T> {
   EdgeWorkspace<T> edges;
-  AlignedVector<T> messages, kept, mixed, squares, products, gates;
+  AlignedVector<T> messages, kept, mixed, factors, squares, products, gates, invariants;
 };
 
 // Computes to[i, row + m] (+)= from[i, row' + m] @ matrix for the `dim` components of one irrep of all nodes.
@@ -156,31 +156,38 @@ void SelfConnection(const Layer<T>& layer, const T* own, const int32_t* species,
   }
 }
 
-// Computes x / (1 + mean x^2)^(1/4) of each node in place.
+// Computes x / (1 + mean x^2)^(1/4) of each node in place, and the factors of x.
 template <typename T>
-void Bound(T* x, int64_t nodes, int64_t size) {
+void Bound(T* x, int64_t nodes, int64_t size, AlignedVector<T>& factors) {
   using V = Simd<T>;
+  factors.resize(nodes);
   for (int64_t i = 0; i < nodes; ++i, x += size) {
     typename V::Vector sum = {};
     for (int64_t c = 0; c < size; c += V::W) sum += V::Load(x + c) * V::Load(x + c);
-    const T factor = 1 / std::sqrt(std::sqrt(1 + V::Sum(sum) / T(size)));
+    const T factor = factors[i] = 1 / std::sqrt(std::sqrt(1 + V::Sum(sum) / T(size)));
     for (int64_t c = 0; c < size; c += V::W) V::Store(x + c, V::Load(x + c) * factor);
   }
 }
 
-// Computes the products of the messages with themselves, into work.products, [nodes, squares.rows, f].
+// Mixes the channels of the messages and bounds them, into work.mixed, [nodes, message_rows, f].
+template <typename T>
+void MixMessages(const Layer<T>& layer, int64_t nodes, LayerWorkspace<T>& work) {
+  const int f = layer.shape.channels, rows = layer.message_rows;
+  work.mixed.resize(nodes * rows * f);
+  for (size_t k = 0; k < layer.outputs.size(); ++k) {
+    const auto& out = layer.outputs[k];
+    MixRows(work.messages.data(), rows, out.row, layer.squares.mix + int64_t(k) * f * f, work.mixed.data(), rows,
+            out.row, out.dim, nodes, f, work);
+  }
+  Bound(work.mixed.data(), nodes, int64_t(rows) * f, work.factors);
+}
+
+// Computes the products of the mixed messages with themselves, into work.products, [nodes, squares.rows, f].
 template <typename T>
 void MultiplyWithItself(const Layer<T>& layer, int64_t nodes, LayerWorkspace<T>& work) {
   using V = Simd<T>;
   const auto& squares = layer.squares;
   const int f = layer.shape.channels, rows = layer.message_rows;
-  work.mixed.resize(nodes * rows * f);
-  for (size_t k = 0; k < layer.outputs.size(); ++k) {
-    const auto& out = layer.outputs[k];
-    MixRows(work.messages.data(), rows, out.row, squares.mix + int64_t(k) * f * f, work.mixed.data(), rows, out.row,
-            out.dim, nodes, f, work);
-  }
-  Bound(work.mixed.data(), nodes, int64_t(rows) * f);
   work.squares.assign(nodes * squares.rows * f, T(0));
   for (int64_t i = 0; i < nodes; ++i)
     for (int c = 0; c < f; c += V::W) {
@@ -226,22 +233,21 @@ void ApplyGates(const Layer<T>& layer, T* features, int64_t nodes, LayerWorkspac
   }
 }
 
-// Computes the new features of the nodes begin to end - 1 into `updated`, [nodes, rows, f].
-template <typename T, typename EdgesOf>
-void Interact(const Layer<T>& layer, const Neighbours<T>& in, const int32_t* species, int functions, int64_t begin,
-              int64_t end, const EdgesOf& edges_of, T* updated, LayerWorkspace<T>& work) {
+// Computes the new features of some nodes before the gates into `updated`, [nodes, rows, f], from work.messages and
+// the old features.
+template <typename T>
+void NewFeatures(const Layer<T>& layer, const T* own, const int32_t* species, int64_t nodes, T* updated,
+                 LayerWorkspace<T>& work) {
   using V = Simd<T>;
   const int f = layer.shape.channels, rows = layer.shape.components;
-  const int64_t nodes = end - begin;
-  work.messages.resize(nodes * layer.message_rows * f);
-  MessagesOfNodes(layer.message, in, layer.shape, layer.terms, layer.outputs, functions, begin, end, edges_of,
-                  work.messages.data(), work);
-  const T* own = in.features + begin * rows * f;
   if (layer.self_mix) {
-    SelfConnection(layer, own, species + begin, nodes, work);
+    SelfConnection(layer, own, species, nodes, work);
     own = work.kept.data();
   }
-  if (layer.squares.columns) MultiplyWithItself(layer, nodes, work);
+  if (layer.squares.columns) {
+    MixMessages(layer, nodes, work);
+    MultiplyWithItself(layer, nodes, work);
+  }
   for (int64_t i = 0; i < nodes; ++i)
     for (const auto& result : layer.results)
       for (int m = 0; m < result.dim; ++m)
@@ -256,6 +262,19 @@ void Interact(const Layer<T>& layer, const Neighbours<T>& in, const int32_t* spe
             sum += V::Load(work.products.data() + (i * layer.squares.rows + result.square + m) * f + c);
           V::Store(updated + (i * layer.rows + result.row + m) * f + c, sum * T(result.scale));
         }
+}
+
+// Computes the new features of the nodes begin to end - 1 into `updated`, [nodes, rows, f]. `radial` is that of
+// MessagesOfNodes.
+template <typename T, typename EdgesOf>
+void Interact(const Layer<T>& layer, const Neighbours<T>& in, const int32_t* species, int functions, int64_t begin,
+              int64_t end, const EdgesOf& edges_of, T* updated, T* radial, LayerWorkspace<T>& work) {
+  const int64_t nodes = end - begin;
+  work.messages.resize(nodes * layer.message_rows * layer.shape.channels);
+  MessagesOfNodes(layer.message, in, layer.shape, layer.terms, layer.outputs, functions, begin, end, edges_of,
+                  work.messages.data(), radial, work);
+  const T* own = in.features + begin * layer.shape.components * layer.shape.channels;
+  NewFeatures(layer, own, species + begin, nodes, updated, work);
   if (layer.gate_weight) ApplyGates(layer, updated, nodes, work);
 }
 

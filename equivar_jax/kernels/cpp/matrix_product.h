@@ -31,7 +31,7 @@ inline void Tile(const T* const left[], const T* right, int64_t depth, int64_t s
     for (int c = 0; c < Columns; ++c) V::Store(result[r] + c * V::W, sum[r][c]);
 }
 
-constexpr int kTileRows = kVectorBytes == 64 ? 6 : 4;
+constexpr int kTileRows = 6;
 
 // Computes a tile of as many rows as there are, at most Rows.
 template <typename T, int Rows, int Columns, bool Add>

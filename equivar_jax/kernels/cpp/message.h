@@ -20,10 +20,11 @@
 
 namespace equivar {
 
-// Features of the edges of one node, one edge after the other; envelope is null if there is none.
+// Features of the edges of one node, one edge after the other; envelope is null if there is none, or if the harmonics
+// have it multiplied in. The slopes are derivatives of basis and envelope by the length of the edge, or null.
 template <typename T>
 struct EdgeRows {
-  const T *basis, *envelope, *harmonics;
+  const T *basis, *envelope, *harmonics, *slopes = nullptr, *envelope_slopes = nullptr;
 };
 
 template <typename T>
@@ -54,14 +55,13 @@ constexpr int64_t kNodesAtOnce = 16;
 constexpr int64_t kEdgesAtOnce = 48;
 
 // Computes rho of the edges whose rows of the basis are in work.left and whose envelopes are in work.envelopes, into
-// work.radial, [edges, 3, f].
+// `radial`, [edges, 3, f].
 template <typename T>
-void RadialPart(const MessageWeights<T>& weights, int f, int functions, Workspace<T>& work) {
+void RadialPart(const MessageWeights<T>& weights, int f, int functions, T* radial, Workspace<T>& work) {
   using V = Simd<T>;
   const int64_t width = 3 * f, count = work.left.size();
-  if (int64_t(work.radial.size()) < count * width) work.radial.resize(count * width);
   work.result.resize(count);
-  for (int64_t e = 0; e < count; ++e) work.result[e] = work.radial.data() + e * width;
+  for (int64_t e = 0; e < count; ++e) work.result[e] = radial + e * width;
   MatrixProduct<T, false>(work.left, weights.edge_weight, functions, width, width, work.result);
   for (int64_t e = 0; e < count; ++e) {
     T* rho = work.result[e];
@@ -75,11 +75,12 @@ void RadialPart(const MessageWeights<T>& weights, int f, int functions, Workspac
 }
 
 // Computes the messages of the nodes begin to end - 1 into `messages`, [nodes, components, f], which begins with
-// the first of them. `edges_of(i)` returns the EdgeRows of node i.
+// the first of them. `edges_of(i)` returns the EdgeRows of node i. Unless `kept` is null, it gets the radial part of
+// all these edges, [edges, 3, f].
 template <typename T, typename EdgesOf>
 void MessagesOfNodes(const MessageWeights<T>& weights, const Neighbours<T>& in, const Shape& shape,
                      const Terms<T>& terms, const std::vector<Output>& outputs, int functions, int64_t begin,
-                     int64_t end, const EdgesOf& edges_of, T* messages, Workspace<T>& work) {
+                     int64_t end, const EdgesOf& edges_of, T* messages, T* kept, Workspace<T>& work) {
   const int f = shape.channels;
   const int64_t nodes = end - begin;
   work.u.resize(kHarmonics * shape.components * Simd<T>::W);
@@ -96,8 +97,11 @@ void MessagesOfNodes(const MessageWeights<T>& weights, const Neighbours<T>& in, 
       if (edges.envelope) work.envelopes.insert(work.envelopes.end(), edges.envelope, edges.envelope + count);
       work.harmonics[next] = edges.harmonics;
     }
-    RadialPart(weights, f, functions, work);
-    const T* radial = work.radial.data();
+    const int64_t numbers = work.left.size() * 3 * f;
+    if (!kept && int64_t(work.radial.size()) < numbers) work.radial.resize(numbers);
+    T* radial = kept ? kept : work.radial.data();
+    if (kept) kept += numbers;
+    RadialPart(weights, f, functions, radial, work);
     for (int64_t k = i; k < next; ++k) {
       const int64_t count = in.counts[begin + k];
       SumOfNode(in.features, radial, work.harmonics[k], in.senders + in.first[begin + k], count, shape, terms,
