@@ -1,5 +1,6 @@
 """Tables of the model card: errors by test part, by kind of compound and crystal system, by element."""
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -39,7 +40,13 @@ def chemistry(atoms: Atoms) -> str:
 def crystal_system(atoms: Atoms) -> str:
     """Return the crystal system by the number of the space group."""
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
-    found = spglib.get_symmetry_dataset(cell, symprec=1e-2)
+    with warnings.catch_warnings():
+        # Before 3.0, spglib warns in each call that it returns None for an error instead of raising one.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            found = spglib.get_symmetry_dataset(cell, symprec=1e-2)
+        except spglib.SpglibError:
+            found = None
     number = 1 if found is None else found.number
     return next(name for last, name in SYSTEMS if number <= last)
 
