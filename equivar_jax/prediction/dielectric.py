@@ -31,19 +31,33 @@ NEGLIGIBLE = 1e-4
 """Components and spreads below this share of the mean eigenvalue are zero by symmetry, but for rounding."""
 
 
-def electronic_dielectric_tensor(predictor: "Predictor", atoms: Atoms) -> Float[np.ndarray, "3 3"]:
+@overload
+def electronic_dielectric_tensor(
+    predictor: "Predictor", atoms: Atoms, *, uncertainty: Literal[False] = False
+) -> Float[np.ndarray, "3 3"]: ...
+
+
+@overload
+def electronic_dielectric_tensor(
+    predictor: "Predictor", atoms: Atoms, *, uncertainty: Literal[True]
+) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]: ...
+
+
+def electronic_dielectric_tensor(predictor, atoms, *, uncertainty=False):
     """Predict the high-frequency, ion-clamped dielectric tensor eps_inf of one crystal.
 
     Args:
         predictor: A loaded model that was trained with `--model.dielectric True`.
         atoms: A crystal, periodic in all three directions.
+        uncertainty: Return the tensor and the standard deviation of each component.
 
     Returns:
         Dimensionless, symmetric, float64; no eigenvalue is below 1.
 
     Raises:
-        InputError: the model has no such readout, it has never seen an element of the structure, or the
-            structure is not periodic in all three directions.
+        InputError: the model has no such readout, it has never seen an element of the structure, the
+            structure is not periodic in all three directions, or the uncertainty is asked for without a
+            committee that was calibrated for it.
     """
     unseen = sorted(set(atoms.get_chemical_symbols()) - set(_known_symbols(predictor)))
     if unseen:
@@ -51,7 +65,8 @@ def electronic_dielectric_tensor(predictor: "Predictor", atoms: Atoms) -> Float[
             f"{source(atoms)}: the model has never seen {', '.join(unseen)}; it knows "
             f"{' '.join(_known_symbols(predictor))}; train on such data"
         )
-    return dielectric_tensors(predictor, [atoms])[0]
+    found = dielectric_tensors(predictor, [atoms], uncertainty=uncertainty)
+    return (found[0][0], found[1][0]) if uncertainty else found[0]
 
 
 @overload

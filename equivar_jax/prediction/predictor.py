@@ -239,9 +239,10 @@ class Predictor:
             )
             return found
         if dielectric:
-            require_readout(self)
-            charges = self.predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)
+            for atoms in structures:
+                self.check_elements(atoms, allow_unseen)
             tensors = dielectric_tensors(self, structures, uncertainty=uncertainty)
+            charges = self.predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)
             return list(zip(charges, zip(*tensors, strict=True) if uncertainty else tensors, strict=True))
         found = self.predictions(structures, allow_unseen=allow_unseen)
         if calibration is None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.crystals import assert_no_absolute_path
 
-from benchmarks.real_data import ship
+from benchmarks.real_data import ship, union
 from benchmarks.real_data.model_card import describe_settings
 from benchmarks.real_data.parts import divide_set
 from benchmarks.real_data.sources import LICENCE, SOURCES
@@ -109,6 +109,7 @@ def make(folder, *words):
         patch.setenv("EQUIVAR_DATA", str(folder))
         patch.setattr(ship, "CONFIG", "test.py")
         patch.setattr(ship, "WEIGHTS", folder / "weights")
+        patch.setattr(union, "VALIDATION_FRACTION", 0.2)
         patch.setattr("sys.argv", ["ship", "--members", str(MEMBERS), "--runs", str(folder / "runs"), *words])
         ship.main()
 
@@ -191,18 +192,18 @@ def test_finished_runs_are_taken_as_they_are(shipped, card):
 
 @pytest.mark.slow
 def test_runs_on_other_data_and_tests_that_were_trained_on_are_refused(shipped, tmp_path, complaint):
-    other, union = tmp_path / "union", shipped / "runs" / "union"
+    other, made = tmp_path / "union", shipped / "runs" / "union"
     other.mkdir()
-    for path in union.iterdir():
+    for path in made.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
 
     def refuse():
         return complaint(lambda words: make(shipped, *words), "--union", other)
 
-    tested = read_structures(union / "training.extxyz")[:2]
+    tested = read_structures(made / "training.extxyz")[:2]
     write_structures(other / "test-phonondb.extxyz", tested)
     assert "training.extxyz, frame 0: trained on, too; write the union anew" in refuse()
-    training = from_phonondb(read_structures(union / "training.extxyz"))
+    training = from_phonondb(read_structures(made / "training.extxyz"))
     write_structures(other / "training.extxyz", training[1:])
     message = refuse()
     assert message.startswith(
