@@ -53,6 +53,8 @@ CONFIG = "bm3.py"
 EPOCHS = 40
 SETTINGS = ("--model.dielectric", "True")
 WEIGHTS = Path(__file__).parents[2] / "equivar_jax" / "weights"
+PATTERN = "phonon*.extxyz.gz"
+"""Pattern of the files of the sets that are trained on."""
 TESTS = (PHONONDB, PHONON_DFPT, MP_DIELECTRIC)
 LARGEST = 8.5e6
 """Bytes of the folder of the weights that leave room for the rest of a wheel of 10 MB."""
@@ -148,8 +150,7 @@ def calibrate(predictor: Predictor, dataset: Dataset) -> committee.Committee:
     domain = domain_of(dataset.training, predictor.config.cutoff)
     result = committee.calibrate_committee(predictor, held_out, domain)
     metadata = result.predictor.metadata
-    names = ",".join(one.name for one in SOURCES if one.is_trained_on)
-    data = DataConfig(path=f"$EQUIVAR_DATA/{{{names}}}.extxyz.gz")
+    data = DataConfig(path=f"$EQUIVAR_DATA/{PATTERN}")
     metadata = replace(metadata, config=replace(metadata.config, data=data))
     return result._replace(predictor=replace(result.predictor, metadata=metadata))
 

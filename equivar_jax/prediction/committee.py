@@ -129,7 +129,9 @@ def calibrate_committee(
         committee.metadata,
         validation_mae=mae,
         calibration=calibration,
-        dielectric_calibration=None if dielectric is None else calibrate(dielectric),
+        dielectric_calibration=calibrate(dielectric)
+        if dielectric is not None and len(dielectric.errors) > 1
+        else None,
         domain=domain,
     )
     return Committee(dataclasses.replace(committee, metadata=metadata), residuals, mae, dielectric)
@@ -139,13 +141,13 @@ def compare_dielectric(committee: Predictor, structures: Sequence[Atoms]) -> Res
     """Compare the electronic dielectric tensors of a committee with those labels that there are.
 
     Returns:
-        Errors and spreads; None without the readout or if fewer than two structures have a label.
+        Errors and spreads; None without the readout or without labels.
     """
     if not committee.config.dielectric:
         return None
     labels = [usable_epsilon_inf(atoms) for atoms in structures]
     chosen = [k for k, label in enumerate(labels) if label is not None]
-    if len(chosen) < 2:
+    if not chosen:
         return None
     of_members = dielectric_of_members(committee, [structures[k] for k in chosen])
     return dielectric_residuals(of_members, np.array([labels[k] for k in chosen]))

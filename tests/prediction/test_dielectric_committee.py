@@ -179,7 +179,7 @@ def labelled(model, count, noise, seed=0):
 
 
 def test_a_committee_is_calibrated_for_both(three, tmp_path):
-    structures = labelled(three, 60, noise=1.5)
+    structures = labelled(three, 60, noise=0.1)
     structures[3].info["epsilon_inf"] = -np.eye(3)  # broken, as if there were none
     del structures[4].info["epsilon_inf"]
     result = calibrate_committee(three, structures)
@@ -188,7 +188,7 @@ def test_a_committee_is_calibrated_for_both(three, tmp_path):
     assert calibration.within_one == pytest.approx(0.6827, abs=0.01)
     assert calibration.two_fold_one == pytest.approx(0.6827, abs=0.08)
     spread, tensors = (array[result.dielectric.counted] for array in result.dielectric[1::3])
-    assert np.median(calibration.sigma(spread, tensors) / spread) == pytest.approx(1.5, rel=0.2)
+    assert np.median(calibration.sigma(spread, tensors) / spread) == pytest.approx(0.1, rel=0.2)
     table = committee_table(result, [three.member(0)] * 3, 60, 0)
     assert "electronic dielectric tensors:" in table
     assert "by crystal: " in table
@@ -199,11 +199,11 @@ def test_a_committee_is_calibrated_for_both(three, tmp_path):
 
 
 def test_without_readout_or_labels_there_is_nothing_to_calibrate(three):
-    structures = labelled(three, 3, noise=1.0)
+    structures = labelled(three, 3, noise=0.1)
     assert compare_dielectric(joined(), structures) is None
     for atoms in structures[1:]:
         del atoms.info["epsilon_inf"]
-    assert compare_dielectric(three, structures) is None
+    assert len(compare_dielectric(three, structures).errors) == 1
     assert calibrate_committee(three, structures).predictor.metadata.dielectric_calibration is None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from fnmatch import fnmatch
 
 import numpy as np
 import pytest
@@ -241,12 +242,13 @@ def test_only_what_may_be_trained_on_is():
     for source in SOURCES:
         assert (source.licence == LICENCE) == source.is_trained_on
         assert source.is_trained_on == (LICENCE in source.citation)
+        assert source.is_trained_on == fnmatch(f"{source.name}.extxyz.gz", ship.PATTERN)
 
 
 @pytest.mark.xfail(strict=True, reason="the weights in the package are still those of the earlier training")
 def test_the_card_of_the_package_names_the_sets_of_the_list_and_no_other():
     check_sources((shipped_checkpoint().parent / "README.md").read_text())
-    assert load().metadata.config.data.path == "$EQUIVAR_DATA/{phonondb,phonon-dfpt}.extxyz.gz"
+    assert load().metadata.config.data.path == f"$EQUIVAR_DATA/{ship.PATTERN}"
 
 
 def test_training_data_of_another_source_are_refused(tmp_path, folder):
