@@ -29,7 +29,7 @@ from ase import Atoms
 
 from benchmarks.real_data.model_card import write_card
 from benchmarks.real_data.parts import data_folder
-from benchmarks.real_data.shipped_errors import Judged, judge
+from benchmarks.real_data.shipped_errors import judge
 from benchmarks.real_data.sources import SOURCES
 from benchmarks.real_data.union import MP_DIELECTRIC, PHONON_DFPT, PHONONDB, unite, write_union
 from equivar_jax import load, train
@@ -180,8 +180,8 @@ def clear_commit_markers(folder: Path) -> None:
         marker.write_text("")
 
 
-def judge_tests(predictor: Predictor, tests: dict[str, list[Atoms]], dataset: Dataset) -> dict[str, Judged]:
-    """Compute the errors on each test part.
+def check_tests(tests: dict[str, list[Atoms]], dataset: Dataset) -> None:
+    """Refuse test parts that share a composition with the training part.
 
     Raises:
         InputError: a composition of a test part was trained on.
@@ -191,7 +191,6 @@ def judge_tests(predictor: Predictor, tests: dict[str, list[Atoms]], dataset: Da
         for atoms in part:
             if composition(atoms) in trained_on:
                 raise InputError(f"{source(atoms)}: trained on, too; write the union anew, train again")
-    return {name: judge(predictor, part) for name, part in tests.items()}
 
 
 def main() -> None:
@@ -220,11 +219,12 @@ def main() -> None:
             folder = options.runs / f"seed-{seed}"
             runs.append(train_member(folder, seeded, finish=not options.unfinished))
         predictor, dataset = join_runs(runs, files)
+        tests = {name: read_structures(files[name]) for name in TESTS}
+        check_tests(tests, dataset)
         result = calibrate(predictor, dataset)
         write_weights(result, options.runs / "committee", WEIGHTS / "committee")
         shipped = load(WEIGHTS / "committee")
-        tests = {name: read_structures(files[name]) for name in TESTS}
-        judged = judge_tests(shipped, tests, dataset)
+        judged = {name: judge(shipped, part) for name, part in tests.items()}
         first = options.first.read_text() if options.first else ""
         write_card(shipped, judged, dataset, WEIGHTS / "README.md", CONFIG, first)
         for name, part in judged.items():

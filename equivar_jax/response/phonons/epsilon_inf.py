@@ -44,7 +44,7 @@ def choose_epsilon_inf(
     raise InputError(
         f"{source(atoms)}: no electronic dielectric tensor, which screens the field of the ions and so sets "
         f"the LO-TO splitting; give --epsilon-inf, info[{EPSILON!r}] of the structure, or a network trained "
-        "with --model.dielectric True"
+        "with --model.dielectric True, as the weights of the package are (--checkpoint shipped)"
     )
 
 

@@ -203,7 +203,7 @@ def test_runs_on_other_data_and_tests_that_were_trained_on_are_refused(shipped, 
 
     tested = read_structures(made / "training.extxyz")[:2]
     write_structures(other / "test-phonondb.extxyz", tested)
-    assert "training.extxyz, frame 0: trained on, too; write the union anew" in refuse()
+    assert f"{other / 'test-phonondb.extxyz'}, frame 0: trained on, too; write the union anew" in refuse()
     training = from_phonondb(read_structures(made / "training.extxyz"))
     write_structures(other / "training.extxyz", training[1:])
     message = refuse()
