@@ -138,6 +138,14 @@ def epsilon_inf(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
     return tensor
 
 
+def usable_epsilon_inf(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
+    """Return what `epsilon_inf` does, and None for a broken tensor, too, which training leaves out."""
+    try:
+        return epsilon_inf(atoms)
+    except InputError:
+        return None
+
+
 def determinant(cell: Float[np.ndarray, "3 3"]) -> float:
     """Return the determinant of a 3x3 matrix, a few times sooner than NumPy."""
     (a, b, c), (d, e, f), (g, h, i) = cell.tolist()

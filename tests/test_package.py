@@ -30,6 +30,10 @@ def test_wheel_has_the_configs_and_the_types(wheel):
     assert not [name for name in names if name.startswith(("tests", "benchmarks"))]
 
 
+def test_the_wheel_is_small(wheel):
+    assert wheel.stat().st_size < 10e6
+
+
 def test_configs_are_found_by_name_after_a_wheel_install(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (

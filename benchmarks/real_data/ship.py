@@ -1,21 +1,25 @@
-"""Train the weights that come with the package and write their model card, all with one command.
+"""Make the weights that come with the package, and their model card, all with one command.
 
-    python -m benchmarks.real_data.ship --members 4
+    python -m benchmarks.real_data.ship --members 4 --epochs 40
 
-The data are phonon-dfpt and mp-dielectric of the folder that EQUIVAR_DATA names, without the structures that
-hygiene sets aside. The members of the committee differ in their seed and are trained twice with the same
-settings:
+The data are the union of phonondb and phonon-dfpt (`benchmarks.real_data.union`), from the folder that
+EQUIVAR_DATA names; nothing else is ever trained on. The members of the committee differ in their seed and are
+trained once, each by
 
-1. without a tenth of the compositions, which choose the epoch, calibrate the uncertainty and give the errors
-   on the card;
-2. on everything, for the package, since more compositions make a better network. Of these the last epoch is
-   kept, and the calibration of the first committee is carried over.
+    equivar train --config bm3.py --run-dir RUNS/seed-K --data UNION/training.extxyz
+        --data.validation_path UNION/validation.extxyz --model.dielectric True
+        --train.epochs EPOCHS --train.seed K
 
-After an interruption the same command continues. It takes finished runs as they are, so other data need
-another `--runs`.
+with further settings, if any, from the end of the command line (`-- --model.channels 96`). The validation
+part chooses the epoch of each member, calibrates the uncertainties of the committee and says which features
+are usual. What ships is what is then tested, on compositions that were never trained on.
+
+Runs that are there are taken as they are, with the settings that they have, and finished if they are not,
+unless `--unfinished` takes those as well. After an interruption the same command continues.
 """
 
 import argparse
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,33 +29,69 @@ from ase import Atoms
 
 from benchmarks.real_data.model_card import write_card
 from benchmarks.real_data.parts import data_folder
+from benchmarks.real_data.shipped_errors import judge
+from benchmarks.real_data.sources import SOURCES
+from benchmarks.real_data.union import MP_DIELECTRIC, PHONON_DFPT, PHONONDB, unite, write_union
 from equivar_jax import load, train
+from equivar_jax.config.schema import Config, DataConfig
 from equivar_jax.datasets.load import Dataset, load_dataset
-from equivar_jax.errors import plain_messages
-from equivar_jax.io import write_structures
+from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.hygiene.fingerprints import composition
+from equivar_jax.io import read_structures
 from equivar_jax.prediction import committee
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.reports.committee_report import write_committee
-from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.structures import source
+from equivar_jax.training.domain import measure_features
 from equivar_jax.training.loop import last_checkpoint
-from equivar_jax.uncertainty.domain import Domain, domain_of
+from equivar_jax.training.plan import plan_run
+from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 CONFIG = "bm3.py"
-PATTERN = "*-d[fi]*.extxyz.gz"
-"""Pattern of the files of phonon-dfpt and mp-dielectric."""
-EPOCHS = 100
+EPOCHS = 40
+SETTINGS = ("--model.dielectric", "True")
 WEIGHTS = Path(__file__).parents[2] / "equivar_jax" / "weights"
+PATTERN = "phonon*.extxyz.gz"
+"""Pattern of the files of the sets that are trained on."""
+TESTS = (PHONONDB, PHONON_DFPT, MP_DIELECTRIC)
+LARGEST = 8.5e6
+"""Bytes of the folder of the weights that leave room for the rest of a wheel of 10 MB."""
 
 
-def train_member(folder: Path, seed: int, words: Sequence[str]) -> Path:
-    """Train one network, or continue its training, or do nothing if it is finished.
+def parts_of(union: Path) -> dict[str, Path]:
+    """Return the files of the union by the name of the part, and write them if one is not there."""
+    names = {"training": "training", "validation": "validation"} | {name: f"test-{name}" for name in TESTS}
+    files = {part: union / f"{name}.extxyz" for part, name in names.items()}
+    if not all(path.is_file() for path in files.values()):
+        write_union(unite(data_folder()), union)
+    return files
+
+
+def check_sources(path: Path) -> None:
+    """Refuse training data of which a structure does not come from a set that may be trained on.
+
+    Raises:
+        InputError: names the set.
+    """
+    allowed = {one.name for one in SOURCES if one.is_trained_on}
+    text = path.read_text()
+    found = re.findall(r'^.*\bsource="(?:[^"]*/)?([^"/]+?)\.extxyz[^"]*"', text, flags=re.MULTILINE)
+    frames = len(re.findall(r"^.*\bLattice=", text, flags=re.MULTILINE))
+    if strange := {*found} - allowed:
+        raise InputError(f"{path}: has structures of {', '.join(sorted(strange))}; train on {allowed} alone")
+    if len(found) != frames:
+        raise InputError(f"{path}: {frames - len(found)} structures of unknown source; write it anew")
+
+
+def train_member(folder: Path, words: Sequence[str], *, finish: bool = True) -> Path:
+    """Train one network, or go on with its training, or do nothing if it is finished.
 
     Args:
         folder: The run directory.
-        seed: The seed of initial weights and of the order of batches.
-        words: Further words of the training command, which name the data.
+        words: Of the training command, if the run was not begun.
+        finish: Go on with a run that was begun.
 
     Returns:
         The run directory.
@@ -59,88 +99,76 @@ def train_member(folder: Path, seed: int, words: Sequence[str]) -> Path:
     if not any(last_checkpoint(folder).glob("[0-9]*")):
         if (folder / "config.json").is_file():  # left by a process that was killed before it saved anything
             shutil.rmtree(folder)
-        settings = ("--train.epochs", str(EPOCHS), "--train.seed", str(seed))
-        train.main(["--config", CONFIG, "--run-dir", str(folder), *words, *settings])
-    elif read_checkpoint(folder, "last")[1].epoch < EPOCHS:
-        train.main(["--resume", str(folder), "--train.epochs", str(EPOCHS)])
+        train.main(["--run-dir", str(folder), *words])
+    elif finish:
+        progress = read_checkpoint(folder, "last")[1]
+        if progress.epoch < progress.config.train.epochs:
+            train.main(["--resume", str(folder)])
     return folder
 
 
-def words_of_first_training() -> list[str]:
-    """Return the words that name the data of the first training.
+def join_runs(runs: Sequence[Path], files: dict[str, Path]) -> tuple[Predictor, Dataset]:
+    """Join runs into a committee and return it with the data that they were trained on.
 
-    A tenth of the compositions is held out and chooses the epoch.
+    Raises:
+        InputError: a run was trained on other data.
     """
-    pattern = str(data_folder() / PATTERN)
-    return ["--data", pattern, "--data.split", "composition", "--data.validation_fraction", "0.1"]
+    members = [load(run) for run in runs]
+    config = members[0].metadata.config
+    training, validation = str(files["training"]), str(files["validation"])
+    config = replace(config, data=replace(config.data, path=training, validation_path=validation))
+    dataset = load_dataset(config)
+    for run, member in zip(runs, members, strict=True):
+        if member.metadata.statistics != dataset.statistics or member.metadata.elements != dataset.elements:
+            raise InputError(
+                f"{run}: was trained on {member.metadata.statistics}, but {files['training']} has "
+                f"{dataset.statistics}; name the folder that it was trained on with --union"
+            )
+    if not all(member.metadata.features for member in members):  # stopped before they were measured
+        members = [with_features(run, one, config) for run, one in zip(runs, members, strict=True)]
+    return committee.join_members(members, [str(run) for run in runs]), dataset
 
 
-def write_data_of_second_training(dataset: Dataset, target: Path) -> list[str]:
-    """Write the data of the second training, both parts of the first, and return the words that name them.
+def with_features(run: Path, member: Predictor, config: Config) -> Predictor:
+    """Measure the features of the training data of a run.
 
-    Nothing is left to choose the epoch by.
-
-    Args:
-        dataset: The data of the first training, after hygiene.
-        target: The folder for the files.
+    Raises:
+        InputError: they are not finite.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    files = {"everything": [*dataset.training.structures, *dataset.validation.structures]}
-    files["held-out"] = list(dataset.validation.structures)
-    for name, structures in files.items():
-        write_structures(target / f"{name}.extxyz", structures)
-    words = ["--data", str(target / "everything.extxyz")]
-    words += ["--data.validation_path", str(target / "held-out.extxyz")]  # trained on, too
-    return [*words, "--data.hygiene.enabled", "False", "--train.keep", "last"]
+    features = measure_features(plan_run(config, run), member.weights)
+    if features is None:
+        raise InputError(f"{run}: the features of its network are not finite; train it again")
+    return replace(member, metadata=replace(member.metadata, features=(features,)))
 
 
-def join_runs(runs: Sequence[Path]) -> tuple[Predictor, Dataset]:
-    """Join runs on the same data into a committee and return it with these data."""
-    members, names = [load(run) for run in runs], [str(run) for run in runs]
-    configs = [member.metadata.config for member in members]
-    committee.check_split(names[0], names[1:], configs)
-    return committee.join_members(members, names), load_dataset(configs[0])
+def calibrate(predictor: Predictor, dataset: Dataset) -> committee.Committee:
+    """Calibrate a committee on the validation part; its metadata do not name the folder of the data.
 
-
-def calibrate_on_held_out(predictor: Predictor, dataset: Dataset) -> tuple[committee.Committee, list[Atoms]]:
-    """Calibrate the committee of the first training on the held-out structures and return both.
-
-    Structures with elements that only the held-out part has are left out: nothing can be calibrated on them.
+    Structures with elements that only this part has are left out: nothing can be calibrated on them.
     """
     held_out = committee.keep_known_elements(dataset.validation.structures, predictor.metadata.elements)
     domain = domain_of(dataset.training, predictor.config.cutoff)
-    return committee.calibrate_committee(predictor, held_out, domain), held_out
+    result = committee.calibrate_committee(predictor, held_out, domain)
+    metadata = result.predictor.metadata
+    data = DataConfig(path=f"$EQUIVAR_DATA/{PATTERN}")
+    metadata = replace(metadata, config=replace(metadata.config, data=data))
+    return result._replace(predictor=replace(result.predictor, metadata=metadata))
 
 
-def make_final_committee(runs: Sequence[Path], first: committee.Committee) -> committee.Committee:
-    """Return the committee of the second training with calibration and errors of the first.
+def write_weights(result: committee.Committee, made: Path, folder: Path) -> None:
+    """Write the committee to one folder, then as it is packaged, in the place of the one that was there.
 
-    Its metadata do not name the folder of the data.
+    Raises:
+        InputError: it is too large for a wheel of 10 MB; the one that was packaged stays.
     """
-    predictor, dataset = join_runs(runs)
-    known, metadata = first.predictor.metadata, predictor.metadata
-    assert known.domain is not None
-    data = replace(metadata.config.data, path=f"$EQUIVAR_DATA/{PATTERN}", validation_path=None)
-    domain: Domain = replace(
-        domain_of(dataset.training, predictor.config.cutoff), largest_sigma=known.domain.largest_sigma
-    )
-    metadata = replace(
-        metadata,
-        config=replace(metadata.config, data=data),
-        validation_mae=first.mae,
-        calibration=known.calibration,
-        domain=domain,
-        features=(),  # these networks were trained on the held-out part, too, so nothing says what is usual
-    )
-    return first._replace(predictor=replace(predictor, metadata=metadata))
-
-
-def write_weights(result: committee.Committee, folder: Path) -> None:
-    """Write the committee as it is packaged, in the place of the one that was there."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    write_committee(result, folder)
-    clear_commit_markers(folder)
+    shutil.rmtree(made, ignore_errors=True)
+    write_committee(result, made)
+    clear_commit_markers(made)
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
+    if size > LARGEST:
+        raise InputError(f"{made}: {size / 1e6:.1f} MB, more than {LARGEST / 1e6} MB; take fewer members")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made, folder)
 
 
 def clear_commit_markers(folder: Path) -> None:
@@ -152,34 +180,55 @@ def clear_commit_markers(folder: Path) -> None:
         marker.write_text("")
 
 
+def check_tests(tests: dict[str, list[Atoms]], dataset: Dataset) -> None:
+    """Refuse test parts that share a composition with the training part.
+
+    Raises:
+        InputError: a composition of a test part was trained on.
+    """
+    trained_on = {composition(atoms) for atoms in dataset.training.structures}
+    for part in tests.values():
+        for atoms in part:
+            if composition(atoms) in trained_on:
+                raise InputError(f"{source(atoms)}: trained on, too; write the union anew, train again")
+
+
 def main() -> None:
-    """Train the members twice, join them, write the card."""
+    """Train the members that are not there, join and calibrate them, test them, write weights and card."""
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of members that are not there yet")
     parser.add_argument("--runs", type=Path, default=Path("runs/shipped"), help="folder of run directories")
+    parser.add_argument("--union", type=Path, help="folder of the data; default: `union` in that of the runs")
+    parser.add_argument("--unfinished", action="store_true", help="take unfinished runs as they are")
+    parser.add_argument("--first", type=Path, help="Markdown that stands first on the card")
+    parser.add_argument("settings", nargs="*", help="further settings of members that are not there yet")
     options = parser.parse_args()
     if options.members < 2:
         parser.error("--members is below 2; a committee needs two or more")
     with plain_messages():
         use_compilation_cache()
-        seeds = range(options.members)
-        runs = [
-            train_member(options.runs / f"seed-{seed}", seed, words_of_first_training()) for seed in seeds
-        ]
-        predictor, dataset = join_runs(runs)
-        first, held_out = calibrate_on_held_out(predictor, dataset)
-        words = write_data_of_second_training(dataset, options.runs / "data")
-        last = [train_member(options.runs / f"refit-{seed}", seed, words) for seed in seeds]
-        result = make_final_committee(last, first)
-        write_weights(result, WEIGHTS / "committee")
-        alone = [evaluate_model(load(run), held_out).overall.mae for run in runs]
-        counts = {
-            "refused": sum(finding.refused for finding in dataset.findings),
-            "not_counted": len(dataset.validation) - len(held_out),
-        }
-        write_card(first, held_out, alone, result.predictor, counts, WEIGHTS / "README.md")
-        print(f"MAE {first.mae:.4f} e on held-out compositions\n{result.predictor.calibration.table()}")
+        files = parts_of(options.union or options.runs / "union")
+        check_sources(files["training"])
+        paths = ["--data", str(files["training"]), "--data.validation_path", str(files["validation"])]
+        words = ["--config", CONFIG, *paths, *SETTINGS, "--train.epochs", str(options.epochs)]
+        runs = []
+        for seed in range(options.members):
+            seeded = [*words, *options.settings, "--train.seed", str(seed)]
+            folder = options.runs / f"seed-{seed}"
+            runs.append(train_member(folder, seeded, finish=not options.unfinished))
+        predictor, dataset = join_runs(runs, files)
+        tests = {name: read_structures(files[name]) for name in TESTS}
+        check_tests(tests, dataset)
+        result = calibrate(predictor, dataset)
+        write_weights(result, options.runs / "committee", WEIGHTS / "committee")
+        shipped = load(WEIGHTS / "committee")
+        judged = {name: judge(shipped, part) for name, part in tests.items()}
+        first = options.first.read_text() if options.first else ""
+        write_card(shipped, judged, dataset, WEIGHTS / "README.md", CONFIG, first)
+        for name, part in judged.items():
+            print(f"{name}: {part}")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from ase import Atoms
 
 from equivar_jax.config.settings import to_dict
 from equivar_jax.errors import InputError
+from equivar_jax.prediction.dielectric import dielectric_of_members, dielectric_residuals
 from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
-from equivar_jax.structures import labels_of
+from equivar_jax.structures import labels_of, usable_epsilon_inf
 from equivar_jax.uncertainty.calibration import Residuals, calibrate
 from equivar_jax.uncertainty.domain import FAR, Domain, without_domain_warnings
 from equivar_jax.uncertainty.features import FeatureDomain
@@ -30,6 +31,8 @@ class Committee(NamedTuple):
     residuals: Residuals
     mae: float
     """Mean absolute error of the mean of the members on the calibration data, in e."""
+    dielectric: Residuals | None = None
+    """Of the electronic dielectric tensors; None if there is no readout for them or no label."""
 
 
 def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predictor:
@@ -69,6 +72,7 @@ def join_members(members: Sequence[Predictor], names: Sequence[str]) -> Predicto
         validation_mae=None,
         best_validation_mae=None,
         calibration=None,
+        dielectric_calibration=None,
         domain=None,
         features=_join_features(members),
     )
@@ -120,10 +124,33 @@ def calibrate_committee(
         of_atom = calibration.sigma(residuals.spread, residuals.tensors).mean(axis=(1, 2))
         domain = dataclasses.replace(domain, largest_sigma=FAR * float(np.quantile(of_atom, 0.99)))
     mae = float(np.abs(residuals.errors).mean())
+    dielectric = compare_dielectric(committee, structures)
     metadata = dataclasses.replace(
-        committee.metadata, validation_mae=mae, calibration=calibration, domain=domain
+        committee.metadata,
+        validation_mae=mae,
+        calibration=calibration,
+        dielectric_calibration=calibrate(dielectric)
+        if dielectric is not None and len(dielectric.errors) > 1
+        else None,
+        domain=domain,
     )
-    return Committee(dataclasses.replace(committee, metadata=metadata), residuals, mae)
+    return Committee(dataclasses.replace(committee, metadata=metadata), residuals, mae, dielectric)
+
+
+def compare_dielectric(committee: Predictor, structures: Sequence[Atoms]) -> Residuals | None:
+    """Compare the electronic dielectric tensors of a committee with those labels that there are.
+
+    Returns:
+        Errors and spreads; None without the readout or without labels.
+    """
+    if not committee.config.dielectric:
+        return None
+    labels = [usable_epsilon_inf(atoms) for atoms in structures]
+    chosen = [k for k, label in enumerate(labels) if label is not None]
+    if not chosen:
+        return None
+    of_members = dielectric_of_members(committee, [structures[k] for k in chosen])
+    return dielectric_residuals(of_members, np.array([labels[k] for k in chosen]))
 
 
 def check_split(first: str, others: Sequence[str], configs: Sequence[Any]) -> None:

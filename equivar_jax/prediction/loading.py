@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from ase import Atoms
@@ -56,33 +56,63 @@ def _read_predictor(location: str | Path, dtype: str) -> Predictor:
 
 @overload
 def predict(
-    structures: Atoms, *, allow_unseen: bool = False, uncertainty: Literal[False] = False
+    structures: Atoms,
+    *,
+    allow_unseen: bool = False,
+    uncertainty: Literal[False] = False,
+    dielectric: Literal[False] = False,
 ) -> Float[np.ndarray, "atoms 3 3"]: ...
 
 
 @overload
 def predict(
-    structures: Sequence[Atoms], *, allow_unseen: bool = False, uncertainty: Literal[False] = False
+    structures: Sequence[Atoms],
+    *,
+    allow_unseen: bool = False,
+    uncertainty: Literal[False] = False,
+    dielectric: Literal[False] = False,
 ) -> list[Float[np.ndarray, "atoms 3 3"]]: ...
 
 
 @overload
-def predict(structures: Atoms, *, allow_unseen: bool = False, uncertainty: Literal[True]) -> Uncertain: ...
+def predict(
+    structures: Atoms,
+    *,
+    allow_unseen: bool = False,
+    uncertainty: Literal[True],
+    dielectric: Literal[False] = False,
+) -> Uncertain: ...
 
 
 @overload
 def predict(
-    structures: Sequence[Atoms], *, allow_unseen: bool = False, uncertainty: Literal[True]
+    structures: Sequence[Atoms],
+    *,
+    allow_unseen: bool = False,
+    uncertainty: Literal[True],
+    dielectric: Literal[False] = False,
 ) -> list[Uncertain]: ...
 
 
-def predict(structures, *, allow_unseen=False, uncertainty=False):
+@overload
+def predict(
+    structures: Atoms | Sequence[Atoms],
+    *,
+    allow_unseen: bool = False,
+    uncertainty: bool = False,
+    dielectric: Literal[True],
+) -> Any: ...
+
+
+def predict(structures, *, allow_unseen=False, uncertainty=False, dielectric=False):
     """Predict Born effective charges with the weights that come with the package: `load().predict(...)`.
 
     Args:
         structures: `ase.Atoms`, or a sequence of them; `info["charge"]` is the net charge of a cell in e.
         allow_unseen: Only warn about elements that did not occur in the training data.
         uncertainty: Return pairs (Z, sigma), where sigma is the standard deviation of each component in e.
+        dielectric: Return the electronic dielectric tensor, too: (Z, eps_inf), and with `uncertainty`
+            ((Z, sigma), (eps_inf, sigma)).
 
     Returns:
         float64 (N, 3, 3) in e, [atom, field direction, displacement direction], or a list of such arrays
@@ -91,4 +121,6 @@ def predict(structures, *, allow_unseen=False, uncertainty=False):
     Raises:
         InputError: a structure cannot be used, or it has an element that the model has never seen.
     """
-    return load().predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)
+    return load().predict(
+        structures, allow_unseen=allow_unseen, uncertainty=uncertainty, dielectric=dielectric
+    )

@@ -16,6 +16,7 @@ from equivar_jax.config.schema import ModelConfig
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Sample, prefetch
 from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
+from equivar_jax.prediction.dielectric import dielectric_tensors, require_readout
 from equivar_jax.prediction.in_cpp import NetworksInCpp, why_not_in_cpp
 from equivar_jax.prediction.members import Networks, Prediction, Uncertain
 from equivar_jax.prediction.polarisation import CellDipole, Images, cell_dipoles, require_polarisation
@@ -121,7 +122,9 @@ class Predictor:
         if self.members == 1:
             return self
         features = self.metadata.features[number : number + 1]
-        metadata = dataclasses.replace(self.metadata, members=1, calibration=None, features=features)
+        metadata = dataclasses.replace(
+            self.metadata, members=1, calibration=None, dielectric_calibration=None, features=features
+        )
         return Predictor(member_of(self.weights, number), metadata)
 
     @property
@@ -141,27 +144,73 @@ class Predictor:
             raise InputError(f"uncertainty needs a calibrated committee; join the members anew: {how}")
         return self.metadata.calibration
 
+    @property
+    def dielectric_calibration(self) -> Calibration:
+        """The calibration for electronic dielectric tensors.
+
+        Raises:
+            InputError: the model has no readout for them, is a single network, or a committee that was not
+                calibrated for them.
+        """
+        require_readout(self)
+        if self.members > 1 and self.metadata.dielectric_calibration is None:
+            raise InputError(
+                "the committee was not calibrated for dielectric tensors; join the members anew, on "
+                "structures with info['epsilon_inf']: equivar committee RUN RUN ... -o FOLDER"
+            )
+        return self.metadata.dielectric_calibration or self.calibration
+
     @overload
     def predict(
-        self, structures: Atoms, *, allow_unseen: bool = False, uncertainty: Literal[False] = False
+        self,
+        structures: Atoms,
+        *,
+        allow_unseen: bool = False,
+        uncertainty: Literal[False] = False,
+        dielectric: Literal[False] = False,
     ) -> Float[np.ndarray, "atoms 3 3"]: ...
 
     @overload
     def predict(
-        self, structures: Sequence[Atoms], *, allow_unseen: bool = False, uncertainty: Literal[False] = False
+        self,
+        structures: Sequence[Atoms],
+        *,
+        allow_unseen: bool = False,
+        uncertainty: Literal[False] = False,
+        dielectric: Literal[False] = False,
     ) -> list[Float[np.ndarray, "atoms 3 3"]]: ...
 
     @overload
     def predict(
-        self, structures: Atoms, *, allow_unseen: bool = False, uncertainty: Literal[True]
+        self,
+        structures: Atoms,
+        *,
+        allow_unseen: bool = False,
+        uncertainty: Literal[True],
+        dielectric: Literal[False] = False,
     ) -> Uncertain: ...
 
     @overload
     def predict(
-        self, structures: Sequence[Atoms], *, allow_unseen: bool = False, uncertainty: Literal[True]
+        self,
+        structures: Sequence[Atoms],
+        *,
+        allow_unseen: bool = False,
+        uncertainty: Literal[True],
+        dielectric: Literal[False] = False,
     ) -> list[Uncertain]: ...
 
-    def predict(self, structures, *, allow_unseen=False, uncertainty=False):
+    @overload
+    def predict(
+        self,
+        structures: Atoms | Sequence[Atoms],
+        *,
+        allow_unseen: bool = False,
+        uncertainty: bool = False,
+        dielectric: Literal[True],
+    ) -> Any: ...
+
+    def predict(self, structures, *, allow_unseen=False, uncertainty=False, dielectric=False):
         """Predict the Born effective charges of a structure, or of each structure of a list.
 
         Args:
@@ -170,6 +219,9 @@ class Predictor:
             uncertainty: Return pairs (Z, sigma), where sigma has the shape of Z and is the standard deviation
                 of each component in e (see `equivar_jax.uncertainty.calibration`). This needs a calibrated
                 committee.
+            dielectric: Return pairs (Z, eps_inf) with the electronic dielectric tensor (3, 3) of the crystal,
+                and with `uncertainty` ((Z, sigma), (eps_inf, sigma)). This needs a model that was trained
+                with `--model.dielectric True`, and takes twice the time.
 
         Returns:
             float64 (N, 3, 3) in e, [atom, field direction, displacement direction], or a list of such arrays
@@ -177,11 +229,21 @@ class Predictor:
 
         Raises:
             InputError: a structure cannot be used, it has an element that the model has never seen, or the
-                uncertainty is asked for without a calibrated committee.
+                uncertainty is asked for without a calibrated committee; or eps_inf without the readout, or of
+                what is no crystal.
         """
         calibration = self.calibration if uncertainty else None  # before anything is computed
         if isinstance(structures, Atoms):
-            return self.predict([structures], allow_unseen=allow_unseen, uncertainty=uncertainty)[0]
+            (found,) = self.predict(
+                [structures], allow_unseen=allow_unseen, uncertainty=uncertainty, dielectric=dielectric
+            )
+            return found
+        if dielectric:
+            for atoms in structures:
+                self.check_elements(atoms, allow_unseen)
+            tensors = dielectric_tensors(self, structures, uncertainty=uncertainty)
+            charges = self.predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)
+            return list(zip(charges, zip(*tensors, strict=True) if uncertainty else tensors, strict=True))
         found = self.predictions(structures, allow_unseen=allow_unseen)
         if calibration is None:
             return [prediction.tensors for prediction in found]
@@ -411,15 +473,14 @@ class Predictor:
         """
         return self._networks.run(samples, self._networks.stage(samples), progress, advance)
 
-    def dielectric_of_samples(self, samples: Sequence[Sample]) -> Float[np.ndarray, "structures 3 3"]:
-        """Compute electronic dielectric tensors (see `dielectric_tensors`); of a committee the mean.
+    def dielectric_of_members(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
+        """Compute the electronic dielectric tensors of each network (see `dielectric_tensors`).
 
         Args:
             samples: What `prepare` makes of crystals; the network must have the readout.
         """
-        # The eigenvalues of a mean are not below 1 either.
         roots = np.eye(3) + self._networks.dielectric(samples)
-        return (np.eye(3) + np.einsum("msac,msbc->msab", roots, roots)).mean(axis=0)
+        return np.eye(3) + np.einsum("msac,msbc->msab", roots, roots)
 
     @functools.cached_property
     def _networks(self) -> Networks:

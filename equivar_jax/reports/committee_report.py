@@ -23,6 +23,8 @@ def write_committee(committee: Committee, folder: Path) -> None:
     with input_error_unless_writable(folder, "-o"):
         _write_checkpoint(committee.predictor, folder)
         numbers = {"mae": committee.mae, **dataclasses.asdict(committee.predictor.calibration)}
+        if metadata.dielectric_calibration is not None:
+            numbers["dielectric"] = dataclasses.asdict(metadata.dielectric_calibration)
         (folder / "calibration.json").write_text(json.dumps(numbers, indent=2) + "\n")
     plot_calibration(committee.residuals, committee.predictor.calibration, folder / "calibration.png")
 
@@ -62,6 +64,8 @@ def committee_table(
         f"MAE {committee.mae:.4f} e; in training, the members alone: {alone} e",
         committee.predictor.calibration.table(),
     ]
+    if (dielectric := predictor.metadata.dielectric_calibration) is not None:
+        lines += ["electronic dielectric tensors:", dielectric.table("", "crystal")]
     if (domain := predictor.metadata.domain) is not None:
         rare = [f"{symbol} ({n})" for symbol, n in domain.structures.items() if n < FEW_STRUCTURES]
         lines.append(

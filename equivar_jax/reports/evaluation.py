@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
 
 from equivar_jax.errors import InputError
 from equivar_jax.prediction.dielectric import dielectric_tensors
@@ -14,7 +13,7 @@ from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.reports.metrics import EvaluationReport, Metrics, charge_drift
 from equivar_jax.reports.plots import plot_parity
-from equivar_jax.structures import epsilon_inf, labels_of
+from equivar_jax.structures import labels_of, usable_epsilon_inf
 from equivar_jax.training.losses import DielectricSummary, dielectric_errors
 from equivar_jax.uncertainty.calibration import summarise_coverage
 
@@ -76,18 +75,10 @@ def _summarise_dielectric(predictor: Predictor, structures: Sequence[Atoms]) -> 
     """Summarise the errors of the electronic dielectric tensor; None without that readout or its labels."""
     if not predictor.network.config.dielectric:
         return None
-    labels = [_usable_epsilon(atoms) for atoms in structures]
+    labels = [usable_epsilon_inf(atoms) for atoms in structures]
     chosen = [k for k, label in enumerate(labels) if label is not None]
     if not chosen:
         return None
     predicted = dielectric_tensors(predictor, [structures[k] for k in chosen])
     reference = np.array([labels[k] for k in chosen])
     return dielectric_errors(predicted, reference, np.ones(len(chosen), bool)).summarise()
-
-
-def _usable_epsilon(atoms: Atoms) -> Float[np.ndarray, "3 3"] | None:
-    """Return the label of the electronic dielectric tensor; None if missing or broken, as in training."""
-    try:
-        return epsilon_inf(atoms)
-    except InputError:
-        return None

@@ -91,8 +91,13 @@ class Calibration:
         """
         return Fit(self.scale, self.floor, self.relative).sigma(spread, tensors)
 
-    def table(self) -> str:
-        """Format the numbers as text."""
+    def table(self, unit: str = " e", whose: str = "atom") -> str:
+        """Format the numbers as text.
+
+        Args:
+            unit: Of the tensors, with a space before it.
+            whose: What has a tensor.
+        """
         lines = ["                fitted   two-fold  expected"]
         rows = (
             (1, self.within_one, self.two_fold_one, WITHIN_ONE),
@@ -101,16 +106,16 @@ class Calibration:
         for k, fitted, held_out, expected in rows:
             held = "-" if held_out is None else f"{100 * held_out:.1f} %"
             lines.append(f"within {k} sigma {100 * fitted:6.1f} %  {held:>8}  {100 * expected:6.1f} %")
-        lines.append(f"Spearman correlation of sigma and error, by atom: {self.spearman:.2f}")
+        lines.append(f"Spearman correlation of sigma and error, by {whose}: {self.spearman:.2f}")
         lines.append(
-            f"sigma = {self.scale:.3g} (spread + {self.floor:.3g} e), {self.components:,} components"
+            f"sigma = {self.scale:.3g} (spread + {self.floor:.3g}{unit}), {self.components:,} components"
             + f"; the spread with {100 * self.relative:g} % of the component" * (self.relative > 0)
         )
         if self.is_worthless:
             lines.append(
                 f"THIS UNCERTAINTY IS WORTHLESS: a correlation below {WORTHLESS} means that sigma does not "
-                "tell atoms with large errors from others; train longer, or calibrate on more or more varied "
-                "data; the distance from the training data does not depend on it"
+                f"tell {whose}s with large errors from others; train longer, or calibrate on more or more "
+                "varied data; the distance from the training data does not depend on it"
             )
         return "\n".join(lines)
 

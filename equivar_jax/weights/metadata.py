@@ -40,6 +40,8 @@ class Metadata:
     """Number of networks; if there are several, every weight has a leading axis of this length."""
     calibration: Calibration | None = None
     """Calibration of the uncertainty of a committee."""
+    dielectric_calibration: Calibration | None = None
+    """The same of its electronic dielectric tensors; None if there was no readout or no label."""
     domain: Domain | None = None
     """Domain of the training data, for warnings; None if it is not known."""
     features: tuple[FeatureDomain, ...] = ()
@@ -70,7 +72,11 @@ class Metadata:
             )
         values["config"] = read_config(values["config"], f"{where}: config")
         values["elements"] = tuple(values["elements"])
-        for name, kind in (("calibration", Calibration), ("domain", Domain)):
+        for name, kind in (
+            ("calibration", Calibration),
+            ("dielectric_calibration", Calibration),
+            ("domain", Domain),
+        ):
             if values.get(name) is not None:
                 values[name] = from_dict(kind, values[name], f"{where}: {name}")
         values["features"] = tuple(

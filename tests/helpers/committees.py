@@ -14,6 +14,7 @@ from helpers.networks import random_params
 CONFIG = ModelConfig(channels=16, interactions=2, mean_neighbours=9.0)
 MEMBERS = 3
 CALIBRATION = Calibration(0.5, 0.01, 0.68, 0.95, 0.5, 900)
+DIELECTRIC_CALIBRATION = Calibration(2.0, 0.003, 0.68, 0.95, 0.5, 900, relative=0.0)
 
 
 def drawn(seed, config=CONFIG):
@@ -39,3 +40,10 @@ def with_kernel(predictor, kernel):
 def joined(config=CONFIG, calibration=CALIBRATION):
     found = join_members([network(k, config) for k in range(MEMBERS)], ["a", "b", "c"])
     return dataclasses.replace(found, metadata=dataclasses.replace(found.metadata, calibration=calibration))
+
+
+def calibrated_with_dielectric():
+    """A committee with the readout for electronic dielectric tensors, calibrated for both."""
+    found = joined(dataclasses.replace(CONFIG, interactions=1, dielectric=True))
+    metadata = dataclasses.replace(found.metadata, dielectric_calibration=DIELECTRIC_CALIBRATION)
+    return dataclasses.replace(found, metadata=metadata)

@@ -24,7 +24,8 @@ def choose_epsilon_inf(
         atoms: The structure.
         given: One number (isotropic), three (the diagonal), six (Voigt: xx yy zz yz xz xy) or nine
             (row-major), dimensionless, in the Cartesian axes of the structure; or None.
-        predictor: A network, used if it was trained with `--model.dielectric True`; its tensor is printed.
+        predictor: A model, used if it was trained with `--model.dielectric True`; its tensor is printed, and
+            of a calibrated committee the standard deviations as well.
 
     Returns:
         The tensor, dimensionless and symmetric.
@@ -38,16 +39,32 @@ def choose_epsilon_inf(
     tensor = epsilon_inf(atoms)
     if tensor is not None:
         return tensor
-    if predictor is not None and predictor.network.config.dielectric:
-        tensor = electronic_dielectric_tensor(predictor, atoms)
-        numbers = " ".join(f"{value:z.3f}" for value in full_3x3_to_voigt_6_stress(tensor))
-        print(f"{source(atoms)}: electronic dielectric tensor of the network (xx yy zz yz xz xy): {numbers}")
-        return tensor
+    if predictor is not None and predictor.config.dielectric:
+        return _predict(atoms, predictor)
     raise InputError(
         f"{source(atoms)}: no electronic dielectric tensor, which screens the field of the ions and so sets "
         f"the LO-TO splitting; give --epsilon-inf, info[{EPSILON!r}] of the structure, or a network trained "
-        "with --model.dielectric True"
+        "with --model.dielectric True, as the weights of the package are (--checkpoint shipped)"
     )
+
+
+def _predict(atoms: Atoms, predictor: Predictor) -> Float[np.ndarray, "3 3"]:
+    """Predict the tensor and print it, with its standard deviations if the model has any."""
+    sigma = None
+    if predictor.metadata.dielectric_calibration is None:
+        tensor = electronic_dielectric_tensor(predictor, atoms)
+    else:
+        tensor, sigma = electronic_dielectric_tensor(predictor, atoms, uncertainty=True)
+    text = (
+        f"{source(atoms)}: electronic dielectric tensor of the network (xx yy zz yz xz xy): {_format(tensor)}"
+    )
+    print(text if sigma is None else f"{text}; standard deviations: {_format(sigma)}")
+    return tensor
+
+
+def _format(tensor: Float[np.ndarray, "3 3"]) -> str:
+    """Format the six components of a symmetric tensor."""
+    return " ".join(f"{value:z.3f}" for value in full_3x3_to_voigt_6_stress(tensor))
 
 
 def _tensor_of(numbers: Float[np.ndarray, " numbers"], atoms: Atoms) -> Float[np.ndarray, "3 3"]:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from ase.io import write
+from helpers.committees import calibrated_with_dielectric
 from phonopy.file_IO import parse_BORN
 
 from equivar_jax import load, train
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
+from equivar_jax.prediction import loading
 from equivar_jax.prediction.dielectric import electronic_dielectric_tensor
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
@@ -118,3 +120,24 @@ def test_both_commands_take_it_and_say_so(network, tmp_path, capsys):
 def test_a_network_without_the_readout_gives_none(trained):
     with pytest.raises(InputError, match=r"or a network trained with --model\.dielectric True"):
         choose_epsilon_inf(rock_salt(), None, load(trained.folder))
+
+
+def test_of_a_calibrated_committee_it_comes_with_its_standard_deviations(capsys, tmp_path):
+    model, atoms = calibrated_with_dielectric(), bulk("CaO", "rocksalt", a=4.8)
+    expected, sigma = electronic_dielectric_tensor(model, atoms, uncertainty=True)
+    np.testing.assert_array_equal(choose_epsilon_inf(atoms, None, model), expected)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert f"{expected[0, 0]:.3f} {expected[1, 1]:.3f} {expected[2, 2]:.3f} 0.000 0.000 0.000; " in line
+    assert f"standard deviations: {sigma[0, 0]:.3f} {sigma[1, 1]:.3f} {sigma[2, 2]:.3f} " in line
+    assert sigma[0, 0] > 0
+
+
+def test_the_command_needs_no_tensor_where_the_weights_of_the_package_give_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loading, "_load_shipped", lambda _: calibrated_with_dielectric())
+    atoms = bulk("CaO", "rocksalt", a=4.8)
+    write(tmp_path / "POSCAR", atoms, format="vasp")
+    response(["born", str(tmp_path / "POSCAR"), "-o", str(tmp_path / "BORN")])
+    assert "standard deviations: " in capsys.readouterr().out
+    found = parse_BORN(phonon_of(atoms).primitive, filename=tmp_path / "BORN")
+    expected = electronic_dielectric_tensor(calibrated_with_dielectric(), atoms)
+    np.testing.assert_allclose(found["dielectric"], expected, atol=1e-4)
