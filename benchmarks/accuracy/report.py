@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.accuracy import from_charges as from_charges
 from benchmarks.accuracy import plots as plots
 from benchmarks.accuracy import tables as tables
 from benchmarks.accuracy.result_file import read_rows
@@ -111,6 +112,12 @@ SECTIONS = {
     ),
 }
 SECTIONS |= {
+    "from_charges": Section(
+        "What follows from the charges",
+        "With force constants from the same forces for all; at Gamma, the softest mode above 1 cm^-1.",
+        lambda rows, _: from_charges.tables_of(rows),
+        from_charges.plot_errors,
+    ),
     "targets": Section(
         "Real DFPT data",
         "References: Allegro-pol has about 0.016 e on BaTiO3 and 0.0067 e on SiO2, on other frames than "

@@ -77,8 +77,11 @@ def _common_defaults(rows: Sequence[Mapping[str, Any]], kept: Mapping[str, Any])
 
     Returns:
         Only settings that every row has: a row of a version that lacks a setting could not say so otherwise.
+        None where no row has a config.
     """
     configs = [_flatten(row["config"]) for row in rows if "config" in row]
+    if not configs:
+        return {}
     known = {**_flatten(to_dict(Config())), **kept}
     return {name: value for name, value in known.items() if all(name in config for config in configs)}
 

@@ -41,6 +41,7 @@ _TRANSFERRED = (
 )
 """Columns of `states_table`: where a report has the number, and its digits."""
 MANY = (
+    "from_charges",
     "hyperparameters",
     "learning_curve",
     "seeds",
@@ -50,7 +51,7 @@ MANY = (
     "unseen",
     "finetune",
 )
-"""Protocols with too many runs for the table of drifts."""
+"""Protocols with too many runs for the table of drifts, or with none."""
 
 
 def group_by_variant(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:

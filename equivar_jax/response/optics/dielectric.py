@@ -1,7 +1,8 @@
 """Dielectric tensor of a crystal whose ions are free to move, from Born charges and phonons at Gamma.
 
 The command prints the contribution of each mode, the static tensor, and the longitudinal modes; it writes all
-of these as JSON, and draws the dielectric function and the reflectivity.
+of these as JSON, and draws the dielectric function and the reflectivity. Where the charges are those of a
+committee, the numbers have standard deviations.
 """
 
 import argparse
@@ -18,10 +19,14 @@ from equivar_jax.io.files import open_for_writing
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.optics.dielectric_picture import AXES, plot_dielectric_function
 from equivar_jax.response.optics.permittivity import (
+    active_levels,
     active_lines,
     ionic_contributions,
+    level_means,
     longitudinal_modes,
+    matching_wavenumbers,
     permittivity,
+    static_permittivity,
 )
 from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.gamma import (
@@ -31,8 +36,9 @@ from equivar_jax.response.phonons.gamma import (
     mode_effective_charges,
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, phonons_of
+from equivar_jax.response.phonons.propagation import Members, members_of
 from equivar_jax.response.phonons.surroundings import warn_of_vacuum
-from equivar_jax.structures import source
+from equivar_jax.structures import EPSILON, source
 
 # The picture ends at the highest line times the margin; a line width has so many points.
 _MARGIN, _POINTS_ACROSS_LINE = 1.2, 20
@@ -50,7 +56,13 @@ def run(options: argparse.Namespace) -> None:
     modes.require_stable(source(phonons.atoms))
     warn_of_vacuum(phonons.atoms, "the dielectric tensors and longitudinal modes")
     results = _collect_results(phonons, modes, epsilon_inf)
+    is_known = options.epsilon_inf is not None or EPSILON in phonons.atoms.info
+    members = members_of(predictor, phonons.atoms, epsilon_inf if is_known else None)
+    if members is not None:
+        _add_deviations(results, phonons, modes, epsilon_inf, members)
     print(_format_results(results))
+    if members is not None:
+        print(members.describe())
     numbers = options.output.with_suffix(".json")
     _draw(phonons, modes, epsilon_inf, options)
     with open_for_writing(numbers) as handle:
@@ -110,18 +122,99 @@ def _collect_results(
     }
 
 
+def _add_deviations(
+    results: dict[str, Any],
+    phonons: Phonons,
+    modes: GammaModes,
+    epsilon_inf: Float[np.ndarray, "3 3"],
+    members: Members,
+) -> None:
+    """Add the standard deviations over the members of a committee to the numbers; their names have "std"."""
+    volume = float(phonons.atoms.get_volume())
+    intensities = members.sigma(lambda charges, _: infrared_intensities(modes, charges))
+    contributions = members.sigma(lambda charges, _: ionic_contributions(modes, charges, volume))
+    for mode, intensity, contribution in zip(results["modes"], intensities, contributions, strict=True):
+        mode["intensity_std_km_per_mol"] = float(intensity)
+        mode["contribution_std"] = contribution.tolist()
+    results["longitudinal_std_per_cm"] = {
+        axis: longitudinal_deviations(
+            modes, phonons.charges, volume, epsilon_inf, direction, members
+        ).tolist()
+        for axis, direction in zip(AXES, np.eye(3), strict=True)
+    }
+    of_electrons = members.sigma(lambda _, tensor: np.asarray(tensor))
+    if of_electrons.any():  # else the tensor was given
+        results["epsilon_inf_std"] = of_electrons.tolist()
+    results["epsilon_ionic_std"] = members.sigma(
+        lambda charges, _: ionic_contributions(modes, charges, volume).sum(axis=0)
+    ).tolist()
+    results["epsilon_0_std"] = members.sigma(
+        lambda charges, tensor: static_permittivity(modes, charges, volume, np.asarray(tensor))
+    ).tolist()
+    results["std"] = {"members": len(members.charges), "times_apart": members.factor}
+
+
+def longitudinal_deviations(
+    modes: GammaModes,
+    charges: Float[np.ndarray, "atoms 3 3"],
+    volume: float,
+    epsilon_inf: Float[np.ndarray, "3 3"],
+    direction: Float[np.ndarray, "3"],
+    members: Members,
+) -> Float[np.ndarray, " lines"]:
+    """Compute standard deviations of the longitudinal lines along a direction, in cm⁻¹.
+
+    Args:
+        modes: Transverse modes.
+        charges: Born effective charges of the committee in e, [atom, field, displacement].
+        volume: Volume of the cell in Å³.
+        epsilon_inf: Dielectric tensor of clamped ions, of the committee or given.
+        direction: Direction of q, of any length.
+        members: What the members of the committee say.
+
+    Returns:
+        One number for each line of `active_lines`.
+    """
+    found = longitudinal_modes(modes, charges, volume, epsilon_inf, direction)
+    levels = active_levels(found, charges, direction)
+
+    def lines_of(
+        of_member: Float[np.ndarray, "atoms 3 3"], tensor: Float[np.ndarray, "3 3"] | None
+    ) -> Float[np.ndarray, " lines"]:
+        assert tensor is not None  # that of the committee is known, too
+        moved = longitudinal_modes(modes, of_member, volume, tensor, direction)
+        return level_means(matching_wavenumbers(found, moved), levels)
+
+    return members.sigma(lines_of)
+
+
 def _format_results(results: dict[str, Any]) -> str:
-    """Format the numbers as a table."""
+    """Format the numbers as a table, with standard deviations if there are any."""
     lines = ["mode    TO (cm^-1)   IR (km/mol)   contribution to eps_0: xx       yy       zz"]
     for number, mode in enumerate(results["modes"], start=1):
         diagonal = "".join(f"{value:z9.3f}" for value in np.diagonal(mode["contribution"]))
-        intensity = mode["intensity_km_per_mol"]
-        lines.append(f"{number:4d} {mode['wavenumber_per_cm']:13.2f} {intensity:13.2f} {'':19}{diagonal}")
+        intensity, sigma = mode["intensity_km_per_mol"], _plus_minus(mode.get("intensity_std_km_per_mol"))
+        lines.append(f"{number:4d} {mode['wavenumber_per_cm']:13.2f} {intensity:13.2f} {sigma:19}{diagonal}")
     left_out = ", ".join(f"{value:z.2f}" for value in results["acoustic_left_out_per_cm"])
     lines.append(f"acoustic modes left out: {left_out} cm^-1")
     for axis, values in results["longitudinal_per_cm"].items():
-        lines.append(f"LO along {axis}: {', '.join(f'{value:.2f}' for value in values) or 'none'} cm^-1")
+        sigmas = results.get("longitudinal_std_per_cm", {}).get(axis, [None] * len(values))
+        pairs = zip(values, sigmas, strict=True)
+        found = ", ".join(f"{value:.2f}{_plus_minus(sigma)}" for value, sigma in pairs)
+        lines.append(f"LO along {axis}: {found or 'none'} cm^-1")
     for name in ("epsilon_inf", "epsilon_ionic", "epsilon_0"):
-        rows = "   ".join(" ".join(f"{value:z8.4f}" for value in row) for row in results[name])
-        lines.append(f"{name:13s} {rows}")
+        lines.append(_format_tensor(name, results[name]))
+        if f"{name}_std" in results:
+            lines.append(_format_tensor("  ±", results[f"{name}_std"]))
     return "\n".join(lines)
+
+
+def _plus_minus(sigma: float | None) -> str:
+    """Format a standard deviation, if there is one."""
+    return "" if sigma is None else f" ± {sigma:.2f}"
+
+
+def _format_tensor(name: str, tensor: list[list[float]]) -> str:
+    """Format a tensor as one line."""
+    rows = "   ".join(" ".join(f"{value:z8.4f}" for value in row) for row in tensor)
+    return f"{name:13s} {rows}"

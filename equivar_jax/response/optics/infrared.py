@@ -43,6 +43,7 @@ from equivar_jax.response.phonons.gamma import (
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, example_phonons, phonons_of
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal
+from equivar_jax.response.phonons.propagation import Members, members_of
 from equivar_jax.response.phonons.surroundings import is_molecule_in_box, molecule_in_box, warn_of_vacuum
 from equivar_jax.structures import labels_of, source, with_born_effective_charges
 
@@ -69,6 +70,8 @@ class Curve(NamedTuple):
     """Wavenumbers in cm⁻¹."""
     values: Float[np.ndarray, " frequencies"]
     """Absorption in cm⁻¹ for a crystal, else in km/mol per cm⁻¹."""
+    deviations: Float[np.ndarray, " frequencies"] | None = None
+    """Their standard deviations, where a committee gives the charges for phonons."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -93,7 +96,8 @@ def run(options: argparse.Namespace) -> None:
                 f"{options.trajectory}: not a crystal, unlike {options.phonons}, so that their spectra "
                 "have different units; give only one of them, or --molecule if both are one in a box"
             )
-        curve, lines = _phonon_spectrum(phonons, options)
+        members = members_of(predictor, phonons.atoms)
+        curve, lines = _phonon_spectrum(phonons, options, members)
         curves.append(curve)
     table = options.output.with_suffix(".csv")
     plot_spectra(curves, lines, options.output, periodic)
@@ -197,9 +201,15 @@ def _trajectory_spectrum(frames: Sequence[Atoms], charges: Charges, options: arg
 
 
 def _phonon_spectrum(
-    phonons: Phonons, options: argparse.Namespace
+    phonons: Phonons, options: argparse.Namespace, members: Members | None
 ) -> tuple[Curve, Float[np.ndarray, " modes"]]:
-    """Compute the spectrum of the phonons and the wavenumbers of those that absorb; print the modes."""
+    """Compute the spectrum of the phonons and the wavenumbers of those that absorb; print the modes.
+
+    Args:
+        phonons: Structure, force constants and charges.
+        options: The command line.
+        members: What the members of a committee say of the charges, if they are of one.
+    """
     resolution, fix = options.resolution, "relax the structure into its minimum"
     if options.molecule:
         phonons = molecule_in_box(phonons)
@@ -211,27 +221,42 @@ def _phonon_spectrum(
     modes.require_stable(source(phonons.atoms), fix)
     intensities = infrared_intensities(modes, phonons.charges)
     print("mode     cm^-1    km/mol of cells")
-    for number, (line, intensity) in enumerate(zip(modes.wavenumbers, intensities, strict=True), start=1):
-        print(f"{number:4d} {line:9.2f} {intensity:11.2f}")
+    uncertain = [""] * len(intensities)
+    if members is not None:
+        sigmas = members.sigma(lambda charges, _: infrared_intensities(modes, charges))
+        uncertain = [f" ± {sigma:.2f}" for sigma in sigmas]
+    rows = zip(modes.wavenumbers, intensities, uncertain, strict=True)
+    for number, (line, intensity, sigma) in enumerate(rows, start=1):
+        print(f"{number:4d} {line:9.2f} {intensity:11.2f}{sigma}")
+    if members is not None:
+        print(members.describe())
     wavenumbers = np.arange(
         0.0, modes.wavenumbers[-1] * _MARGIN + resolution, resolution / _POINTS_ACROSS_LINE
     )
-    strengths = oscillator_strengths(modes, phonons.charges)
-    if options.molecule:
-        values = molar_line_absorption(wavenumbers, modes.wavenumbers, strengths, resolution)
-    else:
+
+    def spectrum(charges: Float[np.ndarray, "atoms 3 3"], _: object = None) -> np.ndarray:
+        strengths = oscillator_strengths(modes, charges)
+        if options.molecule:
+            return molar_line_absorption(wavenumbers, modes.wavenumbers, strengths, resolution)
         volume = phonons.atoms.get_volume()
-        values = line_absorption(wavenumbers, modes.wavenumbers, strengths, volume, resolution)
-    return Curve("phonons", wavenumbers, values), modes.wavenumbers[
-        intensities > _VISIBLE * intensities.max()
-    ]
+        return line_absorption(wavenumbers, modes.wavenumbers, strengths, volume, resolution)
+
+    values, visible = spectrum(phonons.charges), intensities > _VISIBLE * intensities.max()
+    deviations = None if members is None else members.sigma(spectrum)
+    return Curve("phonons", wavenumbers, values, deviations), modes.wavenumbers[visible]
 
 
 def _write(path: Path, curves: Sequence[Curve], periodic: bool) -> None:
-    """Write all spectra to one CSV file."""
+    """Write all spectra to one CSV file, with standard deviations where one of them has these."""
     unit = "cm^-1" if periodic else "km/mol cm"
+    uncertain = any(curve.deviations is not None for curve in curves)
     with open_for_writing(path) as handle:
-        handle.write(f"source,wavenumber (cm^-1),absorption ({unit})\n")
+        heading = f"source,wavenumber (cm^-1),absorption ({unit})"
+        handle.write(heading + f",standard deviation ({unit})" * uncertain + "\n")
         for curve in curves:
-            for wavenumber, value in zip(curve.wavenumbers, curve.values, strict=True):
-                handle.write(f"{curve.name},{wavenumber:.4f},{value:.8g}\n")
+            last = [""] * len(curve.values)
+            if uncertain:
+                known = curve.deviations
+                last = [","] * len(last) if known is None else [f",{sigma:.8g}" for sigma in known]
+            for wavenumber, value, rest in zip(curve.wavenumbers, curve.values, last, strict=True):
+                handle.write(f"{curve.name},{wavenumber:.4f},{value:.8g}{rest}\n")

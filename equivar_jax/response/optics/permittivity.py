@@ -1,7 +1,10 @@
 """Dielectric function of a crystal in the infrared, from its phonons at Gamma."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Complex, Float
+from scipy.optimize import linear_sum_assignment
 
 from equivar_jax.response.phonons.gamma import (
     GammaModes,
@@ -142,12 +145,33 @@ def active_lines(
         charges: Born effective charges in e, [atom, field, displacement].
         direction: A vector of any length.
     """
+    return level_means(modes.wavenumbers, active_levels(modes, charges, direction))
+
+
+def active_levels(
+    modes: GammaModes, charges: Float[np.ndarray, "atoms 3 3"], direction: Float[np.ndarray, "3"]
+) -> list[slice]:
+    """List the levels that `active_lines` has a line for, as slices of the modes."""
     dipoles = mode_effective_charges(modes, charges)
     along = (dipoles @ direction) ** 2 / (direction @ direction)
     threshold = _SILENT * np.sum(dipoles**2)
-    lines = [
-        modes.wavenumbers[level].mean()
-        for level in find_levels(modes.squares)
-        if along[level].sum() > threshold
-    ]
-    return np.array(lines)
+    return [level for level in find_levels(modes.squares) if along[level].sum() > threshold]
+
+
+def level_means(values: Float[np.ndarray, " modes"], levels: Sequence[slice]) -> Float[np.ndarray, " lines"]:
+    """Return the mean value of the modes of each level."""
+    return np.array([values[level].mean() for level in levels])
+
+
+def matching_wavenumbers(modes: GammaModes, others: GammaModes) -> Float[np.ndarray, " modes"]:
+    """Return the wavenumbers of other modes of a structure, in cm⁻¹, each in the place of its like.
+
+    Modes are paired so that the sum of their squared overlaps is the largest. With other charges, a
+    longitudinal mode may move across modes that it does not mix with, which the order by frequency misses.
+
+    Args:
+        modes: Modes, in whose order the wavenumbers come.
+        others: As many modes of the same structure, such as longitudinal ones with other charges.
+    """
+    overlaps = np.tensordot(modes.eigenvectors, others.eigenvectors, axes=((1, 2), (1, 2))) ** 2
+    return others.wavenumbers[linear_sum_assignment(overlaps, maximize=True)[1]]

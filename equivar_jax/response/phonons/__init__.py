@@ -1,4 +1,4 @@
-"""Phonons at Gamma: modes, their effective charges, and readers of force constants and eps_inf."""
+"""Phonons at Gamma: modes, their effective charges, and what they start from; spread over a committee."""
 
 from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.gamma import (
@@ -12,16 +12,19 @@ from equivar_jax.response.phonons.gamma import (
 )
 from equivar_jax.response.phonons.gamma_input import Phonons, example_phonons, read_phonons
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal
+from equivar_jax.response.phonons.propagation import Members, members_of
 
 __all__ = [
     "GammaModes",
     "HarmonicCrystal",
+    "Members",
     "Phonons",
     "choose_epsilon_inf",
     "example_phonons",
     "force_constants_by_differences",
     "gamma_modes",
     "infrared_intensities",
+    "members_of",
     "mode_effective_charges",
     "oscillator_strengths",
     "principal_modes",

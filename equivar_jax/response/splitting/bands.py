@@ -1,6 +1,7 @@
 """Phonon bands by phonopy, with and without the non-analytical term, and the polar modes at Gamma."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from phonopy import Phonopy
-from phonopy.harmonic.dynamical_matrix import get_dynamical_matrix
+from phonopy.harmonic.dynamical_matrix import NacParams, get_dynamical_matrix
 from phonopy.phonon.band_structure import BandStructure, get_band_qpoints_and_path_connections
 
 from equivar_jax.figures import COLOURS, STYLE, save_figure
@@ -93,16 +94,24 @@ def band_structure(phonon: Phonopy, path: BandPath, splitting: bool = True) -> B
     return BandStructure(path.points, matrix, path_connections=path.connections, factor=factor)
 
 
-def describe_gamma(phonon: Phonopy) -> list[str]:
-    """List the strongest LO and TO modes as text, one line for each direction of the band path at Gamma."""
-    lines = []
-    for name, polar in _polar_along_path(phonon, band_path(phonon)).items():
+def describe_gamma(phonon: Phonopy, members: Sequence[NacParams] = ()) -> list[str]:
+    """List the strongest LO and TO modes as text, one line for each direction of the band path at Gamma.
+
+    Args:
+        phonon: A phonopy object with force constants and NAC parameters.
+        members: NAC parameters by each member of a committee (see `phonons.propagation`), for standard
+            deviations of the frequencies.
+    """
+    lines, way = [], band_path(phonon)
+    sigmas = _deviations_along_path(phonon, way, members) if members else {}
+    for name, polar in _polar_along_path(phonon, way).items():
         if polar is None:
             lines.append(f"Gamma to {name}: no polar mode")
         else:
+            uncertain = [f" ± {sigma * _PER_THZ:.1f}" for sigma in sigmas[name]] if sigmas else ["", ""]
             values = ", ".join(
-                f"{kind} {value:.3f} THz ({value * _PER_THZ:.1f} 1/cm)"
-                for kind, value in zip(("LO", "TO"), polar, strict=True)
+                f"{kind} {value:.3f} THz ({value * _PER_THZ:.1f}{sigma} 1/cm)"
+                for kind, value, sigma in zip(("LO", "TO"), polar, uncertain, strict=True)
             )
             lines.append(f"Gamma to {name}: {values}")
     return lines
@@ -148,6 +157,24 @@ def _polar_along_path(phonon: Phonopy, path: BandPath) -> dict[str, Polar | None
         name: strongest_polar(mode_splitting(phonon, reciprocal @ point))
         for name, point in path.directions_at_gamma().items()
     }
+
+
+def _deviations_along_path(
+    phonon: Phonopy, path: BandPath, members: Sequence[NacParams]
+) -> dict[str, tuple[float, float]]:
+    """Compute standard deviations in THz of the strongest LO and TO modes, by their place in the order."""
+    reciprocal, own, found = np.linalg.inv(phonon.primitive.cell), phonon.nac_params, {}
+    for name, point in path.directions_at_gamma().items():
+        modes = mode_splitting(phonon, reciprocal @ point)
+        places = [int(np.argmax(share)) for share in (modes.longitudinal, modes.transverse)]
+        rows = []
+        for member in members:
+            phonon.nac_params = member
+            rows.append(mode_splitting(phonon, reciprocal @ point).frequencies[places])
+        phonon.nac_params = own
+        longitudinal, transverse = np.std(rows, axis=0, ddof=1).tolist()
+        found[name] = (longitudinal, transverse)
+    return found
 
 
 def _mark_gamma(

@@ -10,10 +10,13 @@ dielectric tensor eps_inf. phonopy symmetrises both, writes them, and adds the t
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from phonopy import Phonopy
+from phonopy.harmonic.dynamical_matrix import NacParams
 
 from equivar_jax.errors import InputError
 from equivar_jax.io import read_structures
@@ -26,10 +29,23 @@ from equivar_jax.response.phonons.phonopy_crystal import (
     phonon_of,
     structure_of,
 )
+from equivar_jax.response.phonons.propagation import Members, members_of
 from equivar_jax.response.phonons.surroundings import warn_of_vacuum
 from equivar_jax.response.splitting.born_example import sodium_chloride
 from equivar_jax.response.splitting.born_nac import nac_params, symmetry_change
 from equivar_jax.response.splitting.born_outputs import BANDS, YAML, needs_epsilon, output_kind, write_output
+from equivar_jax.structures import EPSILON
+
+
+class _Predicted(NamedTuple):
+    """What the files are written of."""
+
+    phonon: Phonopy
+    """With the predicted parameters of the non-analytical term."""
+    constants: bool
+    """Whether it was read from a YAML file that has force constants."""
+    members: list[NacParams]
+    """These parameters by each member of a committee, if bands are drawn with its tensors."""
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,24 +58,21 @@ def run(options: argparse.Namespace) -> None:
                 "--example has its own crystal and tensors; leave out the structure, --checkpoint and "
                 "--epsilon-inf"
             )
-        phonon, constants = sodium_chloride(), False
+        found = _Predicted(sodium_chloride(), False, [])
     else:
-        phonon, constants = _read_and_predict(options, set(kinds.values()))
+        found = _read_and_predict(options, set(kinds.values()))
     for path, kind in kinds.items():
-        write_output(path, kind, phonon, constants)
+        write_output(path, kind, *found)
         print(f"{path}: written", file=sys.stderr)
 
 
-def _read_and_predict(options: argparse.Namespace, kinds: set[str]) -> tuple[Phonopy, bool]:
+def _read_and_predict(options: argparse.Namespace, kinds: set[str]) -> _Predicted:
     """Read the crystal that the options name, and add the predicted parameters of the non-analytical term.
 
     Args:
         options: The parsed command line.
         kinds: What is to be written. Bands need force constants; all but i-PI's file need the dielectric
             tensor.
-
-    Returns:
-        The phonopy object, and whether it was read from a YAML file that has force constants.
     """
     if options.structure is None:
         raise InputError("give a structure, or --example; --help explains the options")
@@ -92,4 +105,17 @@ def _read_and_predict(options: argparse.Namespace, kinds: set[str]) -> tuple[Pho
     phonon.nac_params = nac_params(phonon, tensors, epsilon, charge)
     moved = symmetry_change(phonon, tensors - charge / len(atoms) * np.eye(3))
     print(f"{phonon.unitcell.formula}: symmetrisation moved the tensors by at most {moved:.2g} e")
-    return phonon, constants
+    is_known = options.epsilon_inf is not None or EPSILON in atoms.info
+    members = members_of(predictor, atoms, epsilon if is_known else None) if BANDS in kinds else None
+    return _Predicted(phonon, constants, [] if members is None else _nac_of_members(phonon, members, charge))
+
+
+def _nac_of_members(phonon: Phonopy, members: Members, charge: float) -> list[NacParams]:
+    """Make the parameters of the non-analytical term of each member, without the warnings about the mean."""
+    assert members.epsilon_inf is not None  # bands need it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [
+            nac_params(phonon, charges, tensor, charge)
+            for charges, tensor in zip(members.charges, members.epsilon_inf, strict=True)
+        ]

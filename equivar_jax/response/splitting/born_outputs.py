@@ -1,10 +1,11 @@
 """The files that the task `born` writes, each for the program that its name belongs to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ase import Atoms
 from phonopy import Phonopy
+from phonopy.harmonic.dynamical_matrix import NacParams
 from phonopy.physical_units import get_calculator_physical_units
 
 from equivar_jax.errors import InputError
@@ -56,7 +57,9 @@ def needs_epsilon(kind: str) -> bool:
     return kind != ".bec"
 
 
-def write_output(path: Path, kind: str, phonon: Phonopy, force_constants: bool) -> None:
+def write_output(
+    path: Path, kind: str, phonon: Phonopy, force_constants: bool, members: Sequence[NacParams] = ()
+) -> None:
     """Write one output file; for a picture, also print the LO and TO modes at Gamma.
 
     Args:
@@ -64,11 +67,12 @@ def write_output(path: Path, kind: str, phonon: Phonopy, force_constants: bool) 
         kind: What `output_kind` says of it.
         phonon: A phonopy object with NAC parameters.
         force_constants: Whether a YAML file is to have force constants although it has forces.
+        members: NAC parameters by each member of a committee, for standard deviations of what is printed.
     """
     assert phonon.nac_params is not None
     if kind == BANDS:
         plot_bands(phonon, path)
-        print("\n".join(describe_gamma(phonon)))
+        print("\n".join(describe_gamma(phonon, members)))
     elif kind in YAML:
         with complete_file(path) as partial:
             # Without this setting phonopy leaves force constants out where there are forces.

@@ -1,5 +1,6 @@
 """The dielectric tensor of crystals of springs, whose answer is known."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from equivar_jax.response.optics.permittivity import (
     active_lines,
     ionic_contributions,
     longitudinal_modes,
+    matching_wavenumbers,
     permittivity,
     reflectivity,
     static_permittivity,
@@ -100,6 +102,20 @@ def test_longitudinal_lines_are_the_zeros_of_the_dielectric_function(seed):
     scale = np.abs(np.einsum("a,mab,b->m", q, ionic_contributions(modes, charges, volume), q)).sum()
     slope = np.abs(permittivity(modes, charges, volume, EPSILON_INF, lines * 1.001, linewidth=0.0)).max()
     assert np.abs(np.einsum("a,fab,b->f", q, function, q)).max() < 1e-6 * (scale + slope)
+
+
+def test_a_line_is_followed_across_modes_that_it_does_not_mix_with(magnesia):
+    """With less screening LO along z is above, not among, the other modes, which stay where they are."""
+    modes, charges, volume, _ = magnesia
+    axis = np.array([0.0, 0.0, 1.0])
+    strong, weak = (longitudinal_modes(modes, charges, volume, eps * np.eye(3), axis) for eps in (3.0, 30.0))
+    # Another order, as if the strong one had crossed the others.
+    order = [2, 0, 1]
+    turned = dataclasses.replace(
+        strong, squares=strong.squares[order], eigenvectors=strong.eigenvectors[order]
+    )
+    np.testing.assert_allclose(matching_wavenumbers(turned, weak), weak.wavenumbers[order], rtol=1e-10)
+    np.testing.assert_allclose(matching_wavenumbers(strong, strong), strong.wavenumbers, rtol=1e-12)
 
 
 def test_longitudinal_modes_stay_orthonormal(magnesia):

@@ -1,0 +1,1 @@
+"""What people compute from Born effective charges, beside the same from DFPT's."""
