@@ -73,6 +73,7 @@ def judge(predictor: Predictor, structures: Sequence[Atoms]) -> Judged:
     metrics = Metrics()
     for atoms, tensors, label in zip(usable, predicted, labels, strict=True):
         metrics.update(atoms.numbers, tensors, label)
+    residuals = residuals_of(found, labels, [atoms.numbers for atoms in usable])
     of_crystals = [float(np.abs(one - label).mean()) for one, label in zip(predicted, labels, strict=True)]
     return Judged(
         structures=usable,
@@ -82,7 +83,7 @@ def judge(predictor: Predictor, structures: Sequence[Atoms]) -> Judged:
         charges=metrics.to_report(),
         median=float(np.median(of_crystals)),
         alone=[mean_absolute_error(tensors, labels) for tensors in of_members],
-        coverage=summarise_coverage(residuals_of(found, labels), predictor.calibration),
+        coverage=summarise_coverage(residuals, predictor.calibration),
         dielectric=judge_dielectric(predictor, usable),
     )
 

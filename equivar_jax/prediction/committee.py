@@ -15,9 +15,10 @@ from equivar_jax.prediction.dielectric import dielectric_of_members, dielectric_
 from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import labels_of, usable_epsilon_inf
-from equivar_jax.uncertainty.calibration import Residuals, calibrate
+from equivar_jax.uncertainty.calibration import calibrate
 from equivar_jax.uncertainty.domain import FAR, Domain, without_domain_warnings
 from equivar_jax.uncertainty.features import FeatureDomain
+from equivar_jax.uncertainty.residuals import Residuals
 from equivar_jax.weights.stacking import leaves_of, stack_weights
 
 _MAY_DIFFER = ("model.kernel", "train.seed", "train.checkpoint_minutes")
@@ -118,10 +119,10 @@ def calibrate_committee(
         )
     with without_domain_warnings():  # these structures say what is usual
         found = committee.predictions(structures, progress=True)
-    residuals = residuals_of(found, labels)
+    residuals = residuals_of(found, labels, [atoms.numbers for atoms in structures])
     calibration = calibrate(residuals)
     if domain is not None:
-        of_atom = calibration.sigma(residuals.spread, residuals.tensors).mean(axis=(1, 2))
+        of_atom = calibration.sigma_of(residuals).mean(axis=(1, 2))
         domain = dataclasses.replace(domain, largest_sigma=FAR * float(np.quantile(of_atom, 0.99)))
     mae = float(np.abs(residuals.errors).mean())
     dielectric = compare_dielectric(committee, structures)

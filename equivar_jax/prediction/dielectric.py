@@ -21,7 +21,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.graphs.graph import find_neighbours
 from equivar_jax.structures import source
-from equivar_jax.uncertainty.calibration import Residuals, pool_spread
+from equivar_jax.uncertainty.residuals import Residuals, pool_spread
 
 if TYPE_CHECKING:
     from equivar_jax.prediction.predictor import Predictor

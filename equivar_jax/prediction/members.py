@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from equivar_jax.graphs.batch import Sample
-from equivar_jax.uncertainty.calibration import BY_SYMMETRY, Residuals, pool_spread
+from equivar_jax.uncertainty.residuals import BY_SYMMETRY, Residuals, pool_spread
 
 Moments = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"] | None]
 """Mean of the members before the sum rule, and their spread after it, None for a single network; in e."""
@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
     raw: Float[np.ndarray, "atoms 3 3"]
     """The same tensors before the sum rule was applied."""
     spread: Float[np.ndarray, "atoms 3 3"] | None = None
-    """Spread over the members of a committee in e, pooled (see `calibration.pool_spread`) but not calibrated;
+    """Spread over the members of a committee in e, pooled (see `residuals.pool_spread`) but not calibrated;
     None for a single network."""
     distances: Float[np.ndarray, " atoms"] | None = None
     """How far the features of each atom are from those of the training data, in units of what 99 % of
@@ -125,21 +125,29 @@ def mean_and_spread(raw: Iterable[Float[np.ndarray, "atoms 3 3"]], members: int)
     return mean, np.sqrt(squares / (members - 1))
 
 
-def residuals_of(found: Sequence[Prediction], labels: Sequence[Float[np.ndarray, "_atoms 3 3"]]) -> Residuals:
+def residuals_of(
+    found: Sequence[Prediction],
+    labels: Sequence[Float[np.ndarray, "_atoms 3 3"]],
+    species: Sequence[Int[np.ndarray, " _atoms"]],
+) -> Residuals:
     """Compare the predictions of a committee for some structures with their labels.
 
     Args:
         found: Predictions, with spread.
         labels: Born effective charges of the same structures, [atom, field, displacement] in e.
+        species: Atomic numbers of the same structures.
     """
     tensors = np.concatenate([prediction.tensors for prediction in found])
     spread = np.concatenate([prediction.spread for prediction in found if prediction.spread is not None])
+    far = [prediction.distances for prediction in found if prediction.distances is not None]
     return Residuals(
         errors=tensors - np.concatenate(labels),
         spread=spread,
         counted=(spread > BY_SYMMETRY) | (np.abs(tensors) > BY_SYMMETRY),
         structure=np.repeat(np.arange(len(found)), [len(prediction.tensors) for prediction in found]),
         tensors=tensors,
+        species=np.concatenate(species),
+        distances=np.concatenate(far) if far else None,
     )
 
 

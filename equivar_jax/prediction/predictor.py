@@ -248,9 +248,8 @@ class Predictor:
         if calibration is None:
             return [prediction.tensors for prediction in found]
         return [
-            (prediction.tensors, calibration.sigma(prediction.spread, prediction.tensors))
-            for prediction in found
-            if prediction.spread is not None
+            (prediction.tensors, _sigma(calibration, atoms, prediction))
+            for atoms, prediction in zip(structures, found, strict=True)
         ]
 
     def predictions(
@@ -411,9 +410,7 @@ class Predictor:
             remarks += unfamiliar_atoms_warnings(atoms, prediction.distances)
         domain, calibration = self.metadata.domain, self.metadata.calibration
         if domain is not None and calibration is not None and prediction.spread is not None:
-            remarks += domain.uncertainty_warnings(
-                atoms, calibration.sigma(prediction.spread, prediction.tensors)
-            )
+            remarks += domain.uncertainty_warnings(atoms, _sigma(calibration, atoms, prediction))
         return remarks
 
     def check_knows_features(self) -> None:
@@ -520,6 +517,12 @@ class Predictor:
             known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
             raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
         return [UnseenElementWarning(f"{message}; the tensors mean nothing there")]
+
+
+def _sigma(calibration: Calibration, atoms: Atoms, prediction: Prediction) -> Float[np.ndarray, "atoms 3 3"]:
+    """Return the standard deviations of what a committee predicted for a structure, in e."""
+    assert prediction.spread is not None  # a single network has no calibration
+    return calibration.sigma(prediction.spread, prediction.tensors, atoms.numbers, prediction.distances)
 
 
 @contextlib.contextmanager

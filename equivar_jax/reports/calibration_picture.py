@@ -10,13 +10,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from scipy.special import erf
 
 from equivar_jax.figures import COLOURS, STYLE, save_figure
-from equivar_jax.uncertainty.calibration import (
-    Calibration,
-    Residuals,
-    coverage,
-    errors_in_sigmas,
-    two_fold_ratios,
-)
+from equivar_jax.uncertainty.calibration import Calibration, two_fold_ratios
+from equivar_jax.uncertainty.fits import coverage, errors_in_sigmas
+from equivar_jax.uncertainty.residuals import Residuals
 
 _BINS = 15
 _MEAN_OF_NORMAL = np.sqrt(2.0 / np.pi)  # of |error| over sigma
@@ -34,7 +30,7 @@ def plot_calibration(residuals: Residuals, calibration: Calibration, path: Path)
         InputError: the picture cannot be written.
     """
     errors = np.abs(residuals.errors[residuals.counted])
-    sigma = calibration.sigma(residuals.spread, residuals.tensors)[residuals.counted]
+    sigma = calibration.sigma_of(residuals)[residuals.counted]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.5), layout="constrained")
         left, right = figure.subplots(1, 2)

@@ -23,8 +23,8 @@ def write_committee(committee: Committee, folder: Path) -> None:
     with input_error_unless_writable(folder, "-o"):
         _write_checkpoint(committee.predictor, folder)
         numbers = {"mae": committee.mae, **dataclasses.asdict(committee.predictor.calibration)}
-        if metadata.dielectric_calibration is not None:
-            numbers["dielectric"] = dataclasses.asdict(metadata.dielectric_calibration)
+        if (dielectric := committee.predictor.metadata.dielectric_calibration) is not None:
+            numbers["dielectric"] = dataclasses.asdict(dielectric)
         (folder / "calibration.json").write_text(json.dumps(numbers, indent=2) + "\n")
     plot_calibration(committee.residuals, committee.predictor.calibration, folder / "calibration.png")
 

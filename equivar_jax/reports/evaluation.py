@@ -67,7 +67,9 @@ def evaluate_model(
         dielectric=_summarise_dielectric(predictor, structures),
         uncertainty=None
         if calibration is None
-        else summarise_coverage(residuals_of(found, labels), calibration),
+        else summarise_coverage(
+            residuals_of(found, labels, [atoms.numbers for atoms in structures]), calibration
+        ),
     )
 
 

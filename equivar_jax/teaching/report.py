@@ -96,7 +96,8 @@ def measure_errors(committee: Predictor, student: Predictor, held_out: Sequence[
     errors = np.concatenate(tensors) - np.concatenate(labels)
     coverage = None
     if committee.metadata.calibration is not None:
-        residuals = residuals_of(found, labels)._replace(errors=errors)
+        residuals = residuals_of(found, labels, [atoms.numbers for atoms in held_out])
+        residuals = residuals._replace(errors=errors)
         coverage = summarise_coverage(residuals, committee.calibration)
     return {
         "errors": {

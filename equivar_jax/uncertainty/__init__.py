@@ -3,7 +3,7 @@
 A checkpoint stores both. Nothing here depends on a network.
 """
 
-from equivar_jax.uncertainty.calibration import Calibration, Residuals, calibrate, summarise_coverage
+from equivar_jax.uncertainty.calibration import Calibration, calibrate, summarise_coverage
 from equivar_jax.uncertainty.domain import (
     CloseAtomsWarning,
     DensityWarning,
@@ -15,6 +15,7 @@ from equivar_jax.uncertainty.domain import (
     domain_of,
 )
 from equivar_jax.uncertainty.features import FeatureDomain, LastFeatures, feature_domain
+from equivar_jax.uncertainty.residuals import Residuals
 
 __all__ = [
     "Calibration",

@@ -1,11 +1,11 @@
-"""Calibration: the spread of a committee becomes a standard deviation by three numbers.
+"""Calibration: the spread of a committee becomes a standard deviation by a few numbers.
 
 The numbers are fitted to errors on validation data. The standard deviation of a component Z is
-`sigma = scale * (sqrt(spread² + (relative Z)²) + floor)` in e.
+`sigma = scale * (sqrt(spread² + (relative Z)²) + floor) * (1 + growth d) * factor` in e.
 
 - The spread is that of the members, pooled with the spread of the other components of the atom, since the
-  standard deviation of three numbers is itself uncertain by a half. See `pool_spread`; its shares are fixed,
-  and were chosen on the data that calibrate the weights of the package.
+  standard deviation of three numbers is itself uncertain by a half. See `residuals.pool_spread`; its shares
+  are fixed, and were chosen on the data that calibrate the weights of the package.
 - The relative part is there since, over many compositions, large charges have larger errors than small ones.
   For one material it would hide the spread, and is zero or nearly so: of a few values the likelihood of the
   errors chooses.
@@ -14,41 +14,42 @@ The numbers are fitted to errors on validation data. The standard deviation of a
 - The floor stands for errors that all members share: noise of the labels, what the architecture cannot
   express, and regions where all of them extrapolate alike. With the spread alone, a component on which a few
   members agree by chance would be called certain.
+- The growth with the distance d of an atom from the training data (see `features`): among validation data,
+  too, atoms that are farther out have larger errors than their spread tells, and beyond these data the line
+  goes on. Of a few values the likelihood chooses, zero among them; it is zero if no distance is known.
+- The factor is of the element, where the validation data have enough of it, and one else. In BaTiO3, titanium
+  is harder than its spread tells, and barium easier.
 
-Three numbers leave little room for overfitting; two-fold validation checks this.
+So few numbers leave little room for overfitting; two-fold validation checks this.
 
-The fit puts 68.27 % of the errors within one sigma, exactly, and 95.45 % within two, as nearly as the form
-allows. Components that are zero by the symmetry of the crystal are left out: every network gets them right,
-and they are many.
+The fit (see `fits`) puts at least 68.27 % of the errors within one sigma and at least 95.45 % within two, of
+all and of every element that has a factor, and no more than needed: where large errors are more frequent than
+in a normal distribution, two sigma holds and one is generous. The floor brings both shares together as nearly
+as the form allows. Components that are zero by the symmetry of the crystal are left out: every network gets
+them right, and they are many.
 """
 
-import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from ase.data import chemical_symbols
+from jaxtyping import Float, Int
 
 from equivar_jax.errors import InputError
+from equivar_jax.uncertainty.fits import (
+    WITHIN_ONE,
+    WITHIN_TWO,
+    Fit,
+    coverage,
+    errors_in_sigmas,
+    fit_all,
+)
+from equivar_jax.uncertainty.residuals import Residuals
 
-WITHIN_ONE, WITHIN_TWO = (math.erf(k / math.sqrt(2.0)) for k in (1, 2))
-"""Fractions of a normal distribution within one and two standard deviations: 0.6827 and 0.9545."""
-BY_SYMMETRY = 1e-5
-"""Spreads and components below this, in e, are zero by symmetry; they differ from zero by rounding only."""
-OWN_SHARE = 0.5
-"""Share of the component's own variance in the pooled one; the rest is the mean over its atom."""
-AGREEMENT = 0.1
-"""Spread of a component, relative to that of its atom, below which less of the atom's is pooled.
-
-By chance, three members agree so well in one of a hundred components.
-"""
 WORTHLESS = 0.2
 """Rank correlation of sigma and error below which an uncertainty says nothing of which atoms are wrong."""
 RELATIVE = 0.02
 """The relative part in checkpoints of earlier versions, which did not fit it."""
-RELATIVES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
-"""Relative parts to try."""
-_FLOORS = np.concatenate([[0.0], np.geomspace(0.01, 10.0, 31)])  # floors to try, times the median spread
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,10 @@ class Calibration:
     """The same for `within_two`."""
     relative: float = RELATIVE
     """Part of a component that is added to its spread as independent errors are."""
+    growth: float = 0.0
+    """By what sigma grows with the distance of an atom from the training data."""
+    elements: dict[str, float] = field(default_factory=dict)
+    """Factors of sigma by element; of others it is one."""
 
     @property
     def is_worthless(self) -> bool:
@@ -81,15 +86,32 @@ class Calibration:
         return self.spearman < WORTHLESS
 
     def sigma(
-        self, spread: Float[np.ndarray, "*any"], tensors: Float[np.ndarray, "*any"]
-    ) -> Float[np.ndarray, "*any"]:
+        self,
+        spread: Float[np.ndarray, "atoms 3 3"],
+        tensors: Float[np.ndarray, "atoms 3 3"],
+        species: Int[np.ndarray, " atoms"] | None = None,
+        distances: Float[np.ndarray, " atoms"] | None = None,
+    ) -> Float[np.ndarray, "atoms 3 3"]:
         """Return the standard deviation of each component, in e.
 
         Args:
             spread: Pooled spread of the component, in e.
             tensors: The component itself, in e.
+            species: Atomic numbers; without them all elements have the factor one.
+            distances: Of the atoms from the training data; without them all count as at distance 1.
         """
-        return Fit(self.scale, self.floor, self.relative).sigma(spread, tensors)
+        factors = np.asarray(self.fit.factors(species, distances))[..., None, None]
+        return factors * self.fit.base(spread, tensors)
+
+    def sigma_of(self, residuals: Residuals) -> Float[np.ndarray, "atoms 3 3"]:
+        """Return the standard deviation of each component of labelled data, in e."""
+        return self.sigma(residuals.spread, residuals.tensors, residuals.species, residuals.distances)
+
+    @property
+    def fit(self) -> Fit:
+        """The numbers of the formula of the module, with elements by atomic number."""
+        elements = {chemical_symbols.index(symbol): factor for symbol, factor in self.elements.items()}
+        return Fit(self.scale, self.floor, self.relative, self.growth, elements)
 
     def table(self, unit: str = " e", whose: str = "atom") -> str:
         """Format the numbers as text.
@@ -107,9 +129,13 @@ class Calibration:
             held = "-" if held_out is None else f"{100 * held_out:.1f} %"
             lines.append(f"within {k} sigma {100 * fitted:6.1f} %  {held:>8}  {100 * expected:6.1f} %")
         lines.append(f"Spearman correlation of sigma and error, by {whose}: {self.spearman:.2f}")
+        factors = ", ".join(f"{symbol} {factor:.2f}" for symbol, factor in self.elements.items())
         lines.append(
-            f"sigma = {self.scale:.3g} (spread + {self.floor:.3g}{unit}), {self.components:,} components"
+            f"sigma = {self.scale:.3g} (spread + {self.floor:.3g}{unit})"
+            + f" (1 + {self.growth:g} distance from the training data)" * (self.growth > 0)
+            + f", {self.components:,} components"
             + f"; the spread with {100 * self.relative:g} % of the component" * (self.relative > 0)
+            + f"; times the factor of the element: {factors}" * bool(factors)
         )
         if self.is_worthless:
             lines.append(
@@ -142,80 +168,35 @@ class CoverageSummary:
         )
 
 
-def pool_spread(spread: Float[np.ndarray, "*any 3 3"]) -> Float[np.ndarray, "*any 3 3"]:
-    """Pool the spread of a component with that of its atom.
-
-    `s'² = s² / 2 + min(m, 10 s)² / 2`, where m² is the mean of s² over the nine components. The `min` keeps
-    the spread zero where the members agree by symmetry, and it is continuous as a crystal is distorted.
-
-    Args:
-        spread: Standard deviation s of each component over the members, in e.
-
-    Returns:
-        The pooled spread s', in e.
-    """
-    of_atom = np.sqrt(np.mean(spread**2, axis=(-2, -1), keepdims=True))
-    shared = np.minimum(of_atom, spread / AGREEMENT)
-    return np.sqrt(OWN_SHARE * spread**2 + (1 - OWN_SHARE) * shared**2)
-
-
-class Residuals(NamedTuple):
-    """Errors and spreads of a committee on labelled data."""
-
-    errors: Float[np.ndarray, "atoms 3 3"]
-    """Prediction minus reference, in e."""
-    spread: Float[np.ndarray, "atoms 3 3"]
-    """Spread from `pool_spread`, in e."""
-    counted: Bool[np.ndarray, "atoms 3 3"]
-    """False for components that are zero by symmetry."""
-    structure: Int[np.ndarray, " atoms"]
-    """Number of the structure that an atom belongs to."""
-    tensors: Float[np.ndarray, "atoms 3 3"]
-    """Prediction, in e."""
-
-
-class Fit(NamedTuple):
-    """What is fitted: see the module."""
-
-    scale: float
-    floor: float
-    relative: float
-
-    def sigma(
-        self, spread: Float[np.ndarray, "*any"], tensors: Float[np.ndarray, "*any"]
-    ) -> Float[np.ndarray, "*any"]:
-        """Return the standard deviation of components, in e."""
-        return self.scale * (np.hypot(spread, self.relative * tensors) + self.floor)
-
-
 def calibrate(residuals: Residuals) -> Calibration:
-    """Fit scale, floor and relative part, and count the errors within one and two sigma.
+    """Fit the numbers of the module, and count the errors within one and two sigma.
 
     Raises:
         InputError: All components are zero by symmetry, so that there is nothing to fit.
     """
-    errors, spread, tensors = (
-        array[residuals.counted] for array in (residuals.errors, residuals.spread, residuals.tensors)
-    )
-    if not len(errors):
+    if not residuals.counted.any():
         raise InputError(
             "the validation data have no components to calibrate on: all are zero by symmetry; "
             "give other data"
         )
-    fitted = fit_all(errors, spread, tensors)
-    ratios = errors_in_sigmas(errors, fitted.sigma(spread, tensors))
+    components = residuals.select(residuals.counted)
+    fitted = fit_all(components)
+    ratios = errors_in_sigmas(components.errors, fitted.sigma_of(components))
     held_out = two_fold_ratios(residuals)
-    return Calibration(
+    found = Calibration(
         fitted.scale,
         fitted.floor,
         coverage(ratios, 1),
         coverage(ratios, 2),
-        _rank_correlation(residuals, fitted.sigma(residuals.spread, residuals.tensors)),
-        len(errors),
+        0.0,
+        len(ratios),
         two_fold_one=None if held_out is None else coverage(held_out, 1),
         two_fold_two=None if held_out is None else coverage(held_out, 2),
         relative=fitted.relative,
+        growth=fitted.growth,
+        elements={chemical_symbols[number]: factor for number, factor in fitted.elements.items()},
     )
+    return replace(found, spearman=_rank_correlation(residuals, found.sigma_of(residuals)))
 
 
 def summarise_coverage(residuals: Residuals, calibration: Calibration) -> CoverageSummary | None:
@@ -227,43 +208,10 @@ def summarise_coverage(residuals: Residuals, calibration: Calibration) -> Covera
     counted = residuals.counted
     if not counted.any():
         return None
-    sigma = calibration.sigma(residuals.spread, residuals.tensors)
+    sigma = calibration.sigma_of(residuals)
     ratios = errors_in_sigmas(residuals.errors[counted], sigma[counted])
     correlation = _rank_correlation(residuals, sigma)
     return CoverageSummary(coverage(ratios, 1), coverage(ratios, 2), correlation, len(ratios))
-
-
-def fit_all(
-    errors: Float[np.ndarray, " components"],
-    spread: Float[np.ndarray, " components"],
-    tensors: Float[np.ndarray, " components"],
-) -> Fit:
-    """Fit scale, floor and relative part; the last by the likelihood of the errors, were they normal."""
-    found = []
-    for relative in RELATIVES:
-        scale, floor = fit(errors, np.hypot(spread, relative * tensors))
-        fitted = Fit(scale, floor, relative)
-        sigma = fitted.sigma(spread, tensors)
-        ratios = errors_in_sigmas(errors, sigma)
-        surprise = np.mean(np.log(sigma, out=np.zeros_like(sigma), where=sigma > 0) + ratios**2 / 2)
-        found.append((surprise, fitted))
-    return min(found, key=lambda entry: entry[0])[1]  # of equals the smallest relative part
-
-
-def fit(
-    errors: Float[np.ndarray, " components"], spread: Float[np.ndarray, " components"]
-) -> tuple[float, float]:
-    """Fit the scale and the floor in e (see the module) to errors and spreads in e."""
-    errors = np.abs(errors)
-    positive = next((some for x in (spread, errors) if len(some := x[x > 0])), np.ones(1))
-    found = []
-    for floor in (np.median(positive) * _FLOORS).tolist():
-        ratios = errors_in_sigmas(errors, spread + floor)
-        scale = float(np.quantile(ratios, WITHIN_ONE, method="inverted_cdf"))
-        if np.isfinite(scale):  # it is infinite if there is no floor and too many spreads are zero
-            found.append((abs(coverage(ratios, 2 * scale) - WITHIN_TWO), scale, floor))
-    _, scale, floor = min(found, key=lambda entry: entry[0])  # of equals the lowest floor
-    return scale, floor
 
 
 def two_fold_ratios(residuals: Residuals) -> Float[np.ndarray, " components"] | None:
@@ -284,24 +232,10 @@ def two_fold_ratios(residuals: Residuals) -> Float[np.ndarray, " components"] | 
         return None
     ratios = []
     for fitted, measured in (halves, halves[::-1]):
-        errors, spread, tensors = residuals.errors, residuals.spread, residuals.tensors
-        found = fit_all(errors[fitted], spread[fitted], tensors[fitted])
-        sigma = found.sigma(spread[measured], tensors[measured])
-        ratios.append(errors_in_sigmas(errors[measured], sigma))
+        components = residuals.select(measured)
+        sigma = fit_all(residuals.select(fitted)).sigma_of(components)
+        ratios.append(errors_in_sigmas(components.errors, sigma))
     return np.concatenate(ratios)
-
-
-def errors_in_sigmas(
-    errors: Float[np.ndarray, " components"], sigma: Float[np.ndarray, " components"]
-) -> Float[np.ndarray, " components"]:
-    """Return |error| / sigma: 0 if the error is zero, and infinity if only sigma is zero."""
-    errors = np.abs(errors)
-    return np.divide(errors, sigma, out=np.where(errors > 0, np.inf, 0.0), where=sigma > 0)
-
-
-def coverage(ratios: Float[np.ndarray, " components"], k: int | float) -> float:
-    """Return the fraction of errors within k sigma, for errors in units of sigma."""
-    return float(np.mean(ratios <= k))
 
 
 def _rank_correlation(residuals: Residuals, sigmas: Float[np.ndarray, "atoms 3 3"]) -> float:

@@ -20,7 +20,9 @@ DIELECTRIC_CALIBRATION = Calibration(2.0, 0.003, 0.68, 0.95, 0.5, 900, relative=
 def drawn(seed, config=CONFIG):
     """Weights that nobody trained; those of all seeds resemble each other."""
     rng = np.random.default_rng(seed)
-    shape = {name: getattr(config, name) for name in ("channels", "interactions", "dielectric")}
+    shape = {
+        name: getattr(config, name) for name in ("channels", "interactions", "dielectric", "form", "envelope")
+    }
     one = random_params(ModelConfig(mean_neighbours=9.0, **shape))
     return jax.tree.map(lambda leaf: leaf * (1 + 0.2 * rng.normal(size=leaf.shape)).astype(np.float32), one)
 
@@ -37,8 +39,8 @@ def with_kernel(predictor, kernel):
     return Predictor(predictor.weights, dataclasses.replace(predictor.metadata, config=config))
 
 
-def joined(config=CONFIG, calibration=CALIBRATION):
-    found = join_members([network(k, config) for k in range(MEMBERS)], ["a", "b", "c"])
+def joined(config=CONFIG, calibration=CALIBRATION, members=MEMBERS):
+    found = join_members([network(k, config) for k in range(members)], ["a", "b", "c"][:members])
     return dataclasses.replace(found, metadata=dataclasses.replace(found.metadata, calibration=calibration))
 
 

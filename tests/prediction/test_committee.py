@@ -29,8 +29,8 @@ from equivar_jax.reports.committee_report import committee_table
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.response.dynamics.moving_charges import network_charges
 from equivar_jax.structures import with_born_effective_charges
-from equivar_jax.uncertainty.calibration import pool_spread
 from equivar_jax.uncertainty.domain import FAR
+from equivar_jax.uncertainty.residuals import pool_spread
 from equivar_jax.weights import checkpoint
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata
 from equivar_jax.weights.stacking import stack_weights

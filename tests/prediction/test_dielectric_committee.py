@@ -24,7 +24,8 @@ from equivar_jax.prediction.dielectric import (
 )
 from equivar_jax.reports.committee_report import committee_table, write_committee
 from equivar_jax.structures import with_born_effective_charges
-from equivar_jax.uncertainty.calibration import calibrate, pool_spread
+from equivar_jax.uncertainty.calibration import calibrate
+from equivar_jax.uncertainty.residuals import pool_spread
 from equivar_jax.weights.metadata import Metadata
 
 CRYSTALS = {

@@ -7,9 +7,10 @@ import json
 
 import numpy as np
 import pytest
+from ase.io import read
 from helpers.crystals import labelled_crystal, titanate
 
-from equivar_jax import load, train
+from equivar_jax import load, predict, train
 from equivar_jax.datasets.load import load_dataset
 from equivar_jax.io import write_structures
 from equivar_jax.training import loop
@@ -97,6 +98,33 @@ def test_members_are_trained_joined_and_calibrated_by_one_command(committee):
     atoms = titanate(2, seed=9)
     each = np.mean([one.domain_distance(atoms) for one in alone], axis=0)
     np.testing.assert_allclose(predictor.domain_distance(atoms), each, rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")
+def test_networks_of_a_polarisation_know_their_domain_alone_joined_and_fine_tuned(tmp_path):
+    write_structures(tmp_path / "mine.extxyz", [labelled_crystal(k) for k in range(8)])
+    data = ("--data", tmp_path / "mine.extxyz", "--data.hygiene.enabled", False, "--train.batch_size", 4)
+    form = ("--model.form", "polarisation", "--model.envelope", True)
+    run(*QUICK, *form, *data, "--members", 2, "--run-dir", tmp_path / "two")
+    run(
+        *("--config", "finetune.py", "--train.start_from", tmp_path / "two" / "member-0", *data),
+        *("--train.epochs", 1, "--run-dir", tmp_path / "tuned"),
+    )
+    committee, tuned = load(tmp_path / "two"), load(tmp_path / "tuned")
+    assert {one.metadata.config.model.form for one in (committee, tuned)} == {"polarisation"}
+    assert [len(one.metadata.features) for one in (committee, tuned)] == [2, 1]
+    assert tuned.metadata.features[0] != committee.metadata.features[0]
+    predict.main(
+        [
+            *("--checkpoint", str(tmp_path / "two"), str(tmp_path / "mine.extxyz"), "--distance"),
+            *("--uncertainty", "-o", str(tmp_path / "found.extxyz")),
+        ]
+    )
+    atoms = read(tmp_path / "found.extxyz", "3")
+    expected = committee.predictions([atoms])[0]
+    np.testing.assert_allclose(atoms.arrays["domain_distance"], expected.distances, rtol=1e-3)
+    sigma = committee.calibration.sigma(expected.spread, expected.tensors, atoms.numbers, expected.distances)
+    np.testing.assert_allclose(atoms.arrays["born_effective_charges_std"], sigma.reshape(-1, 9), rtol=2e-3)
 
 
 def test_what_is_finished_is_not_trained_again(committee, monkeypatch):

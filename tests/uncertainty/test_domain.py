@@ -1,6 +1,7 @@
 """What a model was trained on, and what is said of structures outside."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -68,8 +69,14 @@ def test_counts_and_distances_of_the_training_data():
 
 def test_it_survives_json_and_old_checkpoints_have_none():
     metadata = network(calibration=Calibration(1.0, 0.01, 0.68, 0.95, 0.5, 9, None, 0.9), members=2).metadata
-    values = metadata.to_json()
+    grown = dataclasses.replace(metadata.calibration, growth=2.0, elements={"Ti": 1.2})
+    metadata = dataclasses.replace(metadata, calibration=grown)
+    values = json.loads(json.dumps(metadata.to_json()))
     assert Metadata.from_json(values, "here") == metadata
+    for name in ("relative", "growth", "elements"):  # earlier versions did not write them
+        del values["calibration"][name]
+    old = Metadata.from_json(values, "here")
+    assert (old.calibration.growth, old.calibration.elements) == (0.0, {})
     for name in ("members", "calibration", "domain"):
         del values[name]
     old = Metadata.from_json(values, "here")

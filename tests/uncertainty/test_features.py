@@ -113,10 +113,10 @@ def measured(predictor):
     species = np.concatenate([sample.graph.nodes["species"] for sample in samples])
     found = []
     for number in range(predictor.members):
-        array = last_features(CONFIG, predictor.member(number).weights, samples, budgets)
+        array = last_features(predictor.config, predictor.member(number).weights, samples, budgets)
         half = len(species) // 2
         parts = (
-            LastFeatures(feature_dims(CONFIG), species[part], array[part])
+            LastFeatures(feature_dims(predictor.config), species[part], array[part])
             for part in (slice(0, half), slice(half, None))
         )
         found.append(feature_domain(*parts))
@@ -136,12 +136,12 @@ def three():
 
 def by_numpy(predictor, atoms):
     """What the definition says of a structure, for each network."""
-    samples = [Sample(build_graph(atoms, CONFIG.cutoff), None)]
+    config, samples = predictor.config, [Sample(build_graph(atoms, CONFIG.cutoff), None)]
     budgets = plan_budgets(GraphSizes.of(sample.graph for sample in samples), 1)
     return [
         predictor.metadata.features[k].distances(
             LastFeatures(
-                feature_dims(CONFIG), atoms.numbers, last_features(CONFIG, drawn(k), samples, budgets)
+                feature_dims(config), atoms.numbers, last_features(config, drawn(k, config), samples, budgets)
             )
         )
         for k in range(predictor.members)
@@ -161,6 +161,28 @@ def test_cpp_and_xla_give_what_the_definition_says(one, three, monkeypatch):
     monkeypatch.setattr(in_xla, "plan_batches", lambda *_: iter(()))
     for way in (three, with_known(three, "chunked")):
         np.testing.assert_allclose(way.domain_distance(structures[0]), expected[0], rtol=2e-3)
+
+
+def test_derivatives_of_a_polarisation_come_with_the_same_distances(monkeypatch):
+    """Their features end in scalars and vectors; a large structure is done layer by layer."""
+    config = dataclasses.replace(CONFIG, form="polarisation", envelope=True)
+    two = measured(joined(config, members=2))
+    assert two.metadata.features[0].dims == (1, 3)
+    atoms = titanate(seed=21)
+    atoms.positions[3] += 1.2
+    expected = np.mean(by_numpy(two, atoms), axis=0)
+    np.testing.assert_allclose(two.domain_distance(atoms), expected, rtol=2e-3)
+    assert expected[3] > FAR
+    with pytest.warns(UnfamiliarAtomsWarning):
+        _, sigma = two.predict(atoms, uncertainty=True)
+    grown = dataclasses.replace(two.calibration, growth=2.0, elements={"O": 1.5})
+    metadata = dataclasses.replace(two.metadata, calibration=grown)
+    with pytest.warns(UnfamiliarAtomsWarning):
+        _, larger = dataclasses.replace(two, metadata=metadata).predict(atoms, uncertainty=True)
+    factors = (1 + 2 * expected) * np.where(atoms.numbers == 8, 1.5, 1.0)
+    np.testing.assert_allclose(larger / sigma, np.broadcast_to(factors[:, None, None], (5, 3, 3)), rtol=2e-3)
+    monkeypatch.setattr(in_xla, "plan_batches", lambda *_: iter(()))
+    np.testing.assert_allclose(two.domain_distance(atoms), expected, rtol=2e-3)
 
 
 def with_known(predictor, kernel):

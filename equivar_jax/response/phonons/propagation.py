@@ -15,11 +15,12 @@ from collections.abc import Callable
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from equivar_jax.prediction.dielectric import NEGLIGIBLE
 from equivar_jax.prediction.predictor import Predictor
-from equivar_jax.uncertainty.calibration import BY_SYMMETRY, Calibration, pool_spread
+from equivar_jax.uncertainty.calibration import Calibration
+from equivar_jax.uncertainty.residuals import BY_SYMMETRY, pool_spread
 
 _LEAST = 1.0
 """Smallest eigenvalue of an electronic dielectric tensor, that of vacuum."""
@@ -81,7 +82,10 @@ def members_of(
     sample, _ = predictor.prepare(atoms, allow_unseen=True)
     alone, metadata = [predictor.member(number) for number in range(predictor.members)], predictor.metadata
     charges = np.stack([member.predict_samples([sample])[0].tensors for member in alone])
-    factor = calibrated_factor(charges, metadata.calibration, BY_SYMMETRY)
+    (known,) = predictor.predict_samples([sample])
+    factor = calibrated_factor(
+        charges, metadata.calibration, BY_SYMMETRY, species=atoms.numbers, distances=known.distances
+    )
     tensors = None
     if epsilon_inf is not None:
         tensors = np.broadcast_to(epsilon_inf, (len(alone), 3, 3))
@@ -95,7 +99,12 @@ def members_of(
 
 
 def calibrated_factor(
-    values: Float[np.ndarray, "members *any 3 3"], calibration: Calibration | None, zero: float
+    values: Float[np.ndarray, "members *any 3 3"],
+    calibration: Calibration | None,
+    zero: float,
+    *,
+    species: Int[np.ndarray, " atoms"] | None = None,
+    distances: Float[np.ndarray, " atoms"] | None = None,
 ) -> float:
     """Compute how many times as large the spread of members is to be, to have the calibrated size.
 
@@ -103,12 +112,14 @@ def calibrated_factor(
         values: Tensors of each member.
         calibration: That of such tensors; without one the spread stays.
         zero: Components whose mean and spread are below this are zero by symmetry.
+        species: Atomic numbers, if these are tensors of atoms.
+        distances: Of the atoms from the training data, if the model knows them.
     """
     mean, spread = values.mean(axis=0), values.std(axis=0, ddof=1)
     counted = (spread > zero) | (np.abs(mean) > zero)
     if calibration is None or not spread[counted].any():
         return 1.0
-    sigma = calibration.sigma(pool_spread(spread), mean)
+    sigma = calibration.sigma(pool_spread(spread), mean, species, distances)
     return float(np.sqrt(np.mean(sigma[counted] ** 2) / np.mean(spread[counted] ** 2)))
 
 
