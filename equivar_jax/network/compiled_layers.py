@@ -72,6 +72,7 @@ def write_layer_backwards(writer: TapeWriter, config: ModelConfig, layer: int, w
         writer.weights(_transposed(_gate_matrices(config, layer, weights)))
 
 
+Indices = Int[np.ndarray, " terms"]
 Matrices = Float[np.ndarray, "matrices channels channels"]
 
 
@@ -120,7 +121,7 @@ def _squares_of(config: ModelConfig, layer: int) -> SquarePlan:
     return square_plan(plan_products(live_irreps(config, layer), needed).outputs, needed)
 
 
-def _terms_of_squares(plan: SquarePlan) -> tuple[Int[np.ndarray, " terms"], ...]:
+def _terms_of_squares(plan: SquarePlan) -> tuple[Indices, Indices, Indices, Float[np.ndarray, " terms"]]:
     """Return the components, columns and values of the coefficients that are not zero, sorted by column."""
     components = offsets(plan.inputs)[-1]
     pairs, columns = np.nonzero(plan.coefficients.T)[::-1]

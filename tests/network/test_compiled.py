@@ -111,7 +111,7 @@ def _tensors_and_dipoles(model, params, graph):
     return model.apply(params, graph, method="tensors_and_dipoles")
 
 
-def test_nothing_is_kept_of_a_large_structure_and_its_tensors_are_those_of_its_cell():
+def test_nothing_is_kept_of_a_large_structure_and_its_tensors_are_those_of_its_cell(float64):
     config = dataclasses.replace(
         SMALL, form="polarisation", cutoff=5.0, interactions=3, **(EVERYTHING | {"dielectric": False})
     )
