@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 
-from benchmarks.real_data.displacements import find_displacements
 from benchmarks.real_data.parts import FILES, data_folder
 from benchmarks.real_data.states import QUARTZ_AT_300_K
 from equivar_jax.io import read_structures
+from equivar_jax.teaching import find_displacements
 
 MATERIALS = ("SiO2-300K", "BaTiO3-300K")
 
