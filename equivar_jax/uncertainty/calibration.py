@@ -87,21 +87,21 @@ class Calibration:
 
     def sigma(
         self,
-        spread: Float[np.ndarray, "atoms 3 3"],
-        tensors: Float[np.ndarray, "atoms 3 3"],
+        spread: Float[np.ndarray, "*any"],
+        tensors: Float[np.ndarray, "*any"],
         species: Int[np.ndarray, " atoms"] | None = None,
         distances: Float[np.ndarray, " atoms"] | None = None,
-    ) -> Float[np.ndarray, "atoms 3 3"]:
+    ) -> Float[np.ndarray, "*any"]:
         """Return the standard deviation of each component, in e.
 
         Args:
-            spread: Pooled spread of the component, in e.
+            spread: Pooled spread of the component, in e; [atom, 3, 3] where species or distances are given.
             tensors: The component itself, in e.
             species: Atomic numbers; without them all elements have the factor one.
             distances: Of the atoms from the training data; without them all count as at distance 1.
         """
-        factors = np.asarray(self.fit.factors(species, distances))[..., None, None]
-        return factors * self.fit.base(spread, tensors)
+        factors = np.asarray(self.fit.factors(species, distances))
+        return factors.reshape(factors.shape + (1, 1) * factors.ndim) * self.fit.base(spread, tensors)
 
     def sigma_of(self, residuals: Residuals) -> Float[np.ndarray, "atoms 3 3"]:
         """Return the standard deviation of each component of labelled data, in e."""

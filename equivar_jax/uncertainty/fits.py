@@ -13,8 +13,9 @@ WITHIN_ONE, WITHIN_TWO = (math.erf(k / math.sqrt(2.0)) for k in (1, 2))
 """Fractions of a normal distribution within one and two standard deviations: 0.6827 and 0.9545."""
 RELATIVES = (0.0, 0.002, 0.005, 0.01, 0.02, 0.05)
 """Relative parts to try."""
-GROWTHS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Growths with the distance to try; with the last one sigma is nearly proportional to it."""
+GROWTHS = (0.0, 0.5, 1.0)
+"""Growths with the distance to try. With larger ones sigma is nearly proportional to the distance, and where
+all atoms are somewhat farther too many of them are warned of."""
 MOST = 10_000
 """Components by which relative part and growth are chosen, about; of more, evenly spaced ones are taken."""
 ENOUGH = 300
@@ -186,6 +187,6 @@ def errors_in_sigmas(
     return np.divide(errors, sigma, out=np.where(errors > 0, np.inf, 0.0), where=sigma > 0)
 
 
-def coverage(ratios: Float[np.ndarray, " components"], k: int | float) -> float:
+def coverage(ratios: Float[np.ndarray, "*any"], k: int | float) -> float:
     """Return the fraction of errors within k sigma, for errors in units of sigma."""
     return float(np.mean(ratios <= k))

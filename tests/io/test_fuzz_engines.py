@@ -96,7 +96,10 @@ def test_a_changed_byte_never_moves_a_number(tmp_path, kind):
     for case in range(CASES):
         rng = np.random.default_rng([case, 1])
         content = bytearray(whole)
-        content[rng.integers(len(content))] = rng.integers(32, 127)
+        place = int(rng.integers(len(content)))
+        # Every second digit becomes another one: anything else leaves most of these files unreadable.
+        is_digit = chr(content[place]).isdigit() and case % 2
+        content[place] = rng.integers(*((48, 58) if is_digit else (32, 127)))
         path.write_bytes(content)
         for where, tensors in labels_of(path, outcomes(path)).items():
             if where in original:
