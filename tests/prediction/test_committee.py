@@ -337,7 +337,7 @@ def test_the_shipped_weights_are_evaluated_on_data_of_yours(
     assert re.search(r"Uncertainty: (6[89]|[789]\d)\.", said)
     result = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text())
     assert result["checkpoint"] == "shipped"
-    assert result["uncertainty"]["within_one"] == pytest.approx(0.6827, abs=0.01)
+    assert result["uncertainty"]["within_two"] == pytest.approx(0.9545, abs=0.01)
 
 
 def test_a_checkpoint_can_be_moved_and_is_not_written_to_when_it_is_read(made, tmp_path):
