@@ -142,6 +142,7 @@ def _plot_histogram(axes: Axes, name: str, crystals: Rows, scale: float, style: 
     axes.hist(np.minimum(errors, _LARGEST[name]), bars, histtype="step", lw=1.2, **style)
     axes.axvline(float(np.median(errors)), color=style["color"], lw=0.8, ls="--")
     axes.set_xlim(0.0, _LARGEST[name])
+    axes.set_title("last bar: all larger errors", loc="right", fontsize="small")
 
 
 def _describe_left_out(left_out: Mapping[str, str]) -> str:

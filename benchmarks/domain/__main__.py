@@ -19,8 +19,8 @@ the wilder half. What is counted:
 
 Nothing is fitted on the other state. Definitions of the distance (`definitions.py`) are compared for single
 networks; the one of the package was chosen on quartz, and so was `domain.FAR`: BaTiO3 tests both. The formula
-of sigma, with its growth and its factors of elements, was chosen on BaTiO3 with direct networks: quartz and
-the form of a polarisation test it.
+of sigma, with its growth and its factors of elements, was chosen on BaTiO3 with direct networks, and the
+largest growth (`fits.GROWTHS`) by the false alarms on quartz; only the form of a polarisation tests them.
 
 Finished runs in `RUNS/MATERIAL/member-*`, of a polarisation `RUNS/MATERIAL-polarisation/member-*`, are taken
 as they are, so other networks can be measured. The numbers go to `results/domain.json`; rows that are not

@@ -123,7 +123,7 @@ class EquivarCalculator(Calculator):
     def _why_no_dipole(self, atoms: Atoms) -> str | None:
         """Return why a structure has no dipole with a value of its own; None if it has one."""
         if (reason := self.why_no_polarisation) is not None:
-            return f"the network gives no polarisation: {reason}"
+            return reason
         if atoms.pbc.all():
             return (
                 "that of a crystal has a value only up to a constant and quanta; its changes are those of "
