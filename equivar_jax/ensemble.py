@@ -1,18 +1,25 @@
-"""Committees from nothing: train members that differ in their seed, join them, calibrate their spread."""
+"""Committees from nothing: train members that differ in their seed, join them, calibrate their spread.
+
+On several cores of a CPU, members whose training takes minutes are trained side by side, in a process each:
+`python -m equivar_jax.ensemble FOLDER NUMBER` trains one of those that FOLDER says.
+"""
 
 import dataclasses
 import json
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
 from ase import Atoms
 
 from equivar_jax.config.old_settings import read_config
 from equivar_jax.config.schema import Config, DataConfig, check_config
 from equivar_jax.config.settings import to_dict
 from equivar_jax.datasets.load import load_dataset, load_structures
-from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
+from equivar_jax.parallel import available_cores
 from equivar_jax.prediction.committee import (
     calibrate_committee,
     check_split,
@@ -20,15 +27,20 @@ from equivar_jax.prediction.committee import (
     keep_known_elements,
 )
 from equivar_jax.prediction.loading import load
+from equivar_jax.processes import Command, end_with_parent, run_side_by_side
+from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.reports.committee_report import committee_table, write_committee, write_uncalibrated
 from equivar_jax.reports.run_text import announce_run, report_run
+from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.training.loop import last_checkpoint, run_training, start_run
-from equivar_jax.training.run_directory import drop_records_after, write_json
+from equivar_jax.training.run_directory import drop_records_after, read_records, write_json
 from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 MEMBERS = "members.json"
 """File of the folder of a committee that says how many members are trained, and with which settings."""
+SHORTEST = 300_000
+"""Atoms times epochs of a training from which a process of its own pays, which takes some 10 s to begin."""
 _README = """\
 # A committee of equivar_jax
 
@@ -36,6 +48,7 @@ _README = """\
 |---|---|
 | `members.json` | how many members, and every setting; `train.seed` rises by one from member to member |
 | `member-0` ... `member-{last}` | the runs |
+| `member-0.log` ... | what the training of a member printed, if they were trained side by side |
 | `checkpoints/best` | the committee: their mean is the prediction, their calibrated spread its uncertainty |
 | `calibration.json`, `calibration.png` | how good the uncertainty is |
 
@@ -107,10 +120,14 @@ def train_committee(
         (folder / "README.md").write_text(_README.format(folder=folder, last=members - 1))
         write_json(folder / MEMBERS, {"members": members, "config": to_dict(config)})
     runs = [folder / f"member-{number}" for number in range(members)]
+    left = [number for number, run in enumerate(runs) if not is_finished(run, config)]
+    if len(left) > 1 and _pays_side_by_side(config):
+        interrupted = _train_side_by_side(config, folder, left)
+        if interrupted is not None:
+            return interrupted
     for number, run in enumerate(runs):
-        seeded = dataclasses.replace(config.train, seed=config.train.seed + number)
         print(f"\nmember {number} ({number + 1} of {members})", flush=True)
-        interrupted = train_or_resume(dataclasses.replace(config, train=seeded), run)
+        interrupted = train_or_resume(_config_of_member(config, number), run)
         if interrupted is not None:
             return interrupted
     print()
@@ -124,10 +141,10 @@ def train_or_resume(config: Config, folder: Path) -> signal.Signals | None:
     Returns:
         The signal that interrupted the training (everything is saved), or None if it came to the end.
     """
-    resume = any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
-    if resume and read_checkpoint(folder, "last")[1].epoch >= config.train.epochs:
+    if is_finished(folder, config):
         print(f"is finished: {folder}")
         return None
+    resume = _has_state(folder)
     run = start_run(config, folder, resume=resume)
     if not resume:
         drop_records_after(folder, 0)  # left by a process that was killed before it had saved anything
@@ -135,6 +152,59 @@ def train_or_resume(config: Config, folder: Path) -> signal.Signals | None:
     interrupted = run_training(run)
     if interrupted is None:
         report_run(run)
+    return interrupted
+
+
+def is_finished(folder: Path, config: Config) -> bool:
+    """Return whether a run has done all epochs of a config."""
+    return _has_state(folder) and read_checkpoint(folder, "last")[1].epoch >= config.train.epochs
+
+
+def _has_state(folder: Path) -> bool:
+    """Return whether a run has saved a state from which it can be resumed."""
+    return any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
+
+
+def _config_of_member(config: Config, number: int) -> Config:
+    seed = config.train.seed + number
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
+
+
+def _pays_side_by_side(config: Config) -> bool:
+    """Return whether members are trained sooner side by side.
+
+    Raises:
+        InputError: their data cannot be used.
+    """
+    if available_cores() < 2 or jax.default_backend() != "cpu":
+        return False
+    with announce_if_slow("reading the data"):
+        atoms = int(load_dataset(config).statistics["atoms"])
+    return atoms * config.train.epochs >= SHORTEST
+
+
+def _train_side_by_side(config: Config, folder: Path, left: Sequence[int]) -> signal.Signals | None:
+    """Train members in processes of their own; show how many epochs all have done."""
+    runs = [folder / f"member-{number}" for number in left]
+    words = [sys.executable, "-m", "equivar_jax.ensemble", str(folder)]
+    commands = [
+        Command(f"member {number}", [*words, str(number)], folder / f"member-{number}.log") for number in left
+    ]
+    together = min(len(left), available_cores())
+    print(f"\n{len(left)} members, {together} side by side; see {folder}/member-*.log", flush=True)
+    with ProgressBar(
+        total=config.train.epochs * len(left), unit="epoch", desc="epochs of all members"
+    ) as bar:
+
+        def look() -> None:
+            records = [read_records(run) for run in runs]
+            bar.update(sum(map(len, records)) - bar.n)
+            errors = (f"{some[-1]['validation_mae']:.4f}" if some else "-" for some in records)
+            bar.set_postfix_str(f"validation MAE {', '.join(errors)} e")
+
+        interrupted = run_side_by_side(commands, look)
+    if interrupted is not None:
+        print(f"{interrupted.name}: saved; continue with --resume {folder}", file=sys.stderr)
     return interrupted
 
 
@@ -162,3 +232,22 @@ def stored_committee(folder: Path) -> tuple[Config, int] | None:
         ) from None
     check_config(config)
     return config, members
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the member of a committee that a process was begun for."""
+    name, number = sys.argv[1:] if arguments is None else arguments
+    folder = Path(name)
+    end_with_parent()
+    use_compilation_cache()
+    with plain_messages():
+        if (stored := stored_committee(folder)) is None:
+            raise InputError(f"{folder}: has no {MEMBERS}; begin with equivar train --members N")
+        config = _config_of_member(stored[0], int(number))
+        interrupted = train_or_resume(config, folder / f"member-{number}")
+    if interrupted is not None:
+        raise SystemExit(128 + interrupted)
+
+
+if __name__ == "__main__":
+    main()
