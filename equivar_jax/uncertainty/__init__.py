@@ -9,12 +9,14 @@ from equivar_jax.uncertainty.domain import (
     DensityWarning,
     Domain,
     DomainWarning,
+    LikelyMetalWarning,
     RareElementWarning,
     UncertainWarning,
     UnfamiliarAtomsWarning,
     domain_of,
 )
 from equivar_jax.uncertainty.features import FeatureDomain, LastFeatures, feature_domain
+from equivar_jax.uncertainty.metals import metal_probability
 from equivar_jax.uncertainty.residuals import Residuals
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "DomainWarning",
     "FeatureDomain",
     "LastFeatures",
+    "LikelyMetalWarning",
     "RareElementWarning",
     "Residuals",
     "UncertainWarning",
@@ -32,5 +35,6 @@ __all__ = [
     "calibrate",
     "domain_of",
     "feature_domain",
+    "metal_probability",
     "summarise_coverage",
 ]

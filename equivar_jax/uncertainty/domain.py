@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.graphs.graph import AnyGraph
 from equivar_jax.structures import source
+from equivar_jax.uncertainty.metals import LIKELY, metal_probability
 
 FEW_STRUCTURES = 5
 """An element in fewer structures than this is rare: it was hardly learned."""
@@ -34,6 +35,9 @@ FAR = 1.6
 """A distance from the training data (see `features`), or a sigma, brings a warning if it is more than this
 many times what 99 % of held-out atoms have; chosen on quartz (`benchmarks/domain`), so that at most 5 % of
 the atoms are warned of without need."""
+MANY_ELEMENTS = 20
+"""A network trained on this many elements or more is for any crystal, and warns of likely metals. One of few
+materials is used for those, whose user knows that they have charges."""
 _NAMED = 3
 _SPECIES = len(chemical_symbols)
 
@@ -61,6 +65,10 @@ class CloseAtomsWarning(DomainWarning):
 
 class DensityWarning(DomainWarning):
     """The neighbours of an atom stand more densely, or less, than those of its element in training."""
+
+
+class LikelyMetalWarning(DomainWarning):
+    """The crystal is likely metallic, and has no Born effective charges then."""
 
 
 class UnfamiliarAtomsWarning(DomainWarning):
@@ -93,7 +101,7 @@ class Domain:
     def structure_warnings(
         self, atoms: Atoms, graph: AnyGraph, unseen: Collection[int] = ()
     ) -> list[DomainWarning]:
-        """Return the warnings that do not need a prediction: rare elements, close atoms, density.
+        """Return the warnings that do not need a prediction: rare elements, close atoms, density, metals.
 
         Args:
             atoms: The structure.
@@ -106,6 +114,7 @@ class Domain:
             *self._rare_element_warnings(atoms, unseen),
             *self._close_atom_warnings(atoms, graph, squares),
             *self._density_warnings(atoms, species, graph.receivers, squares),
+            *self._metal_warnings(atoms),
         ]
 
     def uncertainty_warnings(
@@ -138,6 +147,19 @@ class Domain:
             f"data: {', '.join(rare)}"
         )
         return [RareElementWarning(message, -float(min(seen.values())))]
+
+    def _metal_warnings(self, atoms: Atoms) -> list[DomainWarning]:
+        if len(self.structures) < MANY_ELEMENTS or not atoms.pbc.any():
+            return []
+        probability = metal_probability(atoms)
+        if probability < LIKELY:
+            return []
+        message = (
+            f"{source(atoms)}: {atoms.symbols.formula.reduce()[0]} is likely metallic (probability "
+            f"{probability:.2f}, from its composition): if it has no gap, it has no Born effective charges, "
+            "and these tensors mean nothing"
+        )
+        return [LikelyMetalWarning(message, probability)]
 
     @functools.cached_property
     def _few(self) -> int:
