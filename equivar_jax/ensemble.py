@@ -121,7 +121,7 @@ def train_committee(
         write_json(folder / MEMBERS, {"members": members, "config": to_dict(config)})
     runs = [folder / f"member-{number}" for number in range(members)]
     left = [number for number, run in enumerate(runs) if not is_finished(run, config)]
-    if len(left) > 1 and _pays_side_by_side(config):
+    if len(left) > 1 and pays_side_by_side(config):
         interrupted = _train_side_by_side(config, folder, left)
         if interrupted is not None:
             return interrupted
@@ -170,7 +170,7 @@ def _config_of_member(config: Config, number: int) -> Config:
     return dataclasses.replace(config, train=dataclasses.replace(config.train, seed=seed))
 
 
-def _pays_side_by_side(config: Config) -> bool:
+def pays_side_by_side(config: Config) -> bool:
     """Return whether members are trained sooner side by side.
 
     Raises:

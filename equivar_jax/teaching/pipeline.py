@@ -8,7 +8,7 @@ from typing import Any
 from equivar_jax.cache import content_key
 from equivar_jax.config.settings import to_dict
 from equivar_jax.config.teaching import Teaching
-from equivar_jax.ensemble import train_committee, train_or_resume
+from equivar_jax.ensemble import pays_side_by_side, train_committee, train_or_resume
 from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.io import files_that_decide, read_structures, write_structures
 from equivar_jax.prediction.loading import load
@@ -112,11 +112,13 @@ def _announce(teaching: Teaching, places: Places, frames: Frames) -> None:
     sizes = {len(atoms) for atoms in frames.training}
     atoms = f"{min(sizes)}" if len(sizes) == 1 else f"{min(sizes)} to {max(sizes)}"
     held_out = f"{len(frames.held_out):,} held out" if frames.held_out else "none held out"
+    committee = committee_config(teaching, places, len(frames.training))
+    less = "; less, since members are trained side by side" if pays_side_by_side(committee) else ""
     lines = {
         "data": str(teaching.data.path),
         "frames": f"{len(frames.training):,} to train on, {held_out}, of {atoms} atoms",
         "folder": str(places.root),
-        "time": str(estimate_time(teaching, places, frames)),
+        "time": f"{estimate_time(teaching, places, frames)}{less}",
     }
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
     for remark in frames.remarks:

@@ -23,7 +23,7 @@ def unit(**counts):
         ("K4Mn4O8", unit(K=1, Mn=1, O=2)),
         ("Ag(AuS)2", unit(Ag=1, Au=2, S=2)),
         ("Ge0.5Pb1.75S4", unit(Ge=2, Pb=7, S=16)),
-        ("Li0.333O", None),  # of no whole number of atoms
+        ("Li0.37O", None),  # of no whole number of atoms
         ("Xx2O", None),
         ("(AB", None),
         ("HHeLiBeBCNOF", None),  # of too many elements
