@@ -27,8 +27,6 @@ _COLUMNS = (
     ("mean", "electronic", "mean", 100.0),
 )
 """Columns of errors: heading, where a row has the number, and what it is multiplied by."""
-TARGETS = {"must": ("3.5", "5", "11", "6", "13"), "aim": ("2.5", "3.5", "8", "4", "9")}
-"""What is to be reached, in the first columns."""
 QUANTITIES = {
     "static": "static dielectric constant",
     "longitudinal": "LO lines",
@@ -66,14 +64,13 @@ def tables_of(rows: Rows) -> str:
 
 
 def errors_table(rows: Rows) -> str:
-    """Make a table with a line for each row, and lines that say what is to be reached."""
+    """Make a table with a line for each row."""
     lines = []
     for row in rows:
         cells = [f"{scale * row['errors'][name][key]:.1f}" for _, name, key, scale in _COLUMNS]
         if row["facts"]["epsilon_inf"] == "DFPT":
             cells[-2:] = "", ""  # it is given
         lines.append([row["label"], str(row["crystals"]), *cells])
-    lines += [[name, "", *cells, *[""] * (len(_COLUMNS) - len(cells))] for name, cells in TARGETS.items()]
     return markdown_table(["", "crystals", *(heading for heading, *_ in _COLUMNS)], lines)
 
 

@@ -218,7 +218,9 @@ Tested on {tests}.
 
 ## What it must not be used for
 
-- **Metals and near-metals**: Born charges are not defined, or diverge as the gap closes. It cannot tell.
+- **Metals and near-metals**: Born charges are not defined, or diverge as the gap closes. A warning names
+  likely metals by their composition alone: three of four metals, and a few insulators
+  (`benchmarks/results/metals.json`).
 - **Magnetic ordering, charge ordering, open shells**: it sees positions and elements only. Compounds of 3d
   and 4f elements in the training data are those whose calculation was insulating as set up.
 - **Other functionals**: labels are of PBEsol. Against hybrids or measurement expect the differences that

@@ -20,7 +20,7 @@ NOMINAL = {"Ti": 4.0, "O parallel": -2.0}
 ANOMALOUS = ["cubic BaTiO3", "cubic SrTiO3", "cubic PbTiO3"]
 """Far above the nominal charges, by transfer of charge along the bonds: Ti near 7, O near -5.7."""
 
-TOO_SMALL = 0.10
+OFF = 0.06
 """Of the published value, at most. Such charges stand alone in the training data; the card says so."""
 
 
@@ -50,14 +50,20 @@ def test_the_function_needs_no_argument():
 def test_anomalous_charges_are_anomalous(model, name, site):
     found, _, published = value(model, name, site)
     assert abs(found) > 1.5 * abs(NOMINAL[site])
-    assert found == pytest.approx(published, rel=TOO_SMALL)
+    assert found == pytest.approx(published, rel=OFF)
 
 
-@pytest.mark.parametrize("name", ["cubic BaTiO3", "cubic SrTiO3"])
 @pytest.mark.parametrize("site", NOMINAL)
-def test_anomalous_charges_are_within_two_sigma(model, name, site):
-    """Of the first value in the table; calculations differ. PbTiO3's O along the bond is 2.3 sigma off."""
-    found, sigma, published = value(model, name, site)
+def test_those_of_barium_titanate_are_within_two_sigma_and_three_per_cent(model, site):
+    """Values of the others in the table, of LDA, are up to 3.2 sigma off; the card says so."""
+    found, sigma, published = value(model, "cubic BaTiO3", site)
+    assert abs(found - published) < 2 * sigma
+    assert found == pytest.approx(published, rel=0.03)
+
+
+def test_tungsten_in_cubic_tungsten_trioxide_is_most_anomalous(model):
+    found, sigma, published = value(model, "cubic WO3", "W")
+    assert found > 11.5
     assert abs(found - published) < 2 * sigma
 
 
@@ -91,7 +97,6 @@ def test_one_member_is_near_the_committee(model):
     assert 2 <= model.members <= 4
 
 
-@pytest.mark.xfail(strict=True, reason="the weights in the package are still those of the earlier training")
 def test_the_dielectric_tensor_comes_with_them(model):
     (_, (epsilon, sigma)) = model.predict(CRYSTALS["MgO"].build(), uncertainty=True, dielectric=True)
     np.testing.assert_allclose(epsilon, 3.2 * np.eye(3), atol=0.4)  # DFPT: 3.1 to 3.3

@@ -245,7 +245,6 @@ def test_only_what_may_be_trained_on_is():
         assert source.is_trained_on == fnmatch(f"{source.name}.extxyz.gz", ship.PATTERN)
 
 
-@pytest.mark.xfail(strict=True, reason="the weights in the package are still those of the earlier training")
 def test_the_card_of_the_package_names_the_sets_of_the_list_and_no_other():
     check_sources((shipped_checkpoint().parent / "README.md").read_text())
     assert load().metadata.config.data.path == f"$EQUIVAR_DATA/{ship.PATTERN}"
