@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate": Command("evaluate", "errors of a network on labelled structures"),
     "cross-validate": Command("cross_validate", "train and validate fold by fold"),
     "committee": Command("committee", "join networks into one that knows how sure it is"),
+    "select": Command("select", "which structures to calculate next, to learn most"),
     "data": Command("data", "find broken, rotated, transposed and duplicate labels"),
 }
 

@@ -35,6 +35,7 @@ def test_every_command_is_a_program_of_its_own():
         "predict",
         "cross-validate",
         "committee",
+        "select",
         "data",
         "response",
     } == COMMANDS.keys()

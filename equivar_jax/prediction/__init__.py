@@ -11,15 +11,20 @@ if TYPE_CHECKING:
     from equivar_jax.prediction.members import Prediction
     from equivar_jax.prediction.polarisation import CellDipole
     from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
+    from equivar_jax.prediction.selection import Candidate, Choice, choose_structures, describe_candidates
 
 __all__ = [
+    "Candidate",
     "CellDipole",
+    "Choice",
     "Committee",
     "IsolatedAtomWarning",
     "Prediction",
     "Predictor",
     "UnseenElementWarning",
     "calibrate_committee",
+    "choose_structures",
+    "describe_candidates",
     "dielectric_tensors",
     "electronic_dielectric_tensor",
     "join_members",
@@ -30,13 +35,17 @@ __all__ = [
 __getattr__, __dir__ = import_lazily(
     __name__,
     {
+        "Candidate": "selection",
         "CellDipole": "polarisation",
+        "Choice": "selection",
         "Committee": "committee",
         "IsolatedAtomWarning": "predictor",
         "Prediction": "members",
         "Predictor": "predictor",
         "UnseenElementWarning": "predictor",
         "calibrate_committee": "committee",
+        "choose_structures": "selection",
+        "describe_candidates": "selection",
         "dielectric_tensors": "dielectric",
         "electronic_dielectric_tensor": "dielectric",
         "join_members": "committee",

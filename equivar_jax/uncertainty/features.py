@@ -125,12 +125,17 @@ class FeatureDomain:
         What predicts computes the same in C++ (`kernels/cpp/familiarity.h`) or by JAX
         (`prediction/distances.py`).
         """
-        found, invariants = np.full(len(features.species), np.inf), features.invariants
+        found = np.sqrt(np.square(self.whiten(features)).sum(axis=1))
+        return np.where(np.isin(features.species, self.elements), found, np.inf)
+
+    def whiten(self, features: LastFeatures) -> Float[np.ndarray, "atoms invariants"]:
+        """Return `scale L (v - mean)` of each atom, whose norm is its distance; 0 of an unseen element."""
+        invariants = features.invariants
+        found = np.zeros_like(invariants)
         for place, element in enumerate(self.elements):
             own = features.species == element
             factor = self.tables.factors[place if self.matrices > 1 else 0].astype(np.float64)
-            whitened = (invariants[own] - self.tables.means[place]) @ factor.T
-            found[own] = self.tables.scales[place] * np.sqrt(np.square(whitened).sum(axis=1))
+            found[own] = self.tables.scales[place] * ((invariants[own] - self.tables.means[place]) @ factor.T)
         return found
 
 
