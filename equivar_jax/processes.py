@@ -2,7 +2,7 @@
 
 Two trainings of a small network side by side, on a core each, are faster than one after the other on both:
 in a step of milliseconds cores wait for each other, and processes do not. Measured with the network of
-`bm4.py` and 135 atoms on two cores: 1.45 times (`benchmarks.speed.side_by_side`).
+`bm4.py` and 160 atoms on two cores: 1.5 times (`benchmarks.speed.side_by_side`).
 """
 
 import contextlib

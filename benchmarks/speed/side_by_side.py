@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
+from ase import Atoms
+
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.shapes import perovskites
 from benchmarks.common.timing import RESULTS, write_result
 from equivar_jax.io import write_structures
 from equivar_jax.parallel import available_cores
 from equivar_jax.processes import HUGE_PAGES, Command, run_side_by_side
+from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 from equivar_jax.training.run_directory import read_records
 
 CONFIGS = ("bm4.py", "bm3_deep.py")
@@ -56,6 +60,12 @@ def time_trainings(config: str, data: Path, folder: Path, together: int, words: 
     return statistics.mean(map(statistics.median, rates)) / together
 
 
+def _repeat(atoms: Atoms) -> Atoms:
+    """Return a supercell with its labels."""
+    tensors = np.concatenate([born_effective_charges(atoms)] * int(np.prod(SUPERCELL)))
+    return with_born_effective_charges(atoms.repeat(SUPERCELL), tensors)
+
+
 def measure(config: str, rounds: int, words: Sequence[str]) -> dict[str, Any]:
     """Time one training on all cores, with and without huge pages, and one a core, in turn.
 
@@ -70,7 +80,7 @@ def measure(config: str, rounds: int, words: Sequence[str]) -> dict[str, Any]:
     found: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "frames.extxyz"
-        write_structures(data, [atoms.repeat(SUPERCELL) for atoms in perovskites(FRAMES)])
+        write_structures(data, [_repeat(atoms) for atoms in perovskites(FRAMES)])
         for turn in range(rounds):
             for number, (name, (together, tunables)) in enumerate(ways.items()):
                 folder = Path(temporary) / f"{turn}-{number}"
