@@ -107,16 +107,19 @@ def _select(options: argparse.Namespace, folder: Path) -> None:
         _write(chosen, refused, folder, is_committee=model.metadata.calibration is not None)
     print(f"{len(chosen)} of {len(structures):,} structures: {folder}, {folder / TABLE}")
     if refused:
-        print(f"{len(refused):,} could not be judged: {folder / SKIPPED}", file=sys.stderr)
+        print(
+            f"{len(refused):,} could not be judged or are likely metals: {folder / SKIPPED}", file=sys.stderr
+        )
 
 
 def _read(inputs: Sequence[str], model: "Predictor") -> tuple[list["Atoms"], list[InputError]]:
-    """Read the candidates, and why those that the model cannot judge were left out.
+    """Read the candidates, and why those that the model cannot judge, and likely metals, were left out.
 
     Raises:
         InputError: none can be judged, or a file cannot be read at all.
     """
     from equivar_jax.io import scan_structures
+    from equivar_jax.uncertainty import LikelyMetalWarning
 
     def judge() -> Iterator["Atoms | InputError"]:
         for name in inputs:
@@ -125,11 +128,12 @@ def _read(inputs: Sequence[str], model: "Predictor") -> tuple[list["Atoms"], lis
                     yield found
                     continue
                 try:
-                    model.prepare(found)
+                    _, remarks = model.prepare(found)
                 except InputError as error:
                     yield error
-                else:
-                    yield found
+                else:  # a calculation of a metal gives no charges
+                    metal = [one for one in remarks if isinstance(one, LikelyMetalWarning)]
+                    yield InputError(str(metal[0])) if metal else found
 
     judged = list(judge())
     refused = [found for found in judged if isinstance(found, InputError)]

@@ -84,12 +84,16 @@ def test_the_program_writes_folders_and_reasons(tmp_path, capsys, complaint):
     strange = bulk("MgO", "rocksalt", a=4.3)
     strange.symbols[0] = "Rn"
     frames = [bulk("MgO", "rocksalt", a=a) for a in (4.21, 4.22, 4.6)]
-    write_structures(tmp_path / "all.extxyz", [*frames, bulk("GaN", "wurtzite", a=3.19, c=5.19), strange])
+    write_structures(
+        tmp_path / "all.extxyz",
+        [*frames, bulk("GaN", "wurtzite", a=3.19, c=5.19), strange, bulk("TiN", "rocksalt", a=4.24)],
+    )
     output = tmp_path / "next"
     select.main([str(tmp_path / "all.extxyz"), "-n", "3", "-o", str(output)])
     said = capsys.readouterr()
     assert "3 of 4 structures" in said.out
-    assert "1 could not be judged" in said.err
+    assert "2 could not be judged" in said.err
+    assert "TiN is likely metallic" in (output / "skipped.csv").read_text()
     assert "Rn" in (output / "skipped.csv").read_text()
     with (output / "selection.csv").open() as file:
         rows = list(csv.DictReader(file))

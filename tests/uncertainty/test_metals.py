@@ -9,7 +9,8 @@ from ase.build import bulk
 from helpers.crystals import titanate
 
 from equivar_jax import load, predict
-from equivar_jax.uncertainty import LikelyMetalWarning, metal_probability
+from equivar_jax.prediction.sweep import run
+from equivar_jax.uncertainty import DomainWarning, LikelyMetalWarning, metal_probability
 from equivar_jax.uncertainty.domain import MANY_ELEMENTS, Domain
 from equivar_jax.uncertainty.metals import LIKELY
 
@@ -58,3 +59,14 @@ def test_a_network_of_one_material_does_not(trained):
     assert [type(one) for one in wide._metal_warnings(metal)] == [LikelyMetalWarning]
     assert wide._metal_warnings(Atoms("TiN")) == []  # a molecule
     assert wide._metal_warnings(titanate(1)) == []
+
+
+@pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.DomainWarning")
+def test_a_sweep_counts_them(tmp_path, capsys):
+    bulk("TiN", "rocksalt", a=4.24).write(tmp_path / "TiN.cif")
+    predict.main([str(tmp_path / "TiN.cif"), "-o", str(tmp_path / "found.csv")])
+    assert "1 with a composition that is likely metallic" in capsys.readouterr().err
+
+
+def test_a_sweep_has_words_for_every_warning():
+    assert {kind.__name__ for kind in DomainWarning.__subclasses__()} <= run._REMARKS.keys()

@@ -36,6 +36,7 @@ _REMARKS = {
     "RareElementWarning": "elements the model has hardly seen",
     "CloseAtomsWarning": "atoms closer than in the training data",
     "DensityWarning": "atoms with more or fewer neighbours than in the training data",
+    "LikelyMetalWarning": "a composition that is likely metallic, which has no Born charges",
     "UnfamiliarAtomsWarning": "atoms unlike those of the training data",
     "UncertainWarning": "atoms less certain than 99 % of the validation data",
 }
