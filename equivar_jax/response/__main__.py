@@ -23,6 +23,11 @@ class Task(NamedTuple):
 
 
 TASKS = {
+    "crystal": Task(
+        "crystal.crystal",
+        options.crystal_options,
+        "from a structure and a potential to phonons, LO-TO splitting and spectra, with a report",
+    ),
     "polarisation": Task(
         "polarisation.path", options.polarisation_options, "change of polarisation along a trajectory"
     ),

@@ -22,6 +22,10 @@ _DIELECTRIC = """\
 Dielectric tensor of a crystal whose ions are free to move, from Born charges and phonons at Gamma.
 The command prints the contribution of each mode, the static tensor, and the longitudinal modes; it writes all
 of these as JSON, and draws the dielectric function and the reflectivity."""
+_CRYSTAL = """\
+From a crystal structure to spectra: relaxation and phonons by a potential, Born charges and the electronic
+dielectric tensor by the network; then bands with LO-TO splitting, modes, static dielectric tensor, infrared
+spectrum, thermal properties, with a report. After an interruption the same command goes on where it was."""
 _INFRARED = """\
 Infrared spectrum of a crystal or molecule: from molecular dynamics, from phonons at Gamma, or both.
 A trajectory includes the anharmonicity of the dynamics. Phonons give lines, which are drawn with the
@@ -137,6 +141,41 @@ def dielectric_options() -> OptionParser:
     return parser
 
 
+def crystal_options() -> OptionParser:
+    """Make the parser of `equivar response crystal`."""
+    parser = OptionParser(prog="equivar response crystal", description=_CRYSTAL)
+    add = parser.add_argument
+    add("structure", nargs="?", help="one crystal in any structure file; or a phonopy YAML file with forces")
+    _add_potential_option(parser)
+    add("--no-relax", dest="relax", action="store_false", help="take the structure as it is")
+    add("--fixed-cell", action="store_true", help="relax the atoms only")
+    add("--largest-force", type=float, default=1e-3, help="when relaxed, in eV/Å (default %(default)s)")
+    add("--steps", type=int, default=500, help="of the relaxation, at most (default %(default)s)")
+    add(
+        "--shortest",
+        type=float,
+        default=9.0,
+        help="shortest lattice vector of the supercell in Å (default %(default)s)",
+    )
+    add("--displacement", type=float, default=0.01, help="of an atom, in Å (default %(default)s)")
+    add(
+        "--follow",
+        action="store_true",
+        help="displace an unstable crystal along its softest mode, relax again, until it is stable",
+    )
+    add("--force-constants", type=Path, help=f"of a phonopy file: {', '.join(FORCE_FILES)}")
+    add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
+    add("--born", type=Path, help="phonopy's BORN with charges and eps_inf, in the place of the network's")
+    _add_first_index_option(parser)
+    _add_epsilon_option(parser)
+    add("--allow-unseen", action="store_true", help=_ALLOW_UNSEEN)
+    add("--insulator", action="store_true", help="it has a gap, although its composition is that of a metal")
+    add("--linewidth", type=float, default=10.0, help="of spectra, in cm^-1 (default %(default)s)")
+    add("-o", "--output", default="crystal", help="folder (default: %(default)s)")
+    add("--example", action="store_true", help="MgO of springs: no structure, no potential, no network")
+    return parser
+
+
 def dynamics_options() -> OptionParser:
     """Make the parser of `equivar response dynamics`."""
     parser = OptionParser(
@@ -165,13 +204,28 @@ def _add_phonon_options(parser: OptionParser) -> None:
     add = parser.add_argument
     add("--force-constants", type=Path, help=f"phonopy's {', '.join(FORCE_FILES)}, if not in the YAML file")
     add("--checkpoint", help="run directory of the model that gives Born effective charges")
-    add(
+    _add_first_index_option(parser)
+    add("--example", action="store_true", help="a model crystal, CaMgO2 of springs")
+
+
+def _add_potential_option(parser: OptionParser) -> None:
+    """Add the option `--potential`, which `calculators.potentials.load_potential` takes."""
+    parser.add_argument(
+        "--potential",
+        metavar="NAME",
+        help="interatomic potential: chgnet, sevenn, mace, nequix, orb, mattersim, upet, or module:factory "
+        "for any other ASE calculator",
+    )
+
+
+def _add_first_index_option(parser: OptionParser) -> None:
+    """Add the option `--first-index` of charges in files of phonopy."""
+    parser.add_argument(
         "--first-index",
         choices=get_args(FirstIndex),
         help="what the first index of the charges in the YAML file or the BORN beside it is; default: "
         "field, as phonopy has it; a BORN written by abipy 1.0.0 has the displacement first",
     )
-    add("--example", action="store_true", help="a model crystal, CaMgO2 of springs")
 
 
 def _add_epsilon_option(parser: OptionParser) -> None:

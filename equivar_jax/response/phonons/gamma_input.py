@@ -94,18 +94,25 @@ def read_phonons(
         raise InputError(
             f"{path}: no Born effective charges in it, and no BORN beside it; name a model by --checkpoint"
         )
-    return Phonons(atoms, _force_constants_at_gamma(phonon), tensors)
+    return Phonons(atoms, force_constants_at_gamma(phonon), tensors)
 
 
-def _force_constants_at_gamma(phonon: Phonopy) -> Float[np.ndarray, "atoms atoms 3 3"]:
+def force_constants_at_gamma(phonon: Phonopy) -> Float[np.ndarray, "atoms atoms 3 3"]:
     """Return the force constants of the primitive cell in eV/Å², periodic images summed.
 
-    The index order is [atom, atom, direction, direction]. The NAC parameters of `phonon` are removed.
+    They are without the field of longitudinal modes, whether `phonon` has NAC parameters or not.
+
+    Args:
+        phonon: A phonopy object with force constants.
+
+    Returns:
+        Float64 [atom, atom, direction, direction], in the order of phonopy's primitive cell.
     """
-    phonon.nac_params = None  # with them, phonopy would add the field of longitudinal modes
+    nac, phonon.nac_params = phonon.nac_params, None  # with them, phonopy would add that field
     roots = np.sqrt(np.repeat(phonon.primitive.masses, 3))
     found = phonon.run_qpoints([[0, 0, 0]], with_dynamical_matrices=True)
     constants = np.asarray(found.dynamical_matrices)[0].real * np.outer(roots, roots)
+    phonon.nac_params = nac
     here, ours = (get_calculator_physical_units(name).factor for name in (phonon.calculator, None))
     # The factors of phonopy convert sqrt(force constant / u) to THz.
     constants *= (here / ours) ** 2

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 from ase import Atoms
+from jaxtyping import Int
 from phonopy import Phonopy
 from phonopy.cui.load_helper import (
     produce_force_constants,
@@ -32,12 +33,15 @@ from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
 
 
-def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str = "auto") -> Phonopy:
+def phonon_of(
+    atoms: Atoms, supercell: Sequence[int] | Int[np.ndarray, "3 3"] = (1, 1, 1), primitive: str = "auto"
+) -> Phonopy:
     """Make a phonopy object whose unit cell is the given crystal.
 
     Args:
         atoms: The crystal.
-        supercell: Number of unit cells along each axis of the supercell that the force constants belong to.
+        supercell: Number of unit cells along each axis of the supercell that the force constants belong to;
+            or its matrix as phonopy has it, the columns its lattice vectors in those of the unit cell.
         primitive: phonopy's primitive matrix: "auto" lets phonopy find the primitive cell from the symmetry,
             "P" takes the unit cell itself. phonopy's symmetry knows no masses: where atoms that a translation
             maps onto each other are different isotopes, the unit cell itself is taken, too.
@@ -58,8 +62,10 @@ def phonon_of(atoms: Atoms, supercell: Sequence[int] = (1, 1, 1), primitive: str
         masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
         magnetic_moments=moments if moments.any() else None,
     )
-    phonon = _phonon(cell, np.diag(supercell), primitive, None)
-    return phonon if _has_all_isotopes(phonon) else _phonon(cell, np.diag(supercell), "P", None)
+    matrix = np.asarray(supercell)
+    matrix = np.diag(matrix) if matrix.ndim == 1 else matrix
+    phonon = _phonon(cell, matrix, primitive, None)
+    return phonon if _has_all_isotopes(phonon) else _phonon(cell, matrix, "P", None)
 
 
 def load_phonon(

@@ -1,14 +1,14 @@
 """Phonon bands by phonopy, with and without the non-analytical term, and the polar modes at Gamma."""
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-from ase.cell import Cell
-from ase.dft.kpoints import parse_path_string
+import seekpath
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -35,6 +35,9 @@ _MARKS: tuple[dict[str, Any], ...] = tuple(
     for face in ("black", "white")
 )
 """Styles of the marks at LO and at TO."""
+_SHORT = {"GAMMA": "G"}
+"""seekpath's names that are written otherwise here."""
+_GREEK = {"G": "Γ", "SIGMA": "Σ", "LAMBDA": "Λ", "DELTA": "Δ"}
 
 
 class BandPath(NamedTuple):
@@ -59,15 +62,31 @@ class BandPath(NamedTuple):
 
 
 def band_path(phonon: Phonopy) -> BandPath:
-    """Make the path through the special points of the lattice that ASE has for the primitive cell."""
-    cell = phonon.primitive.cell
-    lattice = Cell(cell).bandpath(npoints=0)
-    names = parse_path_string(lattice.path)
-    stops = [[lattice.special_points[name] for name in part] for part in names]
+    """Make seekpath's path through the special points of the primitive cell.
+
+    The names and the path are those of Hinuma et al., Comput. Mater. Sci. 128, 140 (2017); the points are in
+    the basis of the cell as it is, which need not be the standard one.
+
+    Args:
+        phonon: A phonopy object.
+    """
+    cell = phonon.primitive
+    with warnings.catch_warnings():
+        # Of a cell between two kinds of lattice, and of one that is larger for its isotopes: both have paths.
+        warnings.simplefilter("ignore")
+        found = seekpath.get_path_orig_cell((cell.cell, cell.scaled_positions, cell.numbers))
+    stops = {_SHORT.get(name, name): point for name, point in found["point_coords"].items()}
+    parts: list[list[str]] = []
+    for first, last in ([_SHORT.get(name, name) for name in pair] for pair in found["path"]):
+        if not parts or parts[-1][-1] != first:
+            parts.append([first])
+        parts[-1].append(last)
     points, connections = get_band_qpoints_and_path_connections(
-        stops, npoints=_POINTS, rec_lattice=np.asarray(np.linalg.inv(cell), np.float64)
+        [[stops[name] for name in part] for part in parts],
+        npoints=_POINTS,
+        rec_lattice=np.asarray(np.linalg.inv(cell.cell), np.float64),
     )
-    ends = [pair for part in names for pair in itertools.pairwise(part)]
+    ends = [pair for part in parts for pair in itertools.pairwise(part)]
     return BandPath(points, ends, connections)
 
 
@@ -230,6 +249,7 @@ def _to_frequency(wavenumber: Any) -> Any:
 
 
 def _format_point(name: str) -> str:
-    """Format the name of a special point for the picture: G becomes Γ, and the digit of H1 a subscript."""
-    letter, digits = name[0].replace("G", "Γ"), name[1:]
-    return f"{letter}$_{{{digits}}}$" if digits else letter
+    """Format the name of a special point for the picture: G becomes Γ, and the number of H_2 a subscript."""
+    letter, _, number = name.partition("_")
+    letter = _GREEK.get(letter, letter)
+    return f"{letter}$_{{{number}}}$" if number else letter

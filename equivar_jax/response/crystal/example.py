@@ -1,0 +1,76 @@
+"""A potential of springs for the example and the tests, whose optical modes are known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from matscipy.neighbours import neighbour_list
+
+from equivar_jax.errors import InputError
+from equivar_jax.response.phonons.harmonic import rock_salt
+
+LATTICE_CONSTANT = 4.21
+"""Of rock salt at rest, in Å."""
+STRETCHING, SECOND = 2.0, 0.5
+"""Spring constants in eV/Å² between nearest neighbours and between second neighbours."""
+CHARGE, EPSILON_INF = 2.0, 3.0
+"""Nominal charge in e and electronic dielectric constant of the example."""
+_RANGE = 1.2
+"""Springs reach as far as second neighbours stretched by this factor."""
+
+
+class PairSprings(Calculator):
+    """Springs of fixed lengths between first and second neighbours of rock salt.
+
+    `E = 1/2 sum_pairs k (r - r0)²`, with energy, forces and stress. A bond shorter than the mean of both
+    lengths is one between nearest neighbours. In rock salt at rest the transverse mode at Gamma has
+    `omega² = 2 k1 / mu`, with the reduced mass mu of the two ions, whatever the second neighbours do.
+    """
+
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012 (as ASE has it)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute energy in eV, forces in eV/Å and stress in eV/Å³, and store them in `results`."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        assert self.atoms is not None  # ASE's base class has set it
+        rest = np.array([LATTICE_CONSTANT / 2, LATTICE_CONSTANT / np.sqrt(2)])
+        i, bonds, lengths = neighbour_list("iDd", atoms=self.atoms, cutoff=_RANGE * rest[1])
+        shell = (lengths > rest.mean()).astype(int)
+        stretched = lengths - rest[shell]
+        tension = np.array([STRETCHING, SECOND])[shell] * stretched
+        pulls = (tension / lengths)[:, None] * bonds
+        forces = np.zeros((len(self.atoms), 3))
+        np.add.at(forces, i, pulls)
+        # Each pair is there from both of its ends.
+        self.results = {"energy": 0.25 * float(np.sum(tension * stretched)), "forces": forces}
+        if self.atoms.pbc.all():
+            stress = np.einsum("ea,eb->ab", pulls, bonds) / (2 * self.atoms.get_volume())
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+
+
+def springs() -> PairSprings:
+    """Make the potential; as `--potential equivar_jax.response.crystal.example:springs`."""
+    return PairSprings()
+
+
+def stretched_magnesia() -> Atoms:
+    """Make MgO of the example, its lattice constant 1 % too large, in the conventional cell."""
+    return rock_salt("MgO", 1.01 * LATTICE_CONSTANT)
+
+
+def nominal_charges(atoms: Atoms) -> np.ndarray:
+    """Return nominal charges of an oxide of magnesium as tensors in e, [atom, field, displacement].
+
+    Raises:
+        InputError: The structure has other elements.
+    """
+    if set(atoms.symbols) != {"Mg", "O"}:
+        raise InputError(f"{atoms.symbols}: the example is of MgO")
+    return np.where(atoms.symbols == "Mg", CHARGE, -CHARGE)[:, None, None] * np.eye(3)
