@@ -18,6 +18,8 @@ SECONDS_OF_SILENCE = 2.0
 """A step that takes longer says what it is."""
 
 _LINE = "{desc}: {percentage:.0f} % ({n_fmt} of {total_fmt}), {elapsed} gone, {remaining} left{postfix}"
+_OPEN_LINE = "{desc}: {n_fmt}{unit}, {elapsed} gone{postfix}"
+"""Of what has no end that is known."""
 
 
 class ProgressBar(tqdm):
@@ -30,7 +32,8 @@ class ProgressBar(tqdm):
         self._in_file = not sys.stderr.isatty()
         self._shown_at = time.monotonic()
         if self._in_file:
-            options |= {"file": _Lines(sys.stderr), "bar_format": _LINE, "leave": False}
+            line = _LINE if options.get("total") or arguments else _OPEN_LINE
+            options |= {"file": _Lines(sys.stderr), "bar_format": line, "leave": False}
             options["desc"] = options.get("desc") or "progress"
         else:
             options = {"dynamic_ncols": True, **options}

@@ -24,12 +24,23 @@ _RANGE = 1.2
 class PairSprings(Calculator):
     """Springs of fixed lengths between first and second neighbours of rock salt.
 
-    `E = 1/2 sum_pairs k (r - r0)²`, with energy, forces and stress. A bond shorter than the mean of both
-    lengths is one between nearest neighbours. In rock salt at rest the transverse mode at Gamma has
-    `omega² = 2 k1 / mu`, with the reduced mass mu of the two ions, whatever the second neighbours do.
+    `E = sum_pairs k/2 (r - r0)² + q/4 (r - r0)^4`, with energy, forces and stress. A bond shorter than the
+    mean of both lengths is one between nearest neighbours. In rock salt at rest the transverse mode at Gamma
+    has `omega² = 2 k1 / mu`, with the reduced mass mu of the two ions, whatever the second neighbours do.
+
+    Args:
+        stretching: k1 between nearest neighbours in eV/Å²; a negative one makes the crystal ferroelectric, if
+            `quartic` is positive.
+        second: k2 between second neighbours in eV/Å².
+        quartic: q between nearest neighbours in eV/Å^4.
     """
 
     implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012 (as ASE has it)
+
+    def __init__(self, stretching: float = STRETCHING, second: float = SECOND, quartic: float = 0.0):
+        super().__init__()
+        self.constants = np.array([stretching, second])
+        self.quartic = np.array([quartic, 0.0])
 
     def calculate(
         self,
@@ -44,12 +55,14 @@ class PairSprings(Calculator):
         i, bonds, lengths = neighbour_list("iDd", atoms=self.atoms, cutoff=_RANGE * rest[1])
         shell = (lengths > rest.mean()).astype(int)
         stretched = lengths - rest[shell]
-        tension = np.array([STRETCHING, SECOND])[shell] * stretched
+        constants, quartic = self.constants[shell], self.quartic[shell]
+        tension = constants * stretched + quartic * stretched**3
+        energies = constants / 2 * stretched**2 + quartic / 4 * stretched**4
         pulls = (tension / lengths)[:, None] * bonds
         forces = np.zeros((len(self.atoms), 3))
         np.add.at(forces, i, pulls)
         # Each pair is there from both of its ends.
-        self.results = {"energy": 0.25 * float(np.sum(tension * stretched)), "forces": forces}
+        self.results = {"energy": 0.5 * float(energies.sum()), "forces": forces}
         if self.atoms.pbc.all():
             stress = np.einsum("ea,eb->ab", pulls, bonds) / (2 * self.atoms.get_volume())
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)

@@ -144,7 +144,7 @@ def meaning_of(mode: Unstable, is_polar: bool) -> str:
 def _is_first_of_pair(point: Float[np.ndarray, "3"]) -> bool:
     """Choose one of the wave vectors q and -q, which have the same frequencies."""
     inside, opposite = np.mod(point, 1).round(6) % 1, np.mod(-point, 1).round(6) % 1
-    return tuple(inside) <= tuple(opposite)
+    return bool(tuple(inside) <= tuple(opposite))
 
 
 def _is_translation(vector: Complex[np.ndarray, "atoms 3"], roots: Float[np.ndarray, "atoms 1"]) -> bool:

@@ -26,7 +26,8 @@ def plot_dos(results: dict[str, Any], path: Path) -> None:
         for (symbol, values), colour in zip(found["elements"].items(), COLOURS, strict=False):
             axes.plot(grid, values, color=colour, linewidth=1.2, label=symbol)
         axes.set(xlabel="Wavenumber (cm$^{-1}$)", ylabel="States per cell and cm$^{-1}$")
-        axes.set_xlim(min(grid[0], 0.0), grid[-1])
+        occupied = [wavenumber for wavenumber, states in zip(grid, found["total"], strict=True) if states > 0]
+        axes.set_xlim(min(occupied[0], 0.0), grid[-1])
         axes.set_ylim(bottom=0.0)
         figure.legend(loc="outside upper center", ncols=5)
         save_figure(figure, path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,10 @@ def _optimise(
 ) -> tuple[int, bool]:
     """Run the optimiser with a bar of progress; return how many steps it did and whether it converged."""
     target: Any = FrechetCellFilter(atoms) if cell else atoms
-    with ProgressBar(desc="relaxing", unit=" steps", total=max(steps, 0)) as bar:
+    with ProgressBar(desc="relaxing", unit=" steps") as bar, ExitStack() as files:
         optimiser = BFGS(target, logfile=None, maxstep=_LONGEST_STEP)
-        writer = None
         if trajectory is not None:
-            writer = Trajectory(trajectory, "a", atoms)
-            optimiser.attach(writer.write)
+            optimiser.attach(files.enter_context(Trajectory(trajectory, "a", atoms)).write)
 
         def show() -> None:
             bar.set_postfix_str(f"largest force {_largest_force(atoms):.2g} eV/Å", refresh=False)
@@ -177,8 +176,6 @@ def _optimise(
 
         optimiser.attach(show)
         converged = bool(optimiser.run(fmax=largest_force, steps=max(steps, 0)))
-        if writer is not None:
-            writer.close()
     if not converged:
         print(
             f"{source(atoms)}: not at rest after {steps} steps: largest force {_largest_force(atoms):.2g} "

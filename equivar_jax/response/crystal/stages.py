@@ -180,10 +180,9 @@ def displaced_along(phonon: Phonopy, mode: Unstable) -> Atoms:
         mode: A mode of it.
     """
     sizes = [Fraction(float(value)).limit_denominator(100).denominator for value in mode.point]
-    phonon.run_modulations(sizes, [[mode.point.tolist(), mode.band, 1.0, 0.0]])
-    modulations, supercell = phonon.get_modulations_and_supercell()
-    moved = np.asarray(modulations)[0].real
-    atoms = atoms_of(supercell)
+    found = phonon.run_modulations(sizes, [[mode.point.tolist(), mode.band, 1.0, 0.0]])
+    moved = np.asarray(found.modulations)[0].real
+    atoms = atoms_of(found.supercell)
     atoms.positions += moved * (_FOLLOWED / np.linalg.norm(moved, axis=1).max())
     return atoms
 
