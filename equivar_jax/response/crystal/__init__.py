@@ -1,0 +1,1 @@
+"""From a structure to spectra."""
