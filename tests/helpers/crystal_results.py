@@ -93,7 +93,12 @@ def _stable():
             "checkpoint": "shipped",
             "potential": "sevenn",
             "command": "equivar response crystal GaN.cif --potential sevenn",
-            "settings": {"potential": "sevenn", "linewidth": _LINEWIDTH, "relax": True, "supercell": list(_CELLS)},
+            "settings": {
+                "potential": "sevenn",
+                "linewidth": _LINEWIDTH,
+                "relax": True,
+                "supercell": list(_CELLS),
+            },
         },
     }
 
@@ -142,7 +147,9 @@ def _longitudinal(modes, charges, volume, members):
             "direction": name,
             "vector": way.tolist(),
             "lines_per_cm": lines(charges, _EPSILON_INF, way).tolist(),
-            "std_per_cm": members.sigma(lambda tensors, tensor, way=way: lines(tensors, tensor, way)).tolist(),
+            "std_per_cm": members.sigma(
+                lambda tensors, tensor, way=way: lines(tensors, tensor, way)
+            ).tolist(),
         }
         for name, way in zip("xyz", np.eye(3), strict=True)
     ]
@@ -238,7 +245,7 @@ def unstable_results():
             "where": where,
             "wavenumber_per_cm": value,
             "pattern": "N moves along z against Ga",
-            "meaning": "a polar instability: the crystal would lower its energy by a spontaneous polarisation",
+            "meaning": "a polar instability: the energy falls with a spontaneous polarisation",
         }
         for where, value in (("Γ", -75.2), ("(0.5 0 0)", -12.4))
     ]

@@ -1,8 +1,8 @@
 """The page of all results of a crystal: one HTML file that needs neither a network nor a library.
 
-The folder `page` has its parts: a skeleton, a style sheet and scripts. They are put into one file together with
-the results as JSON. The scripts make tables, plots and the picture of the structure from that JSON alone, in
-the browser.
+The folder `page` has its parts: a skeleton, a style sheet and scripts. They are put into one file together
+with the results as JSON. From that JSON alone the scripts make tables, plots and the picture of the
+structure, in the browser.
 """
 
 import base64
@@ -23,7 +23,9 @@ _SCRIPTS = (
     "tensors.js",
     "algebra.js",
     "scene.js",
+    "brush.js",
     "structure.js",
+    "turning.js",
     "controls.js",
     "axes.js",
     "curves.js",

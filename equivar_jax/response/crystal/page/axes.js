@@ -9,7 +9,13 @@ function ticksOf(low, high, count) {
   const step = [1, 2, 2.5, 5, 10].find((factor) => factor * power >= raw * 0.999) * power;
   const ticks = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++) ticks.push(k * step);
-  return { ticks, digits: Math.max(0, Math.ceil(-Math.log10(step) - 1e-9) + (String(step / power).startsWith("2.5") ? 1 : 0)) };
+  return {
+    ticks,
+    digits: Math.max(
+      0,
+      Math.ceil(-Math.log10(step) - 1e-9) + (String(step / power).startsWith("2.5") ? 1 : 0),
+    ),
+  };
 }
 
 // A range with a little room, and with zero where values come near to it.
@@ -36,7 +42,13 @@ function scaleOf([low, high], [from, to]) {
 }
 
 function frame(box) {
-  return svg("rect", { class: "frame", x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top });
+  return svg("rect", {
+    class: "frame",
+    x: box.left,
+    y: box.top,
+    width: box.right - box.left,
+    height: box.bottom - box.top,
+  });
 }
 
 // As in the pictures of the package, ticks point inwards.
@@ -46,7 +58,14 @@ function bottomAxis(scale, box, label, count) {
     svg("line", { class: "tick", x1: scale(tick), x2: scale(tick), y1: box.bottom, y2: box.bottom - 5 }),
     svg("text", { x: scale(tick), y: box.bottom + 16, "text-anchor": "middle" }, fixed(tick, digits)),
   ]);
-  return [marks, svg("text", { class: "label", x: (box.left + box.right) / 2, y: box.bottom + 36, "text-anchor": "middle" }, label)];
+  return [
+    marks,
+    svg(
+      "text",
+      { class: "label", x: (box.left + box.right) / 2, y: box.bottom + 36, "text-anchor": "middle" },
+      label,
+    ),
+  ];
 }
 
 // Large and small numbers are given in units of a power of ten, which the label has.
@@ -60,10 +79,21 @@ function leftAxis(scale, box, text, count = 5) {
   const label = power === 0 ? text : text.replace("(", `(10${superscript(power)} `);
   const marks = ticks.map((tick) => [
     svg("line", { class: "tick", x1: box.left, x2: box.left + 5, y1: scale(tick), y2: scale(tick) }),
-    svg("text", { x: box.left - 7, y: scale(tick), "text-anchor": "end", "dominant-baseline": "central" }, fixed(tick / unit, digits)),
+    svg(
+      "text",
+      { x: box.left - 7, y: scale(tick), "text-anchor": "end", "dominant-baseline": "central" },
+      fixed(tick / unit, digits),
+    ),
   ]);
   const middle = (box.top + box.bottom) / 2;
-  return [marks, svg("text", { class: "label", transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, label)];
+  return [
+    marks,
+    svg(
+      "text",
+      { class: "label", transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" },
+      label,
+    ),
+  ];
 }
 
 function zeroLine(scale, box) {
@@ -89,8 +119,18 @@ function nearestIndex(sorted, value) {
 // A plot is drawn again when its width changes, so that its letters keep their size. `render(width)` returns
 // {picture, state, read(state), cursor(state), at(x, y), move(key, state, step)}; see curves.js.
 function plot(label, height, legend, render) {
-  const picture = svg("svg", { role: "slider", tabindex: "0", "aria-label": label, class: "plot", "aria-valuemin": "0" });
-  const readout = element("p", { class: "readout quiet" }, "Point at the plot, or focus it and use the arrow keys.");
+  const picture = svg("svg", {
+    role: "slider",
+    tabindex: "0",
+    "aria-label": label,
+    class: "plot",
+    "aria-valuemin": "0",
+  });
+  const readout = element(
+    "p",
+    { class: "readout quiet" },
+    "Point at the plot, or focus it and use the arrow keys.",
+  );
   const figure = element("figure", {}, legend, picture, readout);
   const current = { drawing: null, cursor: null, state: null };
   const show = (state) => {
@@ -125,7 +165,10 @@ function listen(picture, current, show, hide) {
   const toPoint = (event) => {
     const area = picture.getBoundingClientRect();
     const { width, height } = picture.viewBox.baseVal;
-    return [((event.clientX - area.left) / area.width) * width, ((event.clientY - area.top) / area.height) * height];
+    return [
+      ((event.clientX - area.left) / area.width) * width,
+      ((event.clientY - area.top) / area.height) * height,
+    ];
   };
   for (const kind of ["pointermove", "pointerdown"]) {
     picture.addEventListener(kind, (event) => show(current.drawing.at(...toPoint(event))));
@@ -136,7 +179,11 @@ function listen(picture, current, show, hide) {
     if (picture.matches(":focus-visible")) show(current.state ?? current.drawing.first);
   });
   picture.addEventListener("keydown", (event) => {
-    const moved = current.drawing.move(event.key, current.state ?? current.drawing.first, event.shiftKey ? 10 : 1);
+    const moved = current.drawing.move(
+      event.key,
+      current.state ?? current.drawing.first,
+      event.shiftKey ? 10 : 1,
+    );
     if (!moved || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     show(moved);

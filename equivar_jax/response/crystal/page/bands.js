@@ -37,8 +37,16 @@ function unstableArea(scale, box) {
   if (scale.domain[0] >= 0) return null;
   const bottom = box.bottom - scale(0);
   return [
-    svg("rect", { class: "unstable-area", x: box.left, y: scale(0), width: box.right - box.left, height: bottom }),
-    bottom > 16 ? svg("text", { class: "unstable-word", x: box.left + 10, y: box.bottom - 6 }, "imaginary: unstable") : null,
+    svg("rect", {
+      class: "unstable-area",
+      x: box.left,
+      y: scale(0),
+      width: box.right - box.left,
+      height: bottom,
+    }),
+    bottom > 16
+      ? svg("text", { class: "unstable-word", x: box.left + 10, y: box.bottom - 6 }, "imaginary: unstable")
+      : null,
   ];
 }
 
@@ -47,17 +55,28 @@ function stopMarks(stops, scale, box) {
   const ends = [-Infinity, -Infinity, -Infinity];
   return stops.map(({ x, name }) => {
     const half = 4.5 * name.length;
-    const row = Math.max(0, ends.findIndex((end) => scale(x) - half > end + 3));
+    const row = Math.max(
+      0,
+      ends.findIndex((end) => scale(x) - half > end + 3),
+    );
     ends[row] = scale(x) + half;
     return [
       svg("line", { class: "zero", x1: scale(x), x2: scale(x), y1: box.top, y2: box.bottom }),
-      svg("text", { class: "label", x: scale(x), y: box.bottom + 15 + 13 * row, "text-anchor": "middle" }, name),
+      svg(
+        "text",
+        { class: "label", x: scale(x), y: box.bottom + 15 + 13 * row, "text-anchor": "middle" },
+        name,
+      ),
     ];
   });
 }
 
 function dosSeries(dos) {
-  const elements = Object.entries(dos.elements).map(([symbol, values]) => ({ name: symbol, values, colour: elementColourName(symbol) }));
+  const elements = Object.entries(dos.elements).map(([symbol, values]) => ({
+    name: symbol,
+    values,
+    colour: elementColourName(symbol),
+  }));
   return [{ name: "total", values: dos.total, colour: "ink" }, ...elements];
 }
 
@@ -65,13 +84,27 @@ function drawDos(dos, scale, box) {
   const most = Math.max(...dos.total) * 1.06 || 1;
   const across = scaleOf([0, most], [box.left, box.right]);
   const [low, high] = scale.domain;
-  const kept = dos.wavenumber_per_cm.map((value, k) => k).filter((k) => dos.wavenumber_per_cm[k] >= low && dos.wavenumber_per_cm[k] <= high);
+  const kept = dos.wavenumber_per_cm
+    .map((value, k) => k)
+    .filter((k) => dos.wavenumber_per_cm[k] >= low && dos.wavenumber_per_cm[k] <= high);
   const ys = kept.map((k) => dos.wavenumber_per_cm[k]);
   const curves = dosSeries(dos).map(({ values, colour: place }) =>
-    svg("path", { class: `curve thin stroke-${place}`, d: pathOf(kept.map((k) => values[k]), ys, across, scale) }),
+    svg("path", {
+      class: `curve thin stroke-${place}`,
+      d: pathOf(
+        kept.map((k) => values[k]),
+        ys,
+        across,
+        scale,
+      ),
+    }),
   );
   const middle = (box.left + box.right) / 2;
-  return [curves, frame(box), svg("text", { class: "label", x: middle, y: box.bottom + 17, "text-anchor": "middle" }, "DOS")];
+  return [
+    curves,
+    frame(box),
+    svg("text", { class: "label", x: middle, y: box.bottom + 17, "text-anchor": "middle" }, "DOS"),
+  ];
 }
 
 function bandText(path, { segment, index, band }) {
@@ -88,7 +121,10 @@ function dosText(dos, energy) {
   if (!dos) return "";
   const k = nearestIndex(dos.wavenumber_per_cm, energy);
   const shares = Object.entries(dos.elements).map(([symbol, values]) => `${symbol} ${short(values[k])}`);
-  return ` · DOS at ${wavenumber(dos.wavenumber_per_cm[k])} ${PER_CM}: ${short(dos.total[k])} (${shares.join(", ")})`;
+  return (
+    ` · DOS at ${wavenumber(dos.wavenumber_per_cm[k])} ${PER_CM}: ${short(dos.total[k])} ` +
+    `(${shares.join(", ")})`
+  );
 }
 
 // All points of the path in a row, so that the keyboard goes from one segment to the next.
@@ -110,22 +146,62 @@ function bandPlot(bands, dos, height = 440) {
     const xScale = scaleOf([0, path.length], [box.left, box.right]);
     const yScale = scaleOf(range, [box.bottom, box.top]);
     const curves = path.laid.flatMap(({ along, wavenumbers_per_cm: values }) =>
-      values[0].map((_, band) => svg("path", { class: "curve thin stroke-series-0", d: pathOf(along, values.map((row) => row[band]), xScale, yScale) })),
+      values[0].map((_, band) =>
+        svg("path", {
+          class: "curve thin stroke-series-0",
+          d: pathOf(
+            along,
+            values.map((row) => row[band]),
+            xScale,
+            yScale,
+          ),
+        }),
+      ),
     );
-    const parts = [unstableArea(yScale, box), stopMarks(path.stops, xScale, box), zeroLine(yScale, box), leftAxis(yScale, box, `Wavenumber (${PER_CM})`, 7), curves, frame(box), dos ? drawDos(dos, yScale, side) : null];
-    return { parts, last: places.length - 1, first: stateOf(0, 0), ...bandReader(path, dos, { box, side, xScale, yScale, places, valuesAt, stateOf }) };
+    const parts = [
+      unstableArea(yScale, box),
+      stopMarks(path.stops, xScale, box),
+      zeroLine(yScale, box),
+      leftAxis(yScale, box, `Wavenumber (${PER_CM})`, 7),
+      curves,
+      frame(box),
+      dos ? drawDos(dos, yScale, side) : null,
+    ];
+    return {
+      parts,
+      last: places.length - 1,
+      first: stateOf(0, 0),
+      ...bandReader(path, dos, { box, side, xScale, yScale, places, valuesAt, stateOf }),
+    };
   };
-  return plot("Phonon bands. Left and right move along the path, up and down change the band.", height, dos ? legendOf(dosSeries(dos)) : null, render);
+  return plot(
+    "Phonon bands. Left and right move along the path, up and down change the band.",
+    height,
+    dos ? legendOf(dosSeries(dos)) : null,
+    render,
+  );
 }
 
 function bandReader(path, dos, { box, side, xScale, yScale, places, valuesAt, stateOf }) {
   const cursor = ({ index, band, energy }) => {
     const value = energy ?? valuesAt(index)[band];
-    const across = svg("line", { class: "crosshair", x1: box.left, x2: dos ? side.right : box.right, y1: yScale(value), y2: yScale(value) });
+    const across = svg("line", {
+      class: "crosshair",
+      x1: box.left,
+      x2: dos ? side.right : box.right,
+      y1: yScale(value),
+      y2: yScale(value),
+    });
     if (energy !== undefined) return svg("g", { class: "cursor" }, across);
     const x = xScale(places[index]);
     const along = svg("line", { class: "crosshair", x1: x, x2: x, y1: box.top, y2: box.bottom });
-    return svg("g", { class: "cursor" }, across, along, svg("circle", { class: "dot fill-series-0", cx: x, cy: yScale(value), r: 4 }));
+    return svg(
+      "g",
+      { class: "cursor" },
+      across,
+      along,
+      svg("circle", { class: "dot fill-series-0", cx: x, cy: yScale(value), r: 4 }),
+    );
   };
   const at = (pixelX, pixelY) => {
     const energy = Math.min(Math.max(yScale.invert(pixelY), yScale.domain[0]), yScale.domain[1]);

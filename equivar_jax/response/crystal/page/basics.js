@@ -9,7 +9,8 @@ const PER_CM = "cm⁻¹";
 
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
+    if (value !== null && value !== undefined && value !== false)
+      node.setAttribute(name, value === true ? "" : value);
   }
   node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
@@ -68,8 +69,14 @@ function wavenumber(value, digits = 1) {
   return value < -0.5 * 10 ** -digits ? `${fixed(-value, digits)}i` : fixed(Math.max(value, 0), digits);
 }
 
+// At Γ, where a mode without a restoring force leaves no finite answer to a static field.
+function isSoft() {
+  const isImaginary = results.modes.some((mode) => mode.wavenumber_per_cm < 0);
+  return isImaginary || (results.epsilon_inf !== null && results.epsilon_0 === null);
+}
+
 function isUnstable() {
-  return results.imaginary.length > 0 || results.modes.some((mode) => mode.wavenumber_per_cm < 0);
+  return results.imaginary.length > 0 || isSoft();
 }
 
 // Elements with the most frequent first, which have the colours in this order.

@@ -1,10 +1,11 @@
-// How the reader turns the crystal, plays a mode, and chooses what is drawn.
+// How the reader plays a mode, and chooses what is drawn.
 
 let lastFrame = null;
 
 function animate(time) {
   if (!view.playing) return;
-  if (lastFrame !== null) view.phase += (2 * Math.PI * VIBRATIONS_PER_SECOND * Math.min(time - lastFrame, 100)) / 1000;
+  if (lastFrame !== null)
+    view.phase += (2 * Math.PI * VIBRATIONS_PER_SECOND * Math.min(time - lastFrame, 100)) / 1000;
   lastFrame = time;
   draw();
   requestAnimationFrame(animate);
@@ -43,65 +44,12 @@ function modeDescription() {
     mode.irrep ? [" (", ...irrepNodes(mode.irrep), ")"] : [],
     `: ${wavenumber(mode.wavenumber_per_cm)} ${PER_CM}, ${wavenumber(mode.frequency_THz, 2)} THz`,
     mode.wavenumber_per_cm < 0 ? ", unstable" : "",
-    isSilent ? ". It has no dipole." : `. Its dipole is (${dipole.map((value) => fixed(value, 2)).join(", ")}) e/√u.`,
+    isSilent
+      ? ". It has no dipole."
+      : `. Its dipole is (${dipole.map((value) => fixed(value, 2)).join(", ")}) e/√u.`,
   ]
     .flat()
     .filter(Boolean);
-}
-
-function rotate(right, down) {
-  const turned = multiply(turn("y", right), multiply(turn("x", down), view.rotation));
-  view.rotation = orthonormal(turned);
-  if (!view.playing) draw();
-}
-
-function zoomBy(factor) {
-  view.zoom = Math.min(Math.max(view.zoom * factor, 0.4), 6);
-  if (!view.playing) draw();
-}
-
-function handleKey(event) {
-  const step = 0.12;
-  const actions = {
-    ArrowLeft: () => rotate(-step, 0),
-    ArrowRight: () => rotate(step, 0),
-    ArrowUp: () => rotate(0, -step),
-    ArrowDown: () => rotate(0, step),
-    "+": () => zoomBy(1.15),
-    "=": () => zoomBy(1.15),
-    "-": () => zoomBy(1 / 1.15),
-    " ": () => setPlaying(!view.playing),
-  };
-  if (!actions[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-  event.preventDefault();
-  actions[event.key]();
-}
-
-// One pointer turns; two pointers on a touch screen zoom.
-function followPointers(canvas) {
-  const pointers = new Map();
-  const spread = () => {
-    const [one, other] = [...pointers.values()];
-    return Math.hypot(one.x - other.x, one.y - other.y);
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    canvas.setPointerCapture(event.pointerId);
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const before = pointers.get(event.pointerId);
-    if (!before) return;
-    const apart = pointers.size === 2 ? spread() : null;
-    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    if (apart) zoomBy(spread() / apart);
-    else rotate((event.clientX - before.x) * 0.009, (event.clientY - before.y) * 0.009);
-  });
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
-}
-
-function handleWheel(event) {
-  event.preventDefault();
-  zoomBy(Math.exp(-Math.sign(event.deltaY) * Math.min(Math.abs(event.deltaY), 60) * 0.002));
 }
 
 function choice(name, legend, options, chosen, change) {
@@ -135,7 +83,14 @@ function resetView() {
 }
 
 function amplitudeSlider() {
-  const slider = element("input", { type: "range", id: "amplitude", min: "0", max: "0.8", step: "0.05", value: String(view.amplitude) });
+  const slider = element("input", {
+    type: "range",
+    id: "amplitude",
+    min: "0",
+    max: "0.8",
+    step: "0.05",
+    value: String(view.amplitude),
+  });
   slider.addEventListener("input", () => {
     view.amplitude = Number(slider.value);
     draw();
@@ -156,13 +111,26 @@ function elementLegend() {
     const own = tensors.filter((_, atom) => structure.symbols[atom] === symbol);
     const mean = own.reduce((sum, tensor) => sum + trace(tensor) / 3, 0) / own.length;
     const text = `${mean > 0 ? "+" : ""}${fixed(mean, 2)} e`;
-    return element("li", {}, element("span", { class: `swatch fill-${elementColourName(symbol)}`, "aria-hidden": "true" }), element("strong", {}, symbol), ` ${text}`);
+    return element(
+      "li",
+      {},
+      element("span", { class: `swatch fill-${elementColourName(symbol)}`, "aria-hidden": "true" }),
+      element("strong", {}, symbol),
+      ` ${text}`,
+    );
   });
-  return element("ul", { class: "legend", "aria-label": "Elements with the mean of their Born effective charges" }, entries);
+  return element(
+    "ul",
+    { class: "legend", "aria-label": "Elements with the mean of their Born effective charges" },
+    entries,
+  );
 }
 
 function structureControls() {
-  const shapes = [["ellipsoids", "ellipsoids"], ["spheres", "spheres"]];
+  const shapes = [
+    ["ellipsoids", "ellipsoids"],
+    ["spheres", "spheres"],
+  ];
   const changeShape = (value) => {
     view.shape = value;
     draw();
@@ -170,12 +138,28 @@ function structureControls() {
   return element(
     "div",
     { class: "controls" },
-    element("div", {}, button("play", "▶ Play", () => setPlaying(!view.playing)), amplitudeSlider(), toggle("arrows", "arrows"), button("reset", "Reset view", resetView)),
+    element(
+      "div",
+      {},
+      button("play", "▶ Play", () => setPlaying(!view.playing)),
+      amplitudeSlider(),
+      toggle("arrows", "arrows"),
+      button("reset", "Reset view", resetView),
+    ),
     element(
       "div",
       {},
       choice("shape", "Atoms as", shapes, view.shape, changeShape),
-      choice("repeat", "Cells", [["1", "1"], ["2", "2 × 2 × 2"]], "1", setRepeat),
+      choice(
+        "repeat",
+        "Cells",
+        [
+          ["1", "1"],
+          ["2", "2 × 2 × 2"],
+        ],
+        "1",
+        setRepeat,
+      ),
       toggle("symbols", "labels"),
     ),
   );
@@ -183,13 +167,37 @@ function structureControls() {
 
 function showStructure() {
   const help = "Drag or use the arrow keys to turn, wheel or + and − to zoom, space bar to play.";
-  const canvas = element("canvas", { id: "crystal", tabindex: "0", role: "img", "aria-label": `Primitive cell of ${results.formula}. ${help}` });
-  Object.assign(view, { canvas, scene: buildScene(results.structure, 1), rotation: firstRotation(results.structure.cell_A) });
+  const canvas = element("canvas", {
+    id: "crystal",
+    tabindex: "0",
+    role: "img",
+    "aria-label": `Primitive cell of ${results.formula}. ${help}`,
+  });
+  Object.assign(view, {
+    canvas,
+    scene: buildScene(results.structure, 1),
+    rotation: firstRotation(results.structure.cell_A),
+  });
   place(
     "structure",
-    element("figure", { class: "crystal" }, canvas, element("figcaption", {}, elementLegend(), element("p", { id: "mode-text", "aria-live": "polite" }, "Atoms at rest."))),
+    element(
+      "figure",
+      { class: "crystal" },
+      canvas,
+      element(
+        "figcaption",
+        {},
+        elementLegend(),
+        element("p", { id: "mode-text", "aria-live": "polite" }, "Atoms at rest."),
+      ),
+    ),
     structureControls(),
-    element("p", { class: "quiet" }, `${help} The ellipsoid of an atom is {Z u, |u| = 1} with its Born effective charge Z, all on one scale.`),
+    element(
+      "p",
+      { class: "quiet" },
+      `${help} The ellipsoid of an atom is {Z u, |u| = 1} with its Born effective charge Z, all on one ` +
+        "scale.",
+    ),
   );
   canvas.addEventListener("keydown", handleKey);
   canvas.addEventListener("wheel", handleWheel, { passive: false });

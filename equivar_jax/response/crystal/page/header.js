@@ -17,7 +17,9 @@ function spaceGroupNodes(symbol) {
 function diagonalLines(tensor, std) {
   const groups = [];
   for (const axis of [0, 1, 2]) {
-    const group = groups.find((found) => Math.abs(tensor[found[0]][found[0]] - tensor[axis][axis]) < 5e-3 * trace(tensor) / 3);
+    const group = groups.find(
+      (found) => Math.abs(tensor[found[0]][found[0]] - tensor[axis][axis]) < (5e-3 * trace(tensor)) / 3,
+    );
     if (group) group.push(axis);
     else groups.push([axis]);
   }
@@ -30,17 +32,24 @@ function diagonalLines(tensor, std) {
 
 function strongestTransverse() {
   const active = results.modes.filter((mode) => mode.infrared_active);
-  return active.reduce((best, mode) => (!best || mode.intensity_km_per_mol > best.intensity_km_per_mol ? mode : best), null);
+  return active.reduce(
+    (best, mode) => (!best || mode.intensity_km_per_mol > best.intensity_km_per_mol ? mode : best),
+    null,
+  );
 }
 
-// A longitudinal mode is a zero of q·ε(ω)·q. Its weight in the loss function Im(−1/ε) is 1 / (dε/dω²), up to a
+// A longitudinal mode is a zero of q·ε(ω)·q. Its weight in the loss function Im(−1/ε) is 1 / (dε/dω²), up to
+// a
 // factor that is the same for all, with dε/dω² = sum over modes of S / (ω_TO² − ω²)², S = (Z_m·q)².
 function longitudinalWeight(line, vector) {
   const length = Math.hypot(...vector);
   let slope = 0;
   for (const mode of results.modes) {
     const square = mode.wavenumber_per_cm * Math.abs(mode.wavenumber_per_cm);
-    const along = mode.mode_effective_charge_e_per_sqrt_u.reduce((sum, value, axis) => sum + value * vector[axis], 0);
+    const along = mode.mode_effective_charge_e_per_sqrt_u.reduce(
+      (sum, value, axis) => sum + value * vector[axis],
+      0,
+    );
     slope += (along / length / (square - line * Math.abs(line))) ** 2;
   }
   return 1 / slope;
@@ -60,7 +69,12 @@ function strongestLongitudinal() {
 }
 
 function summaryEntry(name, note, ...value) {
-  return element("div", {}, element("dt", {}, name), element("dd", {}, value, note ? element("small", {}, note) : null));
+  return element(
+    "div",
+    {},
+    element("dt", {}, name),
+    element("dd", {}, value, note ? element("small", {}, note) : null),
+  );
 }
 
 function tensorEntry(index, note, tensor, std, reason) {
@@ -75,11 +89,16 @@ function showTitle() {
   place(
     "subtitle",
     element("span", { class: "space-group" }, spaceGroupNodes(spacegroup.symbol)),
-    ` (space group ${spacegroup.number}) · ${atoms} ${atoms === 1 ? "atom" : "atoms"} in the primitive cell, ` +
+    ` (space group ${spacegroup.number}) · ${atoms} ${atoms === 1 ? "atom" : "atoms"} in the primitive ` +
+      "cell, " +
       `${fixed(structure.volume_A3, 2)} Å³`,
   );
   const badge = isUnstable()
-    ? element("span", { class: "badge bad" }, "Unstable: imaginary modes")
+    ? element(
+        "span",
+        { class: "badge bad" },
+        results.imaginary.length ? "Unstable: imaginary modes" : "Unstable",
+      )
     : element("span", { class: "badge good" }, "Stable");
   place("stability", badge);
 }
@@ -90,20 +109,39 @@ function showSummary() {
   const { epsilon_0, epsilon_0_std, epsilon_inf, epsilon_inf_std } = results;
   place(
     "summary",
-    tensorEntry("0", "static, fixed cell", epsilon_0, epsilon_0_std, epsilon_inf ? "not defined: unstable" : "not known"),
+    tensorEntry(
+      "0",
+      "static, fixed cell",
+      epsilon_0,
+      epsilon_0_std,
+      isSoft() ? "not defined: unstable" : "not known",
+    ),
     tensorEntry("∞", "electronic", epsilon_inf, epsilon_inf_std, "not known"),
     transverse
-      ? summaryEntry("Strongest TO", transverse.irrep ? ["irrep ", irrepNodes(transverse.irrep)] : null, `${wavenumber(transverse.wavenumber_per_cm)} ${PER_CM}`)
+      ? summaryEntry(
+          "Strongest TO",
+          transverse.irrep ? ["irrep ", irrepNodes(transverse.irrep)] : null,
+          `${wavenumber(transverse.wavenumber_per_cm)} ${PER_CM}`,
+        )
       : summaryEntry("Strongest TO", "no mode is infrared active", "—"),
     longitudinal
-      ? summaryEntry("Strongest LO", `along ${longitudinal.direction}`, `${lineText(longitudinal.line, longitudinal.std)} ${PER_CM}`)
+      ? summaryEntry(
+          "Strongest LO",
+          `along ${longitudinal.direction}`,
+          `${lineText(longitudinal.line, longitudinal.std)} ${PER_CM}`,
+        )
       : summaryEntry("Strongest LO", "none", "—"),
   );
 }
 
 function showIngredients() {
   const rows = results.ingredients.map(({ name, source }) =>
-    element("tr", {}, element("th", { scope: "row" }, name[0].toUpperCase() + name.slice(1)), element("td", { class: "words" }, source)),
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name[0].toUpperCase() + name.slice(1)),
+      element("td", { class: "words" }, source),
+    ),
   );
   place("ingredients", table(null, ["Ingredient", "Source"], rows, { class: "facts" }));
 }
@@ -124,8 +162,12 @@ function imaginaryNotice() {
     "div",
     { class: "notice bad", role: "note" },
     element("h2", {}, "Unstable: imaginary modes"),
-    element("p", {}, "The energy of the structure falls along these modes; an i marks their frequencies. ",
-      results.epsilon_0 ? null : "The static dielectric tensor is not defined."),
+    element(
+      "p",
+      {},
+      "The energy of the structure falls along these modes; an i marks their frequencies. ",
+      results.epsilon_0 ? null : "The static dielectric tensor is not defined.",
+    ),
     scrolling("Imaginary modes", table(null, heads, rows)),
   );
 }
@@ -133,7 +175,9 @@ function imaginaryNotice() {
 function showNotices() {
   const notices = results.imaginary.length ? [imaginaryNotice()] : [];
   for (const text of results.warnings) {
-    notices.push(element("p", { class: "notice warning", role: "note" }, element("strong", {}, "Warning: "), text));
+    notices.push(
+      element("p", { class: "notice warning", role: "note" }, element("strong", {}, "Warning: "), text),
+    );
   }
   place("notices", notices);
 }

@@ -10,11 +10,19 @@ function lineText(line, std) {
 }
 
 function intensityCell(mode) {
-  return element("td", { class: "number" }, withStd(mode.intensity_km_per_mol, mode.intensity_std_km_per_mol, 1));
+  return element(
+    "td",
+    { class: "number" },
+    withStd(mode.intensity_km_per_mol, mode.intensity_std_km_per_mol, 1),
+  );
 }
 
 function modeRow(mode, index) {
-  const button = element("button", { type: "button", "aria-pressed": "false", "aria-label": `Show mode ${index + 1}` }, String(index + 1));
+  const button = element(
+    "button",
+    { type: "button", "aria-pressed": "false", "aria-label": `Show mode ${index + 1}` },
+    String(index + 1),
+  );
   const diagonal = AXES.map((_, axis) =>
     element("td", { class: "number" }, mode.contribution ? fixed(mode.contribution[axis][axis], 2) : "—"),
   );
@@ -22,7 +30,12 @@ function modeRow(mode, index) {
     "tr",
     { "data-mode": index, class: mode.wavenumber_per_cm < 0 ? "unstable" : null },
     element("th", { scope: "row" }, button),
-    element("td", { class: "number" }, wavenumber(mode.wavenumber_per_cm), mode.wavenumber_per_cm < 0 ? element("span", { class: "word" }, " unstable") : null),
+    element(
+      "td",
+      { class: "number" },
+      wavenumber(mode.wavenumber_per_cm),
+      mode.wavenumber_per_cm < 0 ? element("span", { class: "word" }, " unstable") : null,
+    ),
     element("td", {}, mode.irrep ? irrepNodes(mode.irrep) : "—"),
     element("td", {}, mode.infrared_active ? "yes" : element("span", { class: "quiet" }, "no")),
     intensityCell(mode),
@@ -45,7 +58,11 @@ function modeHead() {
       one(["Intensity", element("br"), element("small", {}, "km/mol")], { class: "number" }),
       element("th", { scope: "colgroup", colspan: "3", class: "number" }, "Contribution to ", epsilon("0")),
     ),
-    element("tr", {}, AXES.map((axis) => element("th", { scope: "col", class: "number" }, axis + axis))),
+    element(
+      "tr",
+      {},
+      AXES.map((axis) => element("th", { scope: "col", class: "number" }, axis + axis)),
+    ),
   );
 }
 
@@ -62,8 +79,14 @@ function showModes(choose) {
     "modes",
     element("h3", {}, "Transverse modes at Γ"),
     element("p", { class: "quiet" }, "Choose a row to see how the atoms move."),
-    results.modes.length ? scrolling("Transverse modes", element("table", { class: "modes" }, modeHead(), body)) : absent("A cell of one atom has no optical modes."),
-    element("p", { class: "quiet after" }, `Acoustic modes, left out of the table: ${acoustic} ${PER_CM}; zero if the forces had no errors.`),
+    results.modes.length
+      ? scrolling("Transverse modes", element("table", { class: "modes" }, modeHead(), body))
+      : absent("A cell of one atom has no optical modes."),
+    element(
+      "p",
+      { class: "quiet after" },
+      `Acoustic modes, left out of the table: ${acoustic} ${PER_CM}; zero if the forces had no errors.`,
+    ),
   );
 }
 
@@ -81,12 +104,18 @@ function showLongitudinal() {
       "tr",
       {},
       element("th", { scope: "row" }, way.direction),
-      element("td", { class: "vector" }, `(${way.vector.map((value) => fixed(value, Number.isInteger(value) ? 0 : 3)).join(", ")})`),
+      element(
+        "td",
+        { class: "vector" },
+        `(${way.vector.map((value) => fixed(value, Number.isInteger(value) ? 0 : 3)).join(", ")})`,
+      ),
       element(
         "td",
         { class: "lines" },
         way.lines_per_cm.length
-          ? way.lines_per_cm.map((line, k) => element("span", { class: "line" }, lineText(line, way.std_per_cm?.[k])))
+          ? way.lines_per_cm.map((line, k) =>
+              element("span", { class: "line" }, lineText(line, way.std_per_cm?.[k])),
+            )
           : "no mode with a dipole along it",
       ),
     ),

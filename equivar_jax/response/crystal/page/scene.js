@@ -16,7 +16,11 @@ function imagesOf(position, repeat) {
 
 function buildAtoms(structure, repeat) {
   return structure.scaled_positions.flatMap((position, index) =>
-    imagesOf(position, repeat).map((place) => ({ index, symbol: structure.symbols[index], at: combine(place, structure.cell_A) })),
+    imagesOf(position, repeat).map((place) => ({
+      index,
+      symbol: structure.symbols[index],
+      at: combine(place, structure.cell_A),
+    })),
   );
 }
 
@@ -28,7 +32,12 @@ function nearestDistances(structure) {
     for (const there of structure.scaled_positions) {
       const apart = minus(there, here).map((value) => value - Math.round(value));
       for (const shift of shifts) {
-        const distance = Math.hypot(...combine(apart.map((value, k) => value + shift[k]), structure.cell_A));
+        const distance = Math.hypot(
+          ...combine(
+            apart.map((value, k) => value + shift[k]),
+            structure.cell_A,
+          ),
+        );
         if (distance > 1e-3) nearest = Math.min(nearest, distance);
       }
     }
@@ -83,7 +92,10 @@ function buildScene(structure, repeat) {
 // The axes of the cell seen a little from above and from the side, c upwards.
 function firstRotation(cell) {
   const up = cell[2];
-  const start = orthonormal([minus(cell[0], combine([dotProduct(cell[0], up) / dotProduct(up, up)], [up])), up]);
+  const start = orthonormal([
+    minus(cell[0], combine([dotProduct(cell[0], up) / dotProduct(up, up)], [up])),
+    up,
+  ]);
   return multiply(turn("x", 0.26), multiply(turn("y", -0.5), start));
 }
 

@@ -5,18 +5,39 @@ const LARGEST_ELLIPSOID = 0.36; // half axis in units of the shortest distance
 const SPHERE = 0.24;
 
 const view = {
-  rotation: null, zoom: 1, repeat: 1, shape: "ellipsoids", labels: true, arrows: true, axes: true,
-  mode: null, playing: false, amplitude: 0.3, phase: 0, scene: null, canvas: null, colours: {},
+  rotation: null,
+  zoom: 1,
+  repeat: 1,
+  shape: "ellipsoids",
+  labels: true,
+  arrows: true,
+  mode: null,
+  playing: false,
+  amplitude: 0.3,
+  phase: 0,
+  scene: null,
+  canvas: null,
+  colours: {},
 };
 
 const wantsLittleMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 function readColours() {
-  view.colours = { ink: colour("ink"), quiet: colour("quiet"), paper: colour("paper"), outline: colour("outline") };
+  view.colours = {
+    ink: colour("ink"),
+    quiet: colour("quiet"),
+    paper: colour("paper"),
+    outline: colour("outline"),
+  };
   for (const symbol of elementsByNumber()) {
     const fill = colour(elementColourName(symbol));
     const mixed = (share, other) => `color-mix(in srgb, ${fill} ${share}%, ${other})`;
-    view.colours[symbol] = { fill, light: mixed(45, "white"), dark: mixed(62, "black"), bond: mixed(55, view.colours.paper) };
+    view.colours[symbol] = {
+      fill,
+      light: mixed(45, "white"),
+      dark: mixed(62, "black"),
+      bond: mixed(55, view.colours.paper),
+    };
   }
 }
 
@@ -32,7 +53,11 @@ function pattern() {
 function shapes() {
   const size = view.scene.spacing;
   if (view.shape === "spheres") {
-    const sphere = [[SPHERE * size, 0, 0], [0, SPHERE * size, 0], [0, 0, SPHERE * size]];
+    const sphere = [
+      [SPHERE * size, 0, 0],
+      [0, SPHERE * size, 0],
+      [0, 0, SPHERE * size],
+    ];
     return results.born_effective_charges_e.map(() => sphere);
   }
   const tensors = results.born_effective_charges_e;
@@ -61,74 +86,6 @@ function makeCamera(width, height) {
   };
 }
 
-function drawLine(context, from, to, style, width) {
-  context.strokeStyle = style;
-  context.lineWidth = width;
-  context.beginPath();
-  context.moveTo(from.x, from.y);
-  context.lineTo(to.x, to.y);
-  context.stroke();
-}
-
-// Light comes from the upper left, whichever way the ellipse lies.
-function drawEllipse(context, at, shape, scale, colours) {
-  const [long, short] = [Math.max(shape.long * scale, 1.5), Math.max(shape.short * scale, 1.5)];
-  context.save();
-  context.translate(at.x, at.y);
-  context.rotate(-shape.angle);
-  const light = [-0.42 * Math.cos(shape.angle) + 0.45 * Math.sin(shape.angle), -0.42 * Math.sin(shape.angle) - 0.45 * Math.cos(shape.angle)];
-  context.scale(long, short);
-  const shade = context.createRadialGradient(light[0], light[1], 0.05, 0, 0, 1.05);
-  shade.addColorStop(0, colours.light);
-  shade.addColorStop(0.45, colours.fill);
-  shade.addColorStop(1, colours.dark);
-  context.fillStyle = shade;
-  context.beginPath();
-  context.arc(0, 0, 1, 0, 2 * Math.PI);
-  context.fill();
-  context.restore();
-  context.strokeStyle = view.colours.outline;
-  context.lineWidth = 0.8;
-  context.beginPath();
-  context.ellipse(at.x, at.y, long, short, -shape.angle, 0, 2 * Math.PI);
-  context.stroke();
-}
-
-// On its atom, or beside one that is smaller than the letters.
-function drawLabel(context, at, text, size, shape, scale) {
-  const isBeside = shape.short * scale < 0.75 * size;
-  const x = isBeside ? at.x + shape.long * scale + 0.5 * size : at.x;
-  context.font = `600 ${size}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.lineWidth = isBeside ? 3 : 2.2;
-  context.lineJoin = "round";
-  context.strokeStyle = isBeside ? view.colours.paper : "rgba(0, 0, 0, 0.6)";
-  context.strokeText(text, x, at.y);
-  context.fillStyle = isBeside ? view.colours.ink : "white";
-  context.fillText(text, x, at.y);
-}
-
-function drawArrow(context, from, to) {
-  const length = Math.hypot(to.x - from.x, to.y - from.y);
-  if (length < 9) return;
-  const [dx, dy] = [(to.x - from.x) / length, (to.y - from.y) / length];
-  const head = Math.min(10, 0.5 * length);
-  const neck = { x: to.x - head * dx, y: to.y - head * dy };
-  for (const [style, extra] of [[view.colours.paper, 3], [view.colours.ink, 0]]) {
-    drawLine(context, from, neck, style, 2.4 + extra);
-    context.fillStyle = style;
-    context.lineWidth = extra;
-    context.beginPath();
-    context.moveTo(to.x, to.y);
-    context.lineTo(neck.x - 0.45 * head * dy, neck.y + 0.45 * head * dx);
-    context.lineTo(neck.x + 0.45 * head * dy, neck.y - 0.45 * head * dx);
-    context.closePath();
-    context.fill();
-    if (extra) context.stroke();
-  }
-}
-
 // Everything with its depth, in the order in which a painter lays it on: what is nearer hides what is behind.
 function paintings(camera) {
   const { scene } = view;
@@ -142,15 +99,26 @@ function paintings(camera) {
   for (const [one, other] of scene.edges) {
     if (isInside(combine([0.5, 0.5], [one, other]), places, solids, longest)) continue;
     const [from, to] = [camera.see(one), camera.see(other)];
-    list.push({ depth: (from.depth + to.depth) / 2, paint: (context) => drawLine(context, from, to, view.colours.quiet, 1) });
+    list.push({
+      depth: (from.depth + to.depth) / 2,
+      paint: (context) => drawLine(context, from, to, view.colours.quiet, 1),
+    });
   }
-  for (const [i, j] of scene.bonds) addBond(list, camera, solids, scene.atoms[i], scene.atoms[j], places[i], places[j]);
+  for (const [i, j] of scene.bonds)
+    addBond(list, camera, solids, scene.atoms[i], scene.atoms[j], places[i], places[j]);
   const size = Math.max(9, Math.min(17, 0.22 * camera.scale * scene.spacing));
   const hasArrows = view.arrows && moves;
   scene.atoms.forEach(({ index, symbol }, k) => {
     const at = camera.see(places[k]);
-    list.push({ depth: at.depth, paint: (context) => drawEllipse(context, at, outlines[index], camera.scale, view.colours[symbol]) });
-    if (view.labels && !hasArrows) list.push({ depth: at.depth, paint: (context) => drawLabel(context, at, symbol, size, outlines[index], camera.scale) });
+    list.push({
+      depth: at.depth,
+      paint: (context) => drawEllipse(context, at, outlines[index], camera.scale, view.colours[symbol]),
+    });
+    if (view.labels && !hasArrows)
+      list.push({
+        depth: at.depth,
+        paint: (context) => drawLabel(context, at, symbol, size, outlines[index], camera.scale),
+      });
     if (hasArrows) addArrow(list, camera, places[k], moves[index]);
   });
   return list.sort((one, other) => one.depth - other.depth);
@@ -160,10 +128,18 @@ function paintings(camera) {
 function isInside(point, places, solids, longest) {
   return view.scene.atoms.some(({ index }, k) => {
     const at = places[k];
-    if ((point[0] - at[0]) ** 2 + (point[1] - at[1]) ** 2 + (point[2] - at[2]) ** 2 > longest ** 2) return false;
+    if ((point[0] - at[0]) ** 2 + (point[1] - at[1]) ** 2 + (point[2] - at[2]) ** 2 > longest ** 2)
+      return false;
     const apart = minus(point, at);
     const distance = Math.hypot(...apart);
-    return distance < 1e-9 || distance < reachAlong(solids[index], apart.map((value) => value / distance));
+    return (
+      distance < 1e-9 ||
+      distance <
+        reachAlong(
+          solids[index],
+          apart.map((value) => value / distance),
+        )
+    );
   });
 }
 
@@ -172,14 +148,23 @@ function addBond(list, camera, solids, atom, partner, one, other) {
   const apart = minus(other, one);
   const length = Math.hypot(...apart);
   const direction = apart.map((value) => value / length);
-  const [start, end] = [reachAlong(solids[atom.index], direction), length - reachAlong(solids[partner.index], direction)];
+  const [start, end] = [
+    reachAlong(solids[atom.index], direction),
+    length - reachAlong(solids[partner.index], direction),
+  ];
   if (start >= end) return;
   const at = (distance) => combine([1, distance], [one, direction]);
   const middle = at((start + end) / 2);
-  for (const [owner, surface] of [[atom, at(start)], [partner, at(end)]]) {
+  for (const [owner, surface] of [
+    [atom, at(start)],
+    [partner, at(end)],
+  ]) {
     const [from, to] = [camera.see(surface), camera.see(middle)];
     const style = view.colours[owner.symbol].bond;
-    list.push({ depth: (from.depth + to.depth) / 2, paint: (context) => drawLine(context, from, to, style, 0.09 * camera.scale) });
+    list.push({
+      depth: (from.depth + to.depth) / 2,
+      paint: (context) => drawLine(context, from, to, style, 0.09 * camera.scale),
+    });
   }
 }
 
