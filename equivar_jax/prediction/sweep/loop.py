@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.prediction.sweep.inputs import Window, estimate_structures, read_windows
@@ -21,6 +21,7 @@ from equivar_jax.progress import ProgressBar
 from equivar_jax.runtime import Interruption
 
 
+@runtime_checkable
 class Work(Protocol):
     """What is done with each window."""
 

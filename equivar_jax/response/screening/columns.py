@@ -24,7 +24,7 @@ COLUMNS: dict[str, Column] = {
     "frame": Column("whole", "frame", "number of the structure in its file, from 0"),
     "index": Column("whole", "", "number of the structure in the whole input, from 0"),
     "formula": Column("text", "formula", "reduced formula"),
-    "spacegroup": Column("whole", "space group", "number of the space group, tolerance 0.001 Å"),
+    "spacegroup": Column("whole", "group", "number of the space group, tolerance 0.001 Å"),
     "atoms": Column("whole", "atoms", "atoms of the cell"),
     "anomaly": Column("number", "anomaly", "largest singular value of a charge over the nominal charge"),
     "anomaly_element": Column("text", "of", "element of the atom with that anomaly"),
@@ -37,8 +37,8 @@ COLUMNS: dict[str, Column] = {
     "charges_e": Column("text", "charges / e", "a third of the trace, mean over the atoms of each element"),
     "largest_charge_e": Column("number", "largest / e", "largest singular value of a charge"),
     "largest_charge_element": Column("text", "", "element of that atom"),
-    "epsilon_inf": Column("number", "eps_inf", "electronic dielectric constant, a third of the trace"),
-    "epsilon_inf_std": Column("number", "± eps_inf", "its standard deviation"),
+    "epsilon_inf": Column("number", "ε∞", "electronic dielectric constant, a third of the trace"),
+    "epsilon_inf_std": Column("number", "± ε∞", "its standard deviation"),
     "charge_std_max_e": Column(
         "number", "± max / e", "largest standard deviation of a component of a charge"
     ),

@@ -82,7 +82,7 @@ def charge_columns(atoms: Atoms, known: Known, nominal: Mapping[str, float]) -> 
     largest = np.linalg.norm(known.tensors, ord=2, axis=(1, 2))
     isotropic = np.trace(known.tensors, axis1=1, axis2=2) / 3
     most = int(np.argmax(largest))
-    order = list(dict.fromkeys(symbols.tolist()))
+    order = list(atoms.symbols.formula.convert("metal").count())
     found = {
         "largest_charge_e": float(largest[most]),
         "largest_charge_element": symbols[most].item(),
@@ -156,3 +156,9 @@ FLAGS = {
     "LikelyMetalWarning": "likely_metal",
 }
 """Class of a warning -> its column."""
+
+
+def flags_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the flags of a row in words: the kinds of warnings, and what makes its anomaly doubtful."""
+    words = [name.replace("_", " ") for name in FLAGS.values() if row[name]]
+    return words + ["sign not nominal"] * (row["nominal_signs"] is False)

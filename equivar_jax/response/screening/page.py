@@ -9,11 +9,12 @@ from typing import Any
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.response.options import Ranking
 from equivar_jax.response.screening.columns import COLUMNS, RANKINGS, Row
-from equivar_jax.response.screening.measures import FLAGS
+from equivar_jax.response.screening.measures import flags_of
 
 PAGE = "screen.html"
 MOST_ROWS = 20_000
 """The page holds so many structures, the first of the ranking; the table has all."""
+_LAST = ("nominal_charges_e", "charges_e", "file", "frame")
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -47,14 +48,11 @@ def write_page(path: Path, rows: Sequence[Row], ranking: Ranking) -> None:
 
 
 def _columns() -> list[list[str]]:
-    """Return name, kind, title and meaning of the columns of the page."""
-    shown = [[name, one.kind, one.title, one.what] for name, one in COLUMNS.items() if one.title]
-    return [
-        *(one for one in shown if one[0] not in ("file", "frame")),
-        ["flags", "flags", "warnings", "kinds of warnings; the words are in the tip of the field"],
-        ["file", "text", "file", COLUMNS["file"].what],
-        ["frame", "whole", "frame", COLUMNS["frame"].what],
-    ]
+    """Return name, kind, title and meaning of the columns of the page: numbers first, long texts last."""
+    shown = {name: [name, one.kind, one.title, one.what] for name, one in COLUMNS.items() if one.title}
+    first, last = [shown.pop("formula")], [shown.pop(name) for name in _LAST]
+    what = "kinds of warnings, in words in the tip of the field; or a charge without its nominal sign"
+    return [*first, ["flags", "flags", "flags", what], *shown.values(), *last]
 
 
 def _values(row: Row) -> list[Any]:
@@ -62,9 +60,7 @@ def _values(row: Row) -> list[Any]:
     values: list[Any] = []
     for name, kind, _, _ in _columns():
         if kind == "flags":
-            flags = [flag.replace("_", " ") for flag in FLAGS.values() if row[flag]]
-            words = row["error"] or row["warnings"]
-            values.append([["refused"] if row["error"] else flags, words])
+            values.append([["refused"] if row["error"] else flags_of(row), row["error"] or row["warnings"]])
         else:
             values.append(_printable(row[name]))
     return values

@@ -9,7 +9,7 @@ from equivar_jax.io.appending import csv_row
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.response.options import Ranking
 from equivar_jax.response.screening.columns import COLUMNS, RANKINGS, Row, from_words, to_words
-from equivar_jax.response.screening.measures import FLAGS
+from equivar_jax.response.screening.measures import FLAGS, flags_of
 
 WARNED = "warned.txt"
 NAMED = 20
@@ -101,7 +101,7 @@ def _top(usable: Sequence[Row], ranking: Ranking) -> list[str]:
     for row in [row for row in usable if row["rank"] is not None][:_TOP]:
         value = f"{row[RANKINGS[ranking]]:8.3g}"
         whose = f" of {row['anomaly_element']:2s}" if ranking == "anomaly" else ""
-        flags = ", ".join(name.replace("_", " ") for name in FLAGS.values() if row[name])
+        flags = ", ".join(flags_of(row))
         lines.append(
             f"{row['rank']:3d} {value}{whose}  {row['formula']:16s} {_charges(row):32s}"
             + f"  [{flags}]" * bool(flags)

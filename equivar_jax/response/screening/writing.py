@@ -85,7 +85,7 @@ class ScreeningWork:
         if calibration is None or len(of_members) == 1:
             return {k: (tensor, None) for k, tensor in zip(crystals, mean, strict=True)}
         sigma = calibration.sigma(spread_of(of_members), mean)
-        return {k: both for k, *both in zip(crystals, mean, sigma, strict=True)}  # type: ignore[misc]
+        return dict(zip(crystals, zip(mean, sigma, strict=True), strict=True))
 
     def write(self, window: Window, found: Sequence[Known]) -> None:
         """Add a window to the table and to the structures, and commit both to the journal.
