@@ -24,8 +24,9 @@ from jaxtyping import Float
 from equivar_jax.structures import source
 from equivar_jax.uncertainty.metals import metal_probability
 
-SMALLEST_NOMINAL = 0.5
-"""A nominal charge below this, in e, has no anomaly: it is an average over atoms whose states differ."""
+SMALLEST_NOMINAL = 1.0
+"""A nominal charge below this, in e, has no anomaly: it is an average over atoms that differ, such as -2/3 of
+the chains of tellurium in BaTe3, where one atom has several times the average."""
 SYMPREC = 1e-3
 """Tolerance of the space group, in Å."""
 _INTEGER = 1e-6
@@ -122,7 +123,7 @@ def anomaly_columns(
         Nothing if no element has a nominal charge of `SMALLEST_NOMINAL` or more.
     """
     charges = np.array([nominal.get(one, 0.0) for one in symbols.tolist()])
-    counted = np.abs(charges) >= SMALLEST_NOMINAL
+    counted = np.abs(charges) > SMALLEST_NOMINAL - _INTEGER
     if not counted.any():
         return {}
     scale = np.where(counted, np.abs(charges), np.inf)

@@ -63,10 +63,11 @@ class ScreeningWork:
             if not isinstance(found, InputError)
         ]
         tensors = self._dielectric(window)
-        return [
-            Known(prediction.tensors, self._sigma(atoms, prediction), *tensors.get(k, (None, None)), own)
-            for k, (atoms, prediction, own) in enumerate(zip(structures, predictions, remarks, strict=True))
-        ]
+        known = []
+        for k, (atoms, prediction, own) in enumerate(zip(structures, predictions, remarks, strict=True)):
+            epsilon, deviation = tensors.get(k, (None, None))
+            known.append(Known(prediction.tensors, self._sigma(atoms, prediction), epsilon, deviation, own))
+        return known
 
     def _sigma(self, atoms: Atoms, prediction: Prediction) -> Float[np.ndarray, "atoms 3 3"] | None:
         calibration = self.predictor.metadata.calibration

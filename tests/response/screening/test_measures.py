@@ -59,7 +59,7 @@ def test_the_anomaly_does_not_depend_on_the_axes_nor_on_the_index_order():
 
 
 def test_small_and_missing_nominal_charges_have_no_anomaly():
-    found = charge_columns(BARIUM_TITANATE, Known(TENSORS), {"Ba": 2.0, "Ti": 0.0, "O": -0.49})
+    found = charge_columns(BARIUM_TITANATE, Known(TENSORS), {"Ba": 2.0, "Ti": 0.0, "O": -2 / 3})
     assert found["anomaly"] == pytest.approx(1.375)
     assert found["mixed_valence"] is True
     empty = charge_columns(BARIUM_TITANATE, Known(TENSORS), {})
