@@ -78,9 +78,9 @@ def test_a_click_on_a_head_sorts_and_the_filter_hides(page, tmp_path):
     text = page.read_text()
     click = """
 const names = () => [...document.querySelectorAll("#body tr")].map(one => one.cells[1].textContent).join(" ");
-const head = title => [...document.querySelectorAll("th button")].find(one => one.textContent === title);
+const titled = title => [...document.querySelectorAll("th button")].find(one => one.textContent === title);
 const seen = [names()];
-for (const title of ["ε∞", "ε∞", "formula", "flags"]) { head(title).click(); seen.push(names()); }
+for (const title of ["ε∞", "ε∞", "formula", "flags"]) { titled(title).click(); seen.push(names()); }
 filter.value = "rare"; filter.dispatchEvent(new Event("input")); seen.push(names());
 filter.value = ""; quiet.click(); seen.push(names());
 document.body.textContent = JSON.stringify(seen);
