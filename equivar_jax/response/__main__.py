@@ -56,6 +56,11 @@ TASKS = {
         options.dynamics_options,
         "molecular dynamics in a field, compiled as a whole",
     ),
+    "screen": Task(
+        "screening.screen",
+        options.screen_options,
+        "many crystals ranked by anomalous charges, uncertainty or eps_inf",
+    ),
 }
 
 

@@ -13,6 +13,8 @@ Window = Literal["gaussian", "hann"]
 """What the correlation function of a trajectory is multiplied by before its Fourier transform."""
 Correction = Literal["harmonic", "none"]
 """What corrects the absorption of classical dynamics for quantum mechanics."""
+Ranking = Literal["anomaly", "uncertainty", "epsilon"]
+"""By what a screening sorts crystals."""
 FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
 """Files of force constants or forces, in the order in which phonopy looks for them."""
 
@@ -26,6 +28,9 @@ _CRYSTAL = """\
 From a crystal structure to spectra: relaxation and phonons by a potential, Born charges and the electronic
 dielectric tensor by the network; then bands with LO-TO splitting, modes, static dielectric tensor, infrared
 spectrum, thermal properties, with a report. After an interruption the same command goes on where it was."""
+_SCREEN = """\
+Screening of many crystals: charges, anomaly, eps_inf, uncertainty, domain and metallicity, one row each.
+It needs no forces. An interrupted screening goes on with the same command."""
 _INFRARED = """\
 Infrared spectrum of a crystal or molecule: from molecular dynamics, from phonons at Gamma, or both.
 A trajectory includes the anharmonicity of the dynamics. Phonons give lines, which are drawn with the
@@ -196,6 +201,24 @@ def dynamics_options() -> OptionParser:
     add("--timestep", type=float, default=1.0, help="in fs (default 1)")
     add("--charges-every", type=int, default=5, help="steps between charges, and between records (default 5)")
     add("-o", "--output", default="dynamics.png", help="picture: .png, .pdf, .svg")
+    return parser
+
+
+def screen_options() -> OptionParser:
+    """Make the parser of `equivar response screen`."""
+    parser = OptionParser(prog="equivar response screen", description=_SCREEN)
+    add = parser.add_argument
+    add("inputs", nargs="*", help="structure files (anything ASE reads), folders, patterns")
+    add("--checkpoint", help="run directory of the trained model; default: the weights of the package")
+    add(
+        "--rank",
+        choices=get_args(Ranking),
+        help="by the largest charge over its nominal one (default), its uncertainty, or eps_inf",
+    )
+    add("-o", "--output", default="screen", metavar="FOLDER", help="default: %(default)s")
+    add("--allow-unseen", action="store_true", help=_ALLOW_UNSEEN)
+    add("--restart", action="store_true", help="begin anew instead of resuming an interrupted run")
+    add("--example", action="store_true", help="on some prototypes, without a file")
     return parser
 
 

@@ -1,7 +1,7 @@
 """Input of a sweep: find the files of paths, folders and patterns, and read them as windows of structures."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -31,8 +31,8 @@ class Window:
     """Each structure with its graph, or, in the place of one that cannot be used, the reason."""
     files: list[Path] = field(default_factory=list)
     """The file that each of them comes from."""
-    warnings: list[UserWarning] = field(default_factory=list)
-    """Warnings about the structures, not yet emitted."""
+    remarks: list[list[UserWarning]] = field(default_factory=list)
+    """The warnings about each of them, not yet emitted; none about what cannot be used."""
     end: tuple[int, int] = (0, 0)
     """Where the next window begins: index of a file, and how many of its structures were read before."""
 
@@ -40,6 +40,26 @@ class Window:
     def samples(self) -> list[Sample]:
         """The graphs of the structures that can be used."""
         return [found[1] for found in self.found if not isinstance(found, InputError)]
+
+    @property
+    def structures(self) -> list[Atoms]:
+        """The structures that can be used."""
+        return [found[0] for found in self.found if not isinstance(found, InputError)]
+
+    @property
+    def warnings(self) -> list[UserWarning]:
+        """The warnings about all of them."""
+        return [warning for own in self.remarks for warning in own]
+
+    def add_remarks(self, remarks: Iterable[Sequence[UserWarning]]) -> None:
+        """Add further warnings about each of the structures that can be used."""
+        usable = [
+            own
+            for own, found in zip(self.remarks, self.found, strict=True)
+            if not isinstance(found, InputError)
+        ]
+        for own, more in zip(usable, remarks, strict=True):
+            own += more
 
 
 def find_input_files(inputs: Sequence[str], output: Path) -> list[Path]:
@@ -106,11 +126,12 @@ def read_windows(
         skipped = start[1] if number == start[0] else 0
         for frame, found in enumerate(islice(_read_frames(file), skipped, None), skipped + 1):
             window.files.append(file)
+            window.remarks.append([])
             if not isinstance(found, InputError):
                 try:
                     sample, warnings = predictor.prepare(found, allow_unseen=allow_unseen)
                     window.found.append((found, sample))
-                    window.warnings += warnings
+                    window.remarks[-1] += warnings
                     atoms += len(found)
                 except InputError as error:
                     found = error

@@ -1,10 +1,4 @@
-"""Sweeps: any number of structures are read, predicted and written window by window.
-
-While a window is predicted, one thread reads the next window and builds its graphs, and another writes the
-window before it, so memory holds three windows however long the input is. After each window the output is on
-the disk and the journal records it: whatever ends the process, the same command resumes from there. Because
-windows and batches follow from the input alone, the output is that of an uninterrupted run.
-"""
+"""Sweeps: the tensors of any number of structures in one file, window by window (see `loop`)."""
 
 import re
 import signal
@@ -13,8 +7,6 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 from ase import Atoms
@@ -22,10 +14,9 @@ from ase import Atoms
 from equivar_jax.errors import InputError
 from equivar_jax.io.appending import AppendingOutput, TextOutput, csv_row, open_output
 from equivar_jax.prediction.predictor import Prediction, Predictor
-from equivar_jax.prediction.sweep.inputs import Window, estimate_structures, read_windows
+from equivar_jax.prediction.sweep.inputs import Window
 from equivar_jax.prediction.sweep.journal import Journal, Progress, identity_of
-from equivar_jax.progress import ProgressBar
-from equivar_jax.runtime import Interruption
+from equivar_jax.prediction.sweep.loop import process_windows
 from equivar_jax.structures import BEC_STD, DISTANCE, with_born_effective_charges
 from equivar_jax.uncertainty.calibration import Calibration
 
@@ -83,8 +74,8 @@ def sweep(
     identity = identity_of(predictor, files, allow_unseen, uncertainty, distance)
     with Journal(journal_path, identity, restart or not partial.is_file()) as journal:
         try:
-            writer = _Writer(output, partial, skipped_path, journal, calibration, distance)
-            stopped = _process_windows(predictor, files, writer, allow_unseen)
+            writer = _Writer(predictor, output, partial, skipped_path, journal, calibration, distance)
+            stopped = process_windows(files, writer, allow_unseen)
             if stopped is not None:
                 return stopped
             if not journal.progress.structures:
@@ -100,84 +91,12 @@ def sweep(
     return None
 
 
-def _process_windows(
-    predictor: Predictor, files: Sequence[Path], writer: "_Writer", allow_unseen: bool
-) -> signal.Signals | None:
-    """Predict and write the windows that are left; return the signal that stopped this, or None."""
-    start = writer.journal.progress
-    windows = read_windows(predictor, files, (start.file, start.frame), allow_unseen)
-    expected = estimate_structures(files)
-    done = start.structures + start.skipped
-    written: Future[None] | None = None
-    with ExitStack() as stack:
-        reading, writing = (stack.enter_context(ThreadPoolExecutor(1)) for _ in range(2))
-        stack.callback(lambda: writing.submit(writer.close).result())
-        interruption = stack.enter_context(Interruption())
-        bar = stack.enter_context(
-            ProgressBar(
-                total=max(expected, done), initial=done, unit="structure", delay=1, disable=expected == 1
-            )
-        )
-        ahead = reading.submit(next, windows, None)
-        while (window := ahead.result()) is not None and interruption.signal is None:
-            ahead = reading.submit(next, windows, None)
-            writer.warn(window.warnings)
-            end = bar.n + len(window.found)
-            advance = _make_advance(bar, window)
-            predictions = predictor.predict_samples(window.samples, progress=True, advance=advance)
-            bar.update(end - bar.n)
-            of_predictions = _prediction_warnings(predictor, window, predictions)
-            writer.warn(of_predictions)
-            window.warnings += of_predictions
-            if written is not None:
-                written.result()
-            written = writing.submit(writer.write, window, predictions)
-        if written is not None:
-            written.result()
-    if window is None:
-        return None
-    assert interruption.signal is not None  # nothing else leaves a window undone
-    end = writer.journal.progress
-    print(
-        f"{interruption.signal.name}: {end.structures} structures are in {writer.partial}; give the same "
-        "command again to resume from there",
-        file=sys.stderr,
-    )
-    return interruption.signal
-
-
-def _prediction_warnings(
-    predictor: Predictor, window: Window, predictions: Sequence[Prediction]
-) -> list[UserWarning]:
-    """Collect the warnings about a window that need its predictions."""
-    good = [found[0] for found in window.found if not isinstance(found, InputError)]
-    warned: list[UserWarning] = []
-    for atoms, prediction in zip(good, predictions, strict=True):
-        warned += predictor.prediction_warnings(atoms, prediction)
-    return warned
-
-
-def _make_advance(bar: ProgressBar, window: Window) -> Callable[[int], None]:
-    """Make a function that takes a number of atoms done and advances a bar that counts structures.
-
-    It advances the bar in proportion to the atoms: the largest structures are predicted first, so the number
-    of finished structures would mislead.
-    """
-    begin, done, atoms = bar.n, 0, sum(len(sample.graph.nodes["species"]) for sample in window.samples)
-
-    def advance(number: int) -> None:
-        nonlocal done
-        done += number
-        bar.update(begin + len(window.found) * done // atoms - bar.n)
-
-    return advance
-
-
 class _Writer:
-    """Writer of the output, the list of what was skipped, and the journal, in this order."""
+    """What is done with windows: predict; write the output, the list of what was skipped, and the journal."""
 
     def __init__(
         self,
+        predictor: Predictor,
         output: Path,
         partial: Path,
         skipped: Path,
@@ -185,10 +104,22 @@ class _Writer:
         calibration: Calibration | None,
         distance: bool,
     ):
-        self.output, self.partial, self.journal = output, partial, journal
+        self.predictor, self.journal, self.partial, self.output = predictor, journal, partial, output
         self._skipped_path, self._calibration, self._distance = skipped, calibration, distance
         self._outputs: tuple[AppendingOutput, TextOutput] | None = None
         self._warned: set[type[UserWarning]] = set()
+
+    def predict(self, window: Window, advance: Callable[[int], object]) -> list[Prediction]:
+        """Predict a window, and warn of what the predictions show."""
+        self.warn(window.warnings)
+        predictions = self.predictor.predict_samples(window.samples, progress=True, advance=advance)
+        shown = [
+            self.predictor.prediction_warnings(atoms, prediction)
+            for atoms, prediction in zip(window.structures, predictions, strict=True)
+        ]
+        window.add_remarks(shown)
+        self.warn([warning for own in shown for warning in own])
+        return predictions
 
     def warn(self, collected: Sequence[UserWarning]) -> None:
         """Emit the first warning of each class; the summary at the end tells how many there were."""
@@ -215,7 +146,7 @@ class _Writer:
                     structures, atoms = structures + 1, atoms + len(found[0])
                 except InputError as error:
                     reasons.append(str(error))
-                    skipped.add(_split_message(file, str(error)))
+                    skipped.add(split_message(file, str(error)))
             remarks = Counter(before.remarks) + Counter(type(warning).__name__ for warning in window.warnings)
             progress = Progress(
                 *window.end,
@@ -276,7 +207,7 @@ class _Writer:
         return self._outputs
 
 
-def _split_message(file: Path, message: str) -> tuple[str, str, str]:
+def split_message(file: Path, message: str) -> tuple[str, str, str]:
     """Split "<file>, frame 3: <reason>" into file, frame and reason.
 
     The frame is empty for a message about the file as a whole.
