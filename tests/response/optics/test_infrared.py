@@ -225,6 +225,9 @@ def test_refused(complaint, tmp_path, moving):
         return complaint(response, "infrared", "-o", tmp_path / "a.png", *words)
 
     assert "name one of them, or try --example" in refuse()
+    assert "one trajectory has one temperature" in refuse(tmp_path / "md.traj", "--temperature", 300, 400)
+    assert "--supercell is for dynamics" in refuse(tmp_path / "md.traj", "--supercell", 2)
+    assert "--potential is for a structure" in refuse("--potential", "chgnet", "--example")
     assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 0.5)
     assert "--timestep is missing" in refuse(tmp_path / "md.traj")
     assert "needs a trajectory of" in refuse(tmp_path / "md.traj", "--timestep", 0.5)
