@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.io import write
 from helpers import potentials
-from test_infrared import curves_of
+from helpers.tables import curves_of
 
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.optics import from_potential
@@ -30,7 +30,7 @@ def run(*words):
 
 
 def test_springs_have_the_lines_of_their_phonons_at_every_temperature(model, tmp_path, capsys):
-    """Of a harmonic crystal the spectrum does not depend on the temperature; errors are a few standard ones."""
+    """Of a harmonic crystal the spectrum does not depend on the temperature."""
     picture = tmp_path / "a.png"
     words = [model, "--potential", "helpers.potentials:springs", "--temperature", 100, 300, *SHORT]
     run(*words, "-o", picture)

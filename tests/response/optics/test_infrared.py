@@ -1,11 +1,10 @@
 """Infrared spectra of trajectories, and the command."""
 
-import csv
-
 import numpy as np
 import pytest
 from ase import Atoms, units
 from helpers.random_crystals import TEMPERATURE, diatomic, frames_of, integral, random_crystal, thermal
+from helpers.tables import curves_of
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
@@ -116,14 +115,6 @@ def test_unusable_trajectories(moving):
 
 
 # The command
-
-
-def curves_of(path):
-    """Of each source, wavenumbers and values."""
-    with path.open() as handle:
-        rows = list(csv.reader(handle))[1:]
-    names = dict.fromkeys(row[0] for row in rows)
-    return {name: np.array([row[1:] for row in rows if row[0] == name], dtype=float).T for name in names}
 
 
 def test_example(tmp_path, capsys):
