@@ -33,9 +33,10 @@ Screening of many crystals: charges, anomaly, eps_inf, uncertainty, domain and m
 It needs no forces. An interrupted screening goes on with the same command."""
 _INFRARED = """\
 Infrared spectrum of a crystal or molecule: from molecular dynamics, from phonons at Gamma, or both.
-A trajectory includes the anharmonicity of the dynamics. Phonons give lines, which are drawn with the
-resolution of the spectrum of the trajectory. For a crystal the spectrum is the absorption coefficient times
-the refractive index; for a structure that is not periodic in all directions it is the molar absorption."""
+A trajectory includes the anharmonicity of the dynamics. With --potential the trajectories are made here, at
+each --temperature, and the spectra have error bars. Phonons give lines, which are drawn with the resolution
+of the spectrum of the trajectory. For a crystal the spectrum is the absorption coefficient times the
+refractive index; for a structure that is not periodic in all directions it is the molar absorption."""
 
 
 def polarisation_options() -> OptionParser:
@@ -88,9 +89,21 @@ def infrared_options() -> OptionParser:
     """Make the parser of `equivar response infrared`."""
     parser = OptionParser(prog="equivar response infrared", description=_INFRARED)
     add = parser.add_argument
-    add("trajectory", nargs="?", help="frames with velocities, or with positions only")
-    add("--timestep", type=float, help="time between frames in fs")
-    add("--temperature", type=float, help="in K; by default that of the velocities")
+    add(
+        "trajectory",
+        nargs="?",
+        help="frames with velocities, or with positions only; with --potential one structure",
+    )
+    add("--timestep", type=float, help="time between frames in fs; with --potential that of the dynamics")
+    add(
+        "--temperature",
+        type=float,
+        nargs="+",
+        metavar="T",
+        help="in K; of a file by default that of the velocities; with --potential 300, or several",
+    )
+    _add_potential_option(parser)
+    _add_dynamics_options(parser)
     add("--phonons", type=Path, metavar="YAML", help="phonopy_params.yaml, or as phonopy writes it")
     add("--molecule", action="store_true", help="one molecule in a box: no rotations, absorption per mole")
     _add_phonon_options(parser)
@@ -222,23 +235,43 @@ def screen_options() -> OptionParser:
     return parser
 
 
+def _add_potential_option(parser: OptionParser) -> None:
+    """Add the option `--potential`, whose value `calculators.load_potential` takes."""
+    parser.add_argument(
+        "--potential",
+        metavar="NAME",
+        help="interatomic potential that gives the forces: chgnet, sevenn, mace, nequix, orb, mattersim, "
+        "upet (install its package first), or your own ASE calculator as module:factory",
+    )
+
+
+def _add_dynamics_options(parser: OptionParser) -> None:
+    """Add the options of the trajectories that `optics.trajectory` makes with a potential."""
+    group = parser.add_argument_group("with --potential")
+    add = group.add_argument
+    add(
+        "--supercell",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="cells along each axis, one number or three (default: the least with vectors of 10 Å)",
+    )
+    add("--trajectories", type=int, default=4, help="independent ones at each temperature (%(default)s)")
+    add("--equilibration", type=float, default=1.0, help="of each with a thermostat, in ps (%(default)s)")
+    add("--seed", type=int, default=0, help="of velocities and thermostat (%(default)s)")
+
+
 def _add_phonon_options(parser: OptionParser) -> None:
     """Add the options that `phonons.gamma_input.phonons_of` reads, apart from the phonopy file itself."""
     add = parser.add_argument
     add("--force-constants", type=Path, help=f"phonopy's {', '.join(FORCE_FILES)}, if not in the YAML file")
-    add("--checkpoint", help="run directory of the model that gives Born effective charges")
+    add(
+        "--checkpoint",
+        help="run directory of the model that gives Born effective charges; default: those of the file, else "
+        "the weights of the package",
+    )
     _add_first_index_option(parser)
     add("--example", action="store_true", help="a model crystal, CaMgO2 of springs")
-
-
-def _add_potential_option(parser: OptionParser) -> None:
-    """Add the option `--potential`, which `calculators.potentials.load_potential` takes."""
-    parser.add_argument(
-        "--potential",
-        metavar="NAME",
-        help="interatomic potential: chgnet, sevenn, mace, nequix, orb, mattersim, upet, or module:factory "
-        "for any other ASE calculator",
-    )
 
 
 def _add_first_index_option(parser: OptionParser) -> None:

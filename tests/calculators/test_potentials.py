@@ -15,6 +15,7 @@ from helpers import potentials
 from equivar_jax.calculators import POTENTIALS, load_potential
 from equivar_jax.calculators.potentials import check_potential
 from equivar_jax.errors import InputError
+from equivar_jax.response.options import infrared_options
 
 
 def test_a_factory_a_class_and_a_calculator_are_potentials():
@@ -111,6 +112,10 @@ def test_a_potential_is_tried_before_a_long_run():
         check_potential(potentials.Broken(), atoms, "broken")
     with pytest.raises(InputError, match=r"forces of shape \(3,\), not \(\) and \(2, 3\)"):
         check_potential(potentials.Flat(), atoms, "flat")
+
+
+def test_the_help_of_a_command_lists_the_names():
+    assert f": {', '.join(POTENTIALS)} (install" in " ".join(infrared_options().format_help().split())
 
 
 # The real ones, where they are installed: pytest -m potentials

@@ -1,6 +1,7 @@
 """Potentials that tests name as `helpers.potentials:NAME`: models, and what cannot be one."""
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
 
@@ -61,3 +62,26 @@ def needs_an_argument(path):
 def text():
     """No calculator."""
     return "potential"
+
+
+def molecule():
+    """Two ions of elements that the small network knows, on a bond along x."""
+    return Atoms("TiO", positions=[(0, 0, 0), (1.62, 0, 0)])
+
+
+def bond():
+    """A spring between them, without charges."""
+    return Bond()
+
+
+class Bond(Calculator):
+    """`E = k (r - r0)² / 2`."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        between = self.atoms.positions[1] - self.atoms.positions[0]
+        length = np.linalg.norm(between)
+        pull = 40.0 * (length - 1.62) * between / length
+        self.results = {"energy": 20.0 * (length - 1.62) ** 2, "forces": np.array([pull, -pull])}

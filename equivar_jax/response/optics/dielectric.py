@@ -49,14 +49,14 @@ def run(options: argparse.Namespace) -> None:
     if not (options.example or options.phonons):
         raise InputError("no phonopy file; name phonopy_params.yaml, or try --example")
     check_picture(options.output)
-    predictor = load(options.checkpoint) if options.checkpoint and not options.example else None
-    phonons = phonons_of(options, predictor)
-    epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, predictor)
+    phonons, predictor = phonons_of(options)
+    is_known = options.epsilon_inf is not None or EPSILON in phonons.atoms.info
+    of_epsilon = load() if predictor is None and not is_known else predictor
+    epsilon_inf = choose_epsilon_inf(phonons.atoms, options.epsilon_inf, of_epsilon)
     modes = gamma_modes(phonons.atoms, phonons.force_constants)
     modes.require_stable(source(phonons.atoms))
     warn_of_vacuum(phonons.atoms, "the dielectric tensors and longitudinal modes")
     results = _collect_results(phonons, modes, epsilon_inf)
-    is_known = options.epsilon_inf is not None or EPSILON in phonons.atoms.info
     members = members_of(predictor, phonons.atoms, epsilon_inf if is_known else None)
     if members is not None:
         _add_deviations(results, phonons, modes, epsilon_inf, members)

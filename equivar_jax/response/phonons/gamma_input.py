@@ -13,6 +13,8 @@ from phonopy.physical_units import get_calculator_physical_units
 from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.config.schema import FirstIndex
 from equivar_jax.errors import InputError
+from equivar_jax.io.files import format_suffix
+from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs, rock_salt
@@ -32,20 +34,39 @@ class Phonons:
     """Born effective charges in e, [atom, field, displacement]."""
 
 
-def phonons_of(options: argparse.Namespace, predictor: Predictor | None) -> Phonons:
+def phonons_of(options: argparse.Namespace) -> tuple[Phonons, Predictor | None]:
     """Read the phonons and Born effective charges that the options of a command name.
 
+    The charges are those of the network of `--checkpoint`, else of the phonopy file, else of the weights of
+    the package.
+
     Args:
-        options: The options `force_constants` and `example`, and the path of the phonopy file as `phonons`.
-        predictor: The network of `--checkpoint`; its charges are preferred to those of the phonopy file.
+        options: The options `checkpoint`, `force_constants`, `first_index` and `example`, and the path of the
+            phonopy file as `phonons`.
+
+    Returns:
+        The phonons, and the network that gave the charges, if one did.
 
     Raises:
-        InputError: The input is one that `read_phonons` refuses.
+        InputError: The input is one that `read_phonons` or `load` refuses.
     """
     if options.example:
-        return example_phonons()
-    charges = None if predictor is None else predictor.predict
-    return read_phonons(options.phonons, options.force_constants, charges, options.first_index)
+        return example_phonons(), None
+    used = [load(options.checkpoint)] if options.checkpoint else []
+
+    def predict(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+        if not used:
+            used.append(load())
+        return used[0].predict(atoms)
+
+    found = read_phonons(
+        options.phonons,
+        options.force_constants,
+        predict if used else None,
+        options.first_index,
+        otherwise=predict,
+    )
+    return found, used[0] if used else None
 
 
 def example_phonons() -> Phonons:
@@ -66,6 +87,7 @@ def read_phonons(
     forces: Path | None = None,
     charges: Charges | None = None,
     first_index: FirstIndex | None = None,
+    otherwise: Charges | None = None,
 ) -> Phonons:
     """Read the phonons of the primitive cell from a phonopy YAML file.
 
@@ -75,11 +97,21 @@ def read_phonons(
         charges: Born effective charges of the primitive cell; by default those of the YAML file, else those
             of the file BORN beside it.
         first_index: What the first index of the charges in these files is; None is the field.
+        otherwise: Charges that are taken where no file has any.
 
     Raises:
-        InputError: `load_phonon` refuses the files, or force constants or Born effective charges are missing.
+        InputError: `load_phonon` refuses the files, which may be those of a structure alone, or force
+            constants or Born effective charges are missing.
     """
-    phonon = load_phonon(path, forces, first_index)
+    try:
+        phonon = load_phonon(path, forces, first_index)
+    except InputError as error:
+        if not path.is_file() or format_suffix(path) in (".yaml", ".yml"):
+            raise
+        raise InputError(
+            f"{error}. If {path.name} is a structure, its phonons come first: `equivar response crystal "
+            f"{path} --potential NAME`, or `phonopy -d` and your own forces"
+        ) from None
     if phonon.force_constants is None:
         raise InputError(
             f"{path}: no force constants in it, and none of {', '.join(FORCE_FILES)} beside it; "
@@ -90,6 +122,8 @@ def read_phonons(
         tensors = make_charge_function(charges)(atoms)
     elif nac is not None:
         tensors = check_tensors(nac["born"], atoms)
+    elif otherwise is not None:
+        tensors = make_charge_function(otherwise)(atoms)
     else:
         raise InputError(
             f"{path}: no Born effective charges in it, and no BORN beside it; name a model by --checkpoint"

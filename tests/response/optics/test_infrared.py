@@ -1,11 +1,10 @@
 """Infrared spectra of trajectories, and the command."""
 
-import csv
-
 import numpy as np
 import pytest
 from ase import Atoms, units
 from helpers.random_crystals import TEMPERATURE, diatomic, frames_of, integral, random_crystal, thermal
+from helpers.tables import curves_of
 from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
@@ -118,14 +117,6 @@ def test_unusable_trajectories(moving):
 # The command
 
 
-def curves_of(path):
-    """Of each source, wavenumbers and values."""
-    with path.open() as handle:
-        rows = list(csv.reader(handle))[1:]
-    names = dict.fromkeys(row[0] for row in rows)
-    return {name: np.array([row[1:] for row in rows if row[0] == name], dtype=float).T for name in names}
-
-
 def test_example(tmp_path, capsys):
     """ASE's velocity Verlet in springs has the lines of the phonons: 1 % in place, 2 % in strength.
 
@@ -225,6 +216,9 @@ def test_refused(complaint, tmp_path, moving):
         return complaint(response, "infrared", "-o", tmp_path / "a.png", *words)
 
     assert "name one of them, or try --example" in refuse()
+    assert "one trajectory has one temperature" in refuse(tmp_path / "md.traj", "--temperature", 300, 400)
+    assert "--supercell is for dynamics" in refuse(tmp_path / "md.traj", "--supercell", 2)
+    assert "--potential is for a structure" in refuse("--potential", "chgnet", "--example")
     assert "no such file" in refuse(tmp_path / "missing.traj", "--timestep", 0.5)
     assert "--timestep is missing" in refuse(tmp_path / "md.traj")
     assert "needs a trajectory of" in refuse(tmp_path / "md.traj", "--timestep", 0.5)

@@ -1,0 +1,13 @@
+"""Tables that commands write."""
+
+import csv
+
+import numpy as np
+
+
+def curves_of(path):
+    """Of each source, wavenumbers and values."""
+    with path.open() as handle:
+        rows = list(csv.reader(handle))[1:]
+    names = dict.fromkeys(row[0] for row in rows)
+    return {name: np.array([row[1:] for row in rows if row[0] == name], dtype=float).T for name in names}
