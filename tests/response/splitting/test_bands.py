@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from helpers.examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -194,6 +195,22 @@ def test_segments_meet_gamma_in_their_own_direction():
     assert len(highest) > 1
     bare = band_structure(phonon, path, splitting=False)
     assert all(f[0][-1] < max(highest) - 0.1 for f in bare.frequencies)
+
+
+def test_special_points_are_those_of_the_crystal_whatever_its_lattice_vectors():
+    atoms = bulk("GaN", "wurtzite", a=3.19, c=5.19, u=0.377)
+    other = atoms.copy()
+    other.set_cell(np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]]) @ atoms.cell.array)  # 60 degrees, not 120
+    lengths = []
+    for crystal in (atoms, other):
+        path = band_path(phonon_of(crystal, primitive="P"))
+        reciprocal = np.linalg.inv(crystal.cell.array)
+        points = {
+            ends[1]: reciprocal @ points[-1] for points, ends in zip(path.points, path.ends, strict=True)
+        }
+        lengths.append({name: np.linalg.norm(point) for name, point in points.items()})
+    assert lengths[0] == pytest.approx(lengths[1], abs=1e-6)
+    assert lengths[0]["K"] == pytest.approx(2 / 3 / 3.19, abs=1e-6)
 
 
 def test_the_picture_and_its_numbers(tmp_path):
