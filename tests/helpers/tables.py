@@ -10,4 +10,8 @@ def curves_of(path):
     with path.open() as handle:
         rows = list(csv.reader(handle))[1:]
     names = dict.fromkeys(row[0] for row in rows)
-    return {name: np.array([row[1:] for row in rows if row[0] == name], dtype=float).T for name in names}
+    values = {name: [row[1:] for row in rows if row[0] == name] for name in names}
+    return {
+        name: np.array([[word or "nan" for word in row] for row in of], float).T
+        for name, of in values.items()
+    }

@@ -55,7 +55,8 @@ def plot_spectra(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.add_subplot()
-        top = max(float(curve.values.max()) for curve in curves)
+        upper = [c.values if c.deviations is None else c.values + c.deviations for c in curves]
+        top = max(float(values.max()) for values in upper)
         exponent = math.floor(math.log10(top)) if top > 0 else 0
         top *= 10.0**-exponent
         styles = _STYLES if len(curves) <= len(_STYLES) else [_STYLE_OF_MANY] * len(curves)
