@@ -15,7 +15,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 ROOT = Path(__file__).parents[1]
 PICTURE = Path(__file__).with_name("rooms.svg")
-WIDTH, HEIGHT, BOX = 12.0, 8.4, 0.5
+WIDTH, FLOOR, BOX = 12.0, 0.95, 0.5
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 
 
@@ -58,10 +58,9 @@ def leave_out_implied(imports: Counter[tuple[str, str]]) -> Counter[tuple[str, s
 
 def place_rooms(floors: list[list[str]]) -> dict[str, tuple[float, float]]:
     """Choose the centre of each room: floors from the top down, rooms of one floor side by side."""
-    step = HEIGHT / len(floors)
     aside = [0.0 if len(floor) > 1 else 0.16 * WIDTH * (-1) ** level for level, floor in enumerate(floors)]
     return {
-        room: ((number + 0.5) * WIDTH / len(floor) + aside[level], HEIGHT - (level + 0.5) * step)
+        room: ((number + 0.5) * WIDTH / len(floor) + aside[level], (len(floors) - level - 0.5) * FLOOR)
         for level, floor in enumerate(floors)
         for number, room in enumerate(floor)
     }
@@ -70,9 +69,10 @@ def place_rooms(floors: list[list[str]]) -> dict[str, tuple[float, float]]:
 def draw(floors: list[list[str]], imports: Counter[tuple[str, str]]) -> Figure:
     """Draw boxes and arrows; every room imports from the ground floor, so that is left out."""
     places = place_rooms(floors)
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    height = FLOOR * len(floors)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
+    axes.set(xlim=(0, WIDTH), ylim=(0, height))
     axes.set_axis_off()
     for (upper, lower), number in imports.items():
         (x, y), (u, v) = places[upper], places[lower]
