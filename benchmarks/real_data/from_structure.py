@@ -46,7 +46,7 @@ from equivar_jax.structures import epsilon_inf
 from equivar_jax.uncertainty.domain import DomainWarning
 
 PROGRAM = "python -m benchmarks.real_data.from_structure"
-OUTPUT = RESULTS / "accuracy" / "from_structure.json"
+OUTPUT = RESULTS / "from_structure.json"
 LARGEST, COUNT = 12, 10
 """Atoms of the primitive cell, and crystals."""
 WAYS = {
