@@ -49,6 +49,8 @@ PROGRAM = "python -m benchmarks.real_data.from_structure"
 OUTPUT = RESULTS / "from_structure.json"
 LARGEST, COUNT = 12, 10
 """Atoms of the primitive cell, and crystals."""
+SHORTEST = 9.0
+"""Shortest lattice vector of the supercells, in Å."""
 WAYS = {
     "charges": "DFPT's forces, the network's charges",
     "potential": "the potential's forces, DFPT's charges",
@@ -105,7 +107,7 @@ def compare(crystal: Crystal, predictor: Predictor, calculator: BaseCalculator) 
     ways = {"charges": answer(modes, atoms.get_volume(), network_tensors(predictor, atoms))}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        forces = make_forces(atoms, calculator, Settings(), Path(folder))
+        forces = make_forces(atoms, calculator, Settings(shortest=SHORTEST), Path(folder))
     relaxed = atoms_of(forces.phonon.primitive)
     if list(relaxed.symbols) != list(atoms.symbols):
         raise InputError(f"{crystal.name}: phonopy reordered the atoms of the relaxed cell")

@@ -172,7 +172,7 @@ def crystal_options() -> OptionParser:
     add(
         "--shortest",
         type=float,
-        default=9.0,
+        default=7.5,
         help="shortest lattice vector of the supercell in Å (default %(default)s)",
     )
     add("--displacement", type=float, default=0.01, help="of an atom, in Å (default %(default)s)")

@@ -17,7 +17,7 @@ STRETCHING, SECOND = 2.0, 0.5
 """Spring constants in eV/Å² between nearest neighbours and between second neighbours."""
 CHARGE, EPSILON_INF = 2.0, 3.0
 """Nominal charge in e and electronic dielectric constant of the example."""
-_RANGE = 1.2
+_RANGE = 1.12
 """Springs reach as far as second neighbours stretched by this factor."""
 
 

@@ -10,27 +10,33 @@ from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
 from phonopy.phonon.irreps import IrRepLabels
 
 from equivar_jax.response.phonons.gamma import GammaModes
+from equivar_jax.response.phonons.levels import fixed_basis
 from equivar_jax.response.units import INVERSE_CM, TERAHERTZ
 
 PER_THZ = INVERSE_CM / TERAHERTZ
 """Wavenumber in cm⁻¹ of 1 THz."""
 SOFTEST = 3.0
 """In cm⁻¹. Imaginary frequencies below this size are noise of the force constants."""
+_SAME_LEVEL = 0.05
+"""In cm⁻¹. Frequencies that differ by less are of one level."""
 _SMALL = 0.1
 """An element that moves by less than this share of the largest displacement is not named in a pattern."""
 
 
 class Unstable(NamedTuple):
-    """A mode with an imaginary frequency, at a wave vector that the supercell holds exactly."""
+    """A level with an imaginary frequency, at a wave vector that the supercell holds exactly."""
 
     point: Float[np.ndarray, "3"]
     """Wave vector in reduced coordinates of the reciprocal basis of the primitive cell."""
-    band: int
-    """Number of the mode, from 0, in phonopy's ascending order at this wave vector."""
     wavenumber: float
     """In cm⁻¹, a negative number."""
     displacements: Complex[np.ndarray, "atoms 3"]
-    """How the atoms move, the eigenvector over the roots of the masses, of any amplitude."""
+    """How the atoms of the cell at the origin move in one of its modes, of any amplitude. Those of that at
+    the lattice vector R move by the real part of this times exp(2 pi i q.R)."""
+    degeneracy: int
+    """Number of modes of this frequency at this wave vector."""
+    star: int
+    """Number of wave vectors that symmetry makes equal to this one, itself included."""
 
     @property
     def is_at_gamma(self) -> bool:
@@ -77,27 +83,34 @@ def unstable_modes(phonon: Phonopy) -> list[Unstable]:
     """Find the imaginary modes at all wave vectors that the supercell holds, the softest first.
 
     Between these wave vectors frequencies are interpolated, and small imaginary ones near Gamma are an error
-    of the interpolation. One of q and -q is listed, and of acoustic modes at Gamma none.
+    of the interpolation. Of wave vectors that symmetry makes equal one is listed, of a degenerate level one
+    mode, and of acoustic modes at Gamma none.
 
     Args:
         phonon: A phonopy object with force constants.
     """
-    primitive_matrix = np.linalg.inv(phonon.primitive.primitive_matrix)
-    matrix = np.rint(primitive_matrix @ phonon.supercell.supercell_matrix).astype(int)
-    points = [point for point in get_commensurate_points(matrix) if _is_first_of_pair(point)]
+    points, stars = _wave_vectors(phonon)
     nac, phonon.nac_params = phonon.nac_params, None  # the field stiffens longitudinal modes only
-    found = phonon.run_qpoints(points, with_eigenvectors=True)
+    found = phonon.run_qpoints(np.array(points), with_eigenvectors=True)
     phonon.nac_params = nac
-    roots = np.sqrt(phonon.primitive.masses)[:, None]
+    roots, positions = np.sqrt(phonon.primitive.masses)[:, None], phonon.primitive.scaled_positions
     unstable = []
-    for point, frequencies, vectors in zip(
-        points, np.asarray(found.frequencies), np.asarray(found.eigenvectors), strict=True
+    for point, star, frequencies, vectors in zip(
+        points, stars, np.asarray(found.frequencies), np.asarray(found.eigenvectors), strict=True
     ):
-        for band in np.flatnonzero(frequencies * PER_THZ < -SOFTEST):
-            moved = vectors[:, band].reshape(-1, 3)
-            if point.any() or not _is_translation(moved, roots):
-                frequency = float(frequencies[band] * PER_THZ)
-                unstable.append(Unstable(point, int(band), frequency, moved / roots))
+        # phonopy's phases are those of the atoms; here they are those of their cells.
+        moved = vectors * np.exp(2j * np.pi * np.repeat(positions @ point, 3))[:, None]
+        wavenumbers = frequencies * PER_THZ
+        soft = [
+            band
+            for band in np.flatnonzero(wavenumbers < -SOFTEST)
+            if point.any() or not _is_translation(moved[:, band].reshape(-1, 3), roots)
+        ]
+        while soft:
+            level = [band for band in soft if wavenumbers[band] - wavenumbers[soft[0]] < _SAME_LEVEL]
+            soft = soft[len(level) :]
+            pattern = _one_of_level(moved[:, level], point).reshape(-1, 3) / roots
+            unstable.append(Unstable(point, float(wavenumbers[level[0]]), pattern, len(level), star))
     return sorted(unstable, key=lambda mode: mode.wavenumber)
 
 
@@ -141,10 +154,33 @@ def meaning_of(mode: Unstable, is_polar: bool) -> str:
     )
 
 
-def _is_first_of_pair(point: Float[np.ndarray, "3"]) -> bool:
-    """Choose one of the wave vectors q and -q, which have the same frequencies."""
-    inside, opposite = np.mod(point, 1).round(6) % 1, np.mod(-point, 1).round(6) % 1
-    return bool(tuple(inside) <= tuple(opposite))
+def _one_of_level(
+    vectors: Complex[np.ndarray, "coordinates modes"], point: Float[np.ndarray, "3"]
+) -> Complex[np.ndarray, " coordinates"]:
+    """Choose a mode of a level: at Gamma and on the zone boundary one along the axes, as far as that goes.
+
+    There, where q and -q are equal, the eigenvectors can be real. Elsewhere the first is taken.
+    """
+    if vectors.shape[1] == 1 or np.abs(2 * point - np.rint(2 * point)).max() > 1e-6:
+        return vectors[:, 0]
+    projector = (vectors @ vectors.conj().T).real
+    return fixed_basis(projector, vectors.shape[1])[0].astype(np.complex128)
+
+
+def _wave_vectors(phonon: Phonopy) -> tuple[list[Float[np.ndarray, "3"]], list[int]]:
+    """List the wave vectors that the supercell holds, one of each star, and how many are in its star."""
+    # phonopy's primitive cell knows its vectors in those of the supercell.
+    matrix = np.rint(np.linalg.inv(phonon.primitive.primitive_matrix)).astype(int)
+    operations = np.asarray(phonon.primitive_symmetry.reciprocal_operations)
+    operations = np.concatenate([operations, -operations])  # q and -q have the same frequencies
+    points: dict[tuple[float, ...], np.ndarray] = {}
+    counts: dict[tuple[float, ...], int] = {}
+    for point in get_commensurate_points(matrix):
+        images = {tuple(image.tolist()) for image in np.mod(operations @ point, 1).round(6) % 1}
+        name = min(images)
+        points.setdefault(name, np.asarray(point, dtype=np.float64))
+        counts[name] = counts.get(name, 0) + 1
+    return list(points.values()), [counts[name] for name in points]
 
 
 def _is_translation(vector: Complex[np.ndarray, "atoms 3"], roots: Float[np.ndarray, "atoms 1"]) -> bool:

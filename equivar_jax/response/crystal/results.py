@@ -239,6 +239,8 @@ def _describe(crystal: Crystal, mode: Unstable) -> dict[str, Any]:
     return {
         "where": mode.where,
         "wavenumber_per_cm": mode.wavenumber,
+        "degeneracy": mode.degeneracy,
+        "wave_vectors": mode.star,
         "pattern": describe_pattern(mode, list(crystal.atoms.symbols)),
         "meaning": meaning_of(mode, is_polar),
     }

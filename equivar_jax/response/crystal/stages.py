@@ -43,7 +43,7 @@ class Settings:
     """When a relaxation stops, in eV/Å."""
     steps: int = 500
     """After how many steps it gives up."""
-    shortest: float = 9.0
+    shortest: float = 7.5
     """Shortest lattice vector of the supercell, in Å."""
     displacement: float = 0.01
     """Length of a displacement in Å."""
@@ -180,9 +180,12 @@ def displaced_along(phonon: Phonopy, mode: Unstable) -> Atoms:
         mode: A mode of it.
     """
     sizes = [Fraction(float(value)).limit_denominator(100).denominator for value in mode.point]
-    found = phonon.run_modulations(sizes, [[mode.point.tolist(), mode.band, 1.0, 0.0]])
-    moved = np.asarray(found.modulations)[0].real
-    atoms = atoms_of(found.supercell)
+    atoms = atoms_of(phonon.primitive).repeat(sizes)
+    cells = np.array(list(np.ndindex(*sizes)))  # in ASE's order
+    phases = np.exp(2j * np.pi * cells @ mode.point)
+    # Of a complex pattern the part is taken that moves most: the phase of its largest component is zero.
+    largest = mode.displacements.flat[np.argmax(np.abs(mode.displacements))]
+    moved = (phases[:, None, None] * mode.displacements / (largest / abs(largest))).real.reshape(-1, 3)
     atoms.positions += moved * (_FOLLOWED / np.linalg.norm(moved, axis=1).max())
     return atoms
 

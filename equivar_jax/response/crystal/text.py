@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from ase.stress import full_3x3_to_voigt_6_stress
 
+_NAMED = 6
+"""More unstable levels than this are counted, not named."""
+
 
 def describe(results: dict[str, Any]) -> str:
     """Format the results: modes, longitudinal modes, dielectric tensors, what is unstable, and the sources.
@@ -32,11 +35,7 @@ def describe(results: dict[str, Any]) -> str:
         lines.append(f"LO along {found['direction']}: {text or 'none'} cm^-1")
     for name in ("epsilon_inf", "epsilon_ionic", "epsilon_0"):
         lines += _tensor_lines(name, results[name], results[f"{name}_std"])
-    for mode in results["imaginary"]:
-        lines.append(
-            f"UNSTABLE at {mode['where']}: {-mode['wavenumber_per_cm']:.1f}i cm^-1, {mode['pattern']}: "
-            f"{mode['meaning']}"
-        )
+    lines += _unstable_lines(results["imaginary"])
     lines += [f"warning: {remark}" for remark in results["warnings"]]
     if results["std"] is not None:
         lines.append(
@@ -44,6 +43,21 @@ def describe(results: dict[str, Any]) -> str:
             f"{results['std']['times_apart']:.3g} times as far apart by its calibration"
         )
     return "\n".join(lines)
+
+
+def _unstable_lines(modes: list[dict[str, Any]]) -> list[str]:
+    """Say what is unstable, the softest first, and what it means; more than a few are counted."""
+    lines = []
+    for mode in modes[:_NAMED]:
+        times = f", {mode['degeneracy']}-fold" if mode["degeneracy"] > 1 else ""
+        star = f" and {mode['wave_vectors'] - 1} equal wave vectors" if mode["wave_vectors"] > 1 else ""
+        lines.append(
+            f"UNSTABLE at {mode['where']}{star}: {-mode['wavenumber_per_cm']:.1f}i cm^-1{times}, "
+            f"{mode['pattern']}"
+        )
+    if len(modes) > _NAMED:
+        lines.append(f"UNSTABLE: {len(modes) - _NAMED} more levels, in results.json")
+    return lines + [f"  that is, {meaning}" for meaning in dict.fromkeys(mode["meaning"] for mode in modes)]
 
 
 def _tensor_lines(name: str, tensor: list | None, deviation: list | None) -> list[str]:
