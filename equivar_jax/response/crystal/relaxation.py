@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,10 @@ def _optimise(
             bar.update(optimiser.nsteps - bar.n)
 
         optimiser.attach(show)
-        converged = bool(optimiser.run(fmax=largest_force, steps=max(steps, 0)))
+        with warnings.catch_warnings():
+            # SciPy's doubt is about the thirteenth digit of the logarithm of the deformation.
+            warnings.filterwarnings("ignore", "logm result may be inaccurate", RuntimeWarning)
+            converged = bool(optimiser.run(fmax=largest_force, steps=max(steps, 0)))
     if not converged:
         print(
             f"{source(atoms)}: not at rest after {steps} steps: largest force {_largest_force(atoms):.2g} "

@@ -100,7 +100,7 @@ def collect(crystal: Crystal, linewidth: float) -> dict[str, Any]:
     symbol, number = space_group(atoms)
     deviation = tensors.charges_std
     results: dict[str, Any] = {
-        "formula": atoms.symbols.formula.reduce()[0].format("metal"),
+        "formula": atoms.symbols.formula.reduce()[0].format("periodic"),
         "spacegroup": {"symbol": symbol, "number": number},
         "structure": {
             "cell_A": atoms.cell.array.tolist(),

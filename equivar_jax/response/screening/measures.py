@@ -51,7 +51,7 @@ def structure_columns(atoms: Atoms) -> dict[str, Any]:
     """Return what is known of a structure without a model, for the table."""
     is_crystal = bool(atoms.pbc.all())
     return {
-        "formula": atoms.symbols.formula.reduce()[0].format("metal"),
+        "formula": atoms.symbols.formula.reduce()[0].format("periodic"),
         "spacegroup": space_group_number(atoms) if is_crystal else None,
         "atoms": len(atoms),
         "metal_probability": metal_probability(atoms) if atoms.pbc.any() else None,
@@ -83,7 +83,7 @@ def charge_columns(atoms: Atoms, known: Known, nominal: Mapping[str, float]) -> 
     largest = np.linalg.norm(known.tensors, ord=2, axis=(1, 2))
     isotropic = np.trace(known.tensors, axis1=1, axis2=2) / 3
     most = int(np.argmax(largest))
-    order = list(atoms.symbols.formula.convert("metal").count())
+    order = list(atoms.symbols.formula.convert("periodic").count())
     found = {
         "largest_charge_e": float(largest[most]),
         "largest_charge_element": symbols[most].item(),
