@@ -12,6 +12,7 @@ from numbers import Real
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.formula import Formula, non_metals
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError
@@ -38,6 +39,22 @@ Rounding makes less; a tensor with more is broken.
 def source(atoms: Atoms) -> str:
     """Return where a structure came from ("file, frame 3"), or its formula if it was made in memory."""
     return str(atoms.info.get(SOURCE) or f"structure {atoms.get_chemical_formula()}")
+
+
+def element_order(atoms: Atoms) -> list[str]:
+    """List the elements of a structure as a formula has them: metals by name, then the others by group.
+
+    So it is LiNbO3 and SiO2, where ASE's orders "metal" and "periodic" have O2Si and NbLiO3.
+    """
+    formula = atoms.symbols.formula
+    others = [symbol for symbol in formula.convert("periodic").count() if symbol in non_metals]
+    return [symbol for symbol in formula.convert("metal").count() if symbol not in others] + others
+
+
+def reduced_formula(atoms: Atoms) -> str:
+    """Return the reduced formula of a structure, in the order of `element_order`."""
+    counts = atoms.symbols.formula.reduce()[0].count()
+    return str(Formula.from_dict({symbol: counts[symbol] for symbol in element_order(atoms)}))
 
 
 def born_effective_charges(atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"] | None:

@@ -40,6 +40,7 @@ from equivar_jax.response.phonons.gamma import (
     principal_modes,
 )
 from equivar_jax.response.phonons.gamma_input import force_constants_at_gamma
+from equivar_jax.structures import reduced_formula
 
 AXES = ("x", "y", "z")
 """Names of the Cartesian axes."""
@@ -100,7 +101,7 @@ def collect(crystal: Crystal, linewidth: float) -> dict[str, Any]:
     symbol, number = space_group(atoms)
     deviation = tensors.charges_std
     results: dict[str, Any] = {
-        "formula": atoms.symbols.formula.reduce()[0].format("periodic"),
+        "formula": reduced_formula(atoms),
         "spacegroup": {"symbol": symbol, "number": number},
         "structure": {
             "cell_A": atoms.cell.array.tolist(),

@@ -21,7 +21,7 @@ import spglib
 from ase import Atoms
 from jaxtyping import Float
 
-from equivar_jax.structures import source
+from equivar_jax.structures import element_order, reduced_formula, source
 from equivar_jax.uncertainty.metals import metal_probability
 
 SMALLEST_NOMINAL = 1.0
@@ -51,7 +51,7 @@ def structure_columns(atoms: Atoms) -> dict[str, Any]:
     """Return what is known of a structure without a model, for the table."""
     is_crystal = bool(atoms.pbc.all())
     return {
-        "formula": atoms.symbols.formula.reduce()[0].format("periodic"),
+        "formula": reduced_formula(atoms),
         "spacegroup": space_group_number(atoms) if is_crystal else None,
         "atoms": len(atoms),
         "metal_probability": metal_probability(atoms) if atoms.pbc.any() else None,
@@ -83,7 +83,7 @@ def charge_columns(atoms: Atoms, known: Known, nominal: Mapping[str, float]) -> 
     largest = np.linalg.norm(known.tensors, ord=2, axis=(1, 2))
     isotropic = np.trace(known.tensors, axis1=1, axis2=2) / 3
     most = int(np.argmax(largest))
-    order = list(atoms.symbols.formula.convert("periodic").count())
+    order = element_order(atoms)
     found = {
         "largest_charge_e": float(largest[most]),
         "largest_charge_element": symbols[most].item(),
