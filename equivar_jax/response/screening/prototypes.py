@@ -37,7 +37,7 @@ def prototypes() -> Iterator[Atoms]:
     yield bulk("CuZn", "cesiumchloride", a=2.95)
 
 
-def _cubic(symbols: list[str], sites: list[tuple[float, float, float]], constant: float) -> Atoms:
+def _cubic(symbols: list[str], sites: list[tuple[float | int, ...]], constant: float) -> Atoms:
     """Make a crystal of space group 221."""
     atoms = crystal(symbols, sites, spacegroup=221, cellpar=[constant] * 3 + [90] * 3)
     return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)

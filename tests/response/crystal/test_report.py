@@ -303,9 +303,10 @@ def test_bands_are_read_with_the_names_of_their_segment(opened):
     browser = opened(results)
     plot = browser.find_element("css selector", "#bands .plot")
     plot.send_keys("\ue010\ue013\ue013")  # end, up, up: the third band at the last point
-    value = results["bands"]["segments"][-1]["wavenumbers_per_cm"][-1][2]
+    last = results["bands"]["segments"][-1]
+    value, path = last["wavenumbers_per_cm"][-1][2], f"{last['from']} to {last['to']}"
     found = text_of(browser, "#bands .readout")
-    assert found.startswith(f"K to H, 100 % of the way · band 3: {value:.1f} cm⁻¹")
+    assert found.startswith(f"{path}, 100 % of the way · band 3: {value:.1f} cm⁻¹")
 
 
 @pytest.mark.slow
