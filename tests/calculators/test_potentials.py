@@ -142,7 +142,7 @@ def test_forces_and_stress_are_derivatives_of_the_energy(name, formula):
     atoms.calc = load_potential(name)
     check_potential(atoms.calc, atoms, name)
     forces, stress = atoms.get_forces().copy(), atoms.get_stress().copy()
-    step = 0.01
+    step = 0.003  # larger ones see anharmonicity, smaller ones the rounding of energies
 
     def energy(positions=None, scale=1.0):
         moved = atoms.copy()
