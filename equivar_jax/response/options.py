@@ -18,6 +18,11 @@ Ranking = Literal["anomaly", "uncertainty", "epsilon"]
 FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
 """Files of force constants or forces, in the order in which phonopy looks for them."""
 
+LARGEST_FORCE, RELAXATION_STEPS = 1e-3, 500
+"""When a relaxation by a potential stops, in eV/Å, and after how many steps it gives up."""
+SHORTEST, DISPLACEMENT = 7.5, 0.01
+"""Shortest lattice vector of a supercell for force constants, and length of a displacement in it, in Å."""
+
 _ALLOW_UNSEEN = "only warn about elements never trained on"
 _LO_TO = "LO-TO splitting from predicted tensors: phonopy's BORN and YAML files, and the bands."
 _DIELECTRIC = """\
@@ -167,15 +172,22 @@ def crystal_options() -> OptionParser:
     _add_potential_option(parser)
     add("--no-relax", dest="relax", action="store_false", help="take the structure as it is")
     add("--fixed-cell", action="store_true", help="relax the atoms only")
-    add("--largest-force", type=float, default=1e-3, help="when relaxed, in eV/Å (default %(default)s)")
-    add("--steps", type=int, default=500, help="of the relaxation, at most (default %(default)s)")
+    add(
+        "--largest-force",
+        type=float,
+        default=LARGEST_FORCE,
+        help="when relaxed, in eV/Å (default %(default)s)",
+    )
+    add(
+        "--steps", type=int, default=RELAXATION_STEPS, help="of the relaxation, at most (default %(default)s)"
+    )
     add(
         "--shortest",
         type=float,
-        default=7.5,
+        default=SHORTEST,
         help="shortest lattice vector of the supercell in Å (default %(default)s)",
     )
-    add("--displacement", type=float, default=0.01, help="of an atom, in Å (default %(default)s)")
+    add("--displacement", type=float, default=DISPLACEMENT, help="of an atom, in Å (default %(default)s)")
     add(
         "--follow",
         action="store_true",

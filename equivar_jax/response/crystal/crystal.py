@@ -17,7 +17,6 @@ from phonopy import Phonopy
 import equivar_jax
 from equivar_jax.calculators.potentials import check_potential, load_potential
 from equivar_jax.errors import InputError
-from equivar_jax.io import read_structures
 from equivar_jax.io.files import format_suffix
 from equivar_jax.response.crystal import example
 from equivar_jax.response.crystal.ingredients import (
@@ -30,14 +29,13 @@ from equivar_jax.response.crystal.outputs import write_outputs
 from equivar_jax.response.crystal.results import collect, crystal_of
 from equivar_jax.response.crystal.stages import Forces, Settings, make_folder, make_forces, open_run
 from equivar_jax.response.crystal.text import describe
+from equivar_jax.response.optics.from_potential import read_one_structure
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, structure_of
-from equivar_jax.response.phonons.surroundings import vacuum_layers
+from equivar_jax.response.phonons.surroundings import describe_vacuum
 from equivar_jax.response.splitting.born_nac import nac_params
 from equivar_jax.response.splitting.born_outputs import YAML
 from equivar_jax.structures import check_structure, source
 
-_VACUUM = 6.0
-"""Empty layers thicker than this, in Å, make a slab, a wire or a molecule of a crystal."""
 _EXAMPLE_POTENTIAL = f"{example.__name__}:springs"
 
 
@@ -88,13 +86,9 @@ def require_crystal(atoms: Atoms) -> None:
             f"{where}: not periodic in all directions; this task is for crystals. The lines of a molecule: "
             "equivar response infrared --molecule"
         )
-    layers = vacuum_layers(atoms)
-    empty = np.flatnonzero(layers > _VACUUM)
-    if empty.size:
-        kind = {1: "a slab", 2: "a wire", 3: "a molecule in a box"}[int(empty.size)]
-        thick = ", ".join(f"{layers[axis]:.1f} Å across {'abc'[axis]}" for axis in empty)
+    if found := describe_vacuum(atoms):
         raise InputError(
-            f"{where}: {thick} of vacuum, so {kind}: its dielectric tensor and its LO modes would be those "
+            f"{where}: {found}: its dielectric tensor and its LO modes would be those "
             "of the vacuum in the cell. Its phonons and Born charges: phonopy, and equivar response born"
         )
     charge = float(atoms.info.get("charge", 0.0))
@@ -162,10 +156,8 @@ def _from_phonopy(options: argparse.Namespace, folder: Path) -> tuple[Phonopy, T
 def _read_structure(options: argparse.Namespace) -> Atoms:
     """Read the one crystal that the options name."""
     path = Path(options.structure)
-    several = read_structures(path)
-    if len(several) != 1:
-        raise InputError(f"{path}: {len(several)} structures; give a file with exactly one")
-    require_crystal(several[0])
+    atoms = read_one_structure(path)
+    require_crystal(atoms)
     if options.potential is None:
         raise InputError(
             f"{path}: a structure has no forces; name a potential (--potential chgnet, sevenn, mace ..., or "
@@ -173,7 +165,7 @@ def _read_structure(options: argparse.Namespace) -> Atoms:
         )
     if options.force_constants is not None:
         raise InputError("--force-constants belongs to a phonopy file; leave it out")
-    return several[0]
+    return atoms
 
 
 def _tensors_of_example(phonon: Phonopy) -> Tensors:

@@ -31,8 +31,8 @@ def bands(phonon: Phonopy) -> dict[str, Any]:
     return {
         "segments": [
             {
-                "from": _point(first),
-                "to": _point(last),
+                "from": first.replace("G", "Γ"),  # no other name has this letter
+                "to": last.replace("G", "Γ"),
                 "joined": bool(joined),
                 "distance_per_A": np.asarray(distance).tolist(),
                 "wavenumbers_per_cm": (np.asarray(frequencies) * PER_THZ).tolist(),
@@ -85,8 +85,3 @@ def thermal_properties(phonon: Phonopy) -> dict[str, list[float]]:
         "entropy_J_per_K_per_mol": np.asarray(found.entropy).tolist(),
         "heat_capacity_J_per_K_per_mol": np.asarray(found.heat_capacity).tolist(),
     }
-
-
-def _point(name: str) -> str:
-    """Write Gamma as its letter."""
-    return name.replace("G", "Γ") if name == "G" else name

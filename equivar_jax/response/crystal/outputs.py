@@ -11,8 +11,8 @@ import numpy as np
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.response.crystal.pictures import plot_dos, plot_infrared, plot_thermal
 from equivar_jax.response.crystal.report import write_report
-from equivar_jax.response.crystal.results import AXES, Crystal
-from equivar_jax.response.optics.dielectric_picture import plot_dielectric_function
+from equivar_jax.response.crystal.results import Crystal
+from equivar_jax.response.optics.dielectric_picture import AXES, plot_dielectric_function
 from equivar_jax.response.optics.permittivity import active_lines
 from equivar_jax.response.splitting.bands import plot_bands
 from equivar_jax.response.splitting.born_outputs import write_output

@@ -20,6 +20,7 @@ from ase.spacegroup.symmetrize import refine_symmetry
 
 from equivar_jax.errors import InputError
 from equivar_jax.progress import ProgressBar
+from equivar_jax.response.options import LARGEST_FORCE, RELAXATION_STEPS
 from equivar_jax.structures import SOURCE, source
 
 SYMMETRY_TOLERANCE = 1e-3
@@ -74,8 +75,8 @@ def relax(
     calculator: BaseCalculator,
     *,
     cell: bool = True,
-    largest_force: float = 1e-3,
-    steps: int = 500,
+    largest_force: float = LARGEST_FORCE,
+    steps: int = RELAXATION_STEPS,
     trajectory: Path | None = None,
 ) -> Relaxation:
     """Relax a crystal in the symmetry that it has within `SYMMETRY_TOLERANCE`.

@@ -23,6 +23,7 @@ from equivar_jax.response.crystal.modes import (
 )
 from equivar_jax.response.crystal.relaxation import space_group
 from equivar_jax.response.optics.dielectric import longitudinal_deviations
+from equivar_jax.response.optics.dielectric_picture import AXES
 from equivar_jax.response.optics.permittivity import (
     active_lines,
     ionic_contributions,
@@ -42,14 +43,10 @@ from equivar_jax.response.phonons.gamma import (
 from equivar_jax.response.phonons.gamma_input import force_constants_at_gamma
 from equivar_jax.structures import reduced_formula
 
-AXES = ("x", "y", "z")
-"""Names of the Cartesian axes."""
 _ACTIVE = 1e-6
 """A mode with a larger share of the intensity of all modes is infrared active."""
 _MARGIN, _POINTS_ACROSS_LINE = 1.2, 10
 """Spectra end at the highest line times the margin; a line has so many points."""
-_SOFTEST = 1.0
-"""In cm⁻¹. A crystal is stable at Gamma if no mode is softer, as `GammaModes.require_stable` has it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Crystal:
     @property
     def is_stable_at_gamma(self) -> bool:
         """Whether a field has a defined effect."""
-        return bool(self.modes.wavenumbers[0] > _SOFTEST)
+        return self.modes.is_stable
 
 
 def crystal_of(phonon: Phonopy, atoms: Atoms, tensors: Tensors) -> Crystal:

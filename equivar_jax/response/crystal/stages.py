@@ -15,6 +15,7 @@ from phonopy import Phonopy
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
+from equivar_jax.response import options
 from equivar_jax.response.crystal.forces import compute_force_constants, displaced
 from equivar_jax.response.crystal.modes import Unstable, unstable_modes
 from equivar_jax.response.crystal.relaxation import Relaxation, relax, space_group, symmetrised
@@ -39,13 +40,13 @@ class Settings:
     """Whether atoms move to where no force acts on them."""
     cell: bool = True
     """Whether the cell is relaxed, too."""
-    largest_force: float = 1e-3
+    largest_force: float = options.LARGEST_FORCE
     """When a relaxation stops, in eV/Å."""
-    steps: int = 500
+    steps: int = options.RELAXATION_STEPS
     """After how many steps it gives up."""
-    shortest: float = 7.5
+    shortest: float = options.SHORTEST
     """Shortest lattice vector of the supercell, in Å."""
-    displacement: float = 0.01
+    displacement: float = options.DISPLACEMENT
     """Length of a displacement in Å."""
 
 

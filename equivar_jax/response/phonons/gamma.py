@@ -60,6 +60,11 @@ class GammaModes:
         """Wavenumbers of the rigid motions (not among the modes) in cm⁻¹; negative where imaginary."""
         return _signed_root(self.rigid) * INVERSE_CM
 
+    @property
+    def is_stable(self) -> bool:
+        """Whether every mode has a restoring force: the lowest frequency is real and above 1 cm⁻¹."""
+        return bool(self.wavenumbers[0] > _SOFTEST)
+
     def require_stable(self, where: str, fix: str = "relax the structure into its minimum") -> None:
         """Check that every mode has a restoring force.
 
@@ -71,7 +76,7 @@ class GammaModes:
             InputError: The lowest frequency is imaginary or below 1 cm⁻¹.
         """
         lowest = float(self.wavenumbers[0])
-        if not lowest > _SOFTEST:
+        if not self.is_stable:
             value = f"{-lowest:.1f}i" if lowest < 0 else f"{lowest:.2f}"
             raise InputError(
                 f"{where}: its softest mode has {value} cm^-1, so that its response to a field is not "

@@ -35,6 +35,16 @@ def vacuum_layers(atoms: Atoms) -> Float[np.ndarray, "3"]:
     return gaps.max(axis=0) * heights
 
 
+def describe_vacuum(atoms: Atoms) -> str:
+    """Say how much vacuum is in a cell, and what stands in it; nothing of a crystal without any."""
+    layers = vacuum_layers(atoms)
+    empty = np.flatnonzero(layers > _VACUUM)
+    if not empty.size:
+        return ""
+    found = ", ".join(f"{layers[axis]:.1f} Å across {'abc'[axis]}" for axis in empty)
+    return f"{found} of vacuum, so {('a slab', 'a wire', 'a molecule')[len(empty) - 1]}"
+
+
 def warn_of_vacuum(atoms: Atoms, what: str) -> None:
     """Warn if a cell, periodic in three directions, has vacuum in it.
 
@@ -42,12 +52,9 @@ def warn_of_vacuum(atoms: Atoms, what: str) -> None:
         atoms: The structure.
         what: What depends on the vacuum, for the message.
     """
-    layers = vacuum_layers(atoms)
-    if (empty := np.flatnonzero(layers > _VACUUM)).size:
-        found = ", ".join(f"{layers[axis]:.1f} Å across {'abc'[axis]}" for axis in empty)
-        kind = {1: "a slab", 2: "a wire", 3: "a molecule"}[len(empty)]
+    if found := describe_vacuum(atoms):
         warnings.warn(
-            f"{source(atoms)}: {found} of vacuum, so {kind}: {what} are those of this cell as a crystal in "
+            f"{source(atoms)}: {found}: {what} are those of this cell as a crystal in "
             "three dimensions and depend on the vacuum; alone in space, its LO and TO meet at Gamma",
             VacuumWarning,
             stacklevel=2,

@@ -181,7 +181,7 @@ def test_an_unstable_crystal_has_no_static_tensor_and_says_why(example, magnesia
 @pytest.mark.parametrize(
     ("atoms", "reason"),
     [
-        (molecule("H2O", vacuum=6.0, pbc=True), "a molecule in a box"),
+        (molecule("H2O", vacuum=6.0, pbc=True), "so a molecule"),
         (Atoms("MgO", [[0, 0, 0], [2.1, 2.1, 0]], cell=[2.98, 2.98, 20], pbc=True), "a slab"),
         (molecule("H2O"), "not periodic in all directions"),
     ],
