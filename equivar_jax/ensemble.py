@@ -21,6 +21,7 @@ from equivar_jax.datasets.load import load_dataset, load_structures
 from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
 from equivar_jax.parallel import available_cores
 from equivar_jax.prediction.committee import (
+    FEWEST,
     calibrate_committee,
     check_split,
     join_members,
@@ -115,6 +116,8 @@ def train_committee(
     """
     if members < 2:
         raise InputError(f"--members {members}: a committee needs two members or more")
+    if calibrated:
+        _check_validation(config)
     with input_error_unless_writable(folder, "--run-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "README.md").write_text(_README.format(folder=folder, last=members - 1))
@@ -133,6 +136,21 @@ def train_committee(
     print()
     join_runs([str(run) for run in runs], folder, calibrated=calibrated)
     return None
+
+
+def _check_validation(config: Config) -> None:
+    """Refuse a division that leaves too little to calibrate on, before anything is trained.
+
+    Raises:
+        InputError: says how many structures there are, and which setting changes it.
+    """
+    with announce_if_slow("reading the data"):
+        held_out = len(load_dataset(config).validation)
+    if held_out < FEWEST:
+        raise InputError(
+            f"{config.data.path}: {held_out} structure to validate on, but a committee's uncertainty is "
+            f"calibrated with {FEWEST} or more; give more structures, or more --data.validation_fraction"
+        )
 
 
 def train_or_resume(config: Config, folder: Path) -> signal.Signals | None:

@@ -73,8 +73,7 @@ PLANS = {
         {"random": (150, 300, 450, 675, 1000), "select": (150, 300, 450)},
     ),
 }
-VALIDATION_FRACTION = 0.2
-"""Share of the labels that a committee is calibrated on: of eight frames two, which is the least."""
+"""A fifth of the labels calibrates the committee, by default: of eight frames two, which is the least."""
 
 
 class Divided(NamedTuple):
@@ -110,9 +109,7 @@ def train(plan: Plan, structures: Sequence[Atoms], folder: Path, seed: int) -> P
     base = load_config(plan.config)
     batches = max(1, len(structures) // base.train.batch_size)
     length = {"train.epochs": -(-plan.steps // batches), "train.seed": MEMBERS * seed}
-    data = DataConfig(
-        path=str(path), validation_fraction=VALIDATION_FRACTION, hygiene=HygieneConfig(enabled=False)
-    )
+    data = DataConfig(path=str(path), hygiene=HygieneConfig(enabled=False))
     config = change_settings(dataclasses.replace(base, data=data), {**plan.changes, **length})
     interrupted = train_committee(config, MEMBERS, folder)
     if interrupted is not None:

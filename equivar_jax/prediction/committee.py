@@ -22,6 +22,8 @@ from equivar_jax.uncertainty.residuals import Residuals
 from equivar_jax.weights.stacking import leaves_of, stack_weights
 
 _MAY_DIFFER = ("model.kernel", "train.seed", "train.checkpoint_minutes")
+FEWEST = 2
+"""Labelled structures that a calibration needs at the least."""
 _SEEDS = "train each with the same config and data, and another --train.seed"
 
 
@@ -113,9 +115,10 @@ def calibrate_committee(
         InputError: there are fewer than two structures, or one has no labels or cannot be used.
     """
     labels = [labels_of(atoms) for atoms in structures]
-    if len(structures) < 2:
+    if len(structures) < FEWEST:
         raise InputError(
-            f"too few structures to calibrate with: {len(structures)}; give some hundred, two at the least"
+            f"too few structures to calibrate with: {len(structures)}; give some hundred, "
+            f"{FEWEST} at the least"
         )
     with without_domain_warnings():  # these structures say what is usual
         found = committee.predictions(structures, progress=True)

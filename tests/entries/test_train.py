@@ -21,6 +21,7 @@ from equivar_jax import predict as prediction
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config
 from equivar_jax.config.settings import from_dict
+from equivar_jax.datasets import demonstration_set
 from equivar_jax.datasets.load import load_structures
 from equivar_jax.io import write_structures
 from equivar_jax.reports.run_text import announce_run
@@ -338,6 +339,16 @@ def test_weights_that_are_not_finite_from_the_start_are_not_kept(labelled_file, 
     assert "there are no good weights to keep" in errors.splitlines()[-1]
     with pytest.raises(train.InputError, match="no 'best' checkpoint"):
         load(folder)
+
+
+def test_a_committee_that_could_not_be_calibrated_is_refused_before_it_is_trained(tmp_path, complaint):
+    path, folder = tmp_path / "few.extxyz", tmp_path / "run"
+    write_structures(path, [*demonstration_set(perovskites=5, li3po4=0, zro2=0, seed=0)])
+    words = (*QUICK, "--data.path", path, "--members", 2, "--run-dir", folder)
+    found = complaint(train.main, *map(str, words))
+    assert f"{path}: 1 structure to validate on" in found
+    assert "--data.validation_fraction" in found
+    assert not [*folder.glob("member-*")]
 
 
 def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_path):

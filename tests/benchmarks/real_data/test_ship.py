@@ -192,6 +192,22 @@ def test_finished_runs_are_taken_as_they_are(shipped, card):
 
 
 @pytest.mark.slow
+def test_the_card_alone_is_the_same_and_nothing_is_trained(shipped, card, monkeypatch):
+    monkeypatch.setattr(ship, "train_member", None)
+    path = shipped / "weights" / "README.md"
+    path.write_text("")
+    make(shipped, "--card-only", "--union", str(shipped / "runs" / "union"))
+    assert path.read_text() == card
+
+
+@pytest.mark.slow
+def test_the_card_names_what_has_no_open_shells(shipped, card):
+    part = read_structures(shipped / "runs" / "union" / "test-mp-dielectric.extxyz")
+    closed = [atoms for atoms in part if not {"V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu"} & {*atoms.symbols}]
+    assert f"| mp-dielectric without V to Cu | {len(closed)} | {sum(map(len, closed))} |" in card
+
+
+@pytest.mark.slow
 def test_runs_on_other_data_and_tests_that_were_trained_on_are_refused(shipped, tmp_path, complaint):
     other, made = tmp_path / "union", shipped / "runs" / "union"
     other.mkdir()
