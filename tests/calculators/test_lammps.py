@@ -3,10 +3,21 @@
 import numpy as np
 import pytest
 from ase import Atoms, units
-from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from helpers.field_crystals import moving_tensors_of_cell, random_tensors
-from helpers.lammps_runs import ENERGY, by_id, list_ids, open_or_skip, read_into, springs
+from helpers.lammps_runs import (
+    ENERGY,
+    FIELD,
+    SPECIES,
+    by_id,
+    fix_output,
+    list_ids,
+    open_or_skip,
+    read_into,
+    shuffled_crystal,
+    springs,
+    warm,
+)
 from helpers.polarised import predictor
 
 from equivar_jax.calculators.born import EquivarCalculator
@@ -15,36 +26,6 @@ from equivar_jax.calculators.lammps import LammpsField
 from equivar_jax.calculators.lammps_structure import field_in_lammps_axes
 
 pytestmark = pytest.mark.usefixtures("float64")
-
-SPECIES = ["Mg", "O"]
-FIELD = np.array([0.03, -0.02, 0.05])
-
-
-@pytest.fixture
-def lmp():
-    """An instance of LAMMPS without atoms."""
-    instance = open_or_skip()
-    yield instance
-    instance.close()
-
-
-def shuffled_crystal(triclinic=False, seed=0):
-    """Rattled MgO, its atoms in random order, in axes that are not LAMMPS's if it is triclinic."""
-    rng = np.random.default_rng(seed)
-    atoms = bulk("MgO", "rocksalt", a=4.21, cubic=True).repeat((2, 1, 1))
-    atoms = atoms[rng.permutation(len(atoms))]
-    atoms.rattle(0.05, seed=seed)
-    if triclinic:
-        atoms.set_cell(atoms.cell.array + [[0, 0.2, 0.1], [0.7, 0, -0.3], [0.5, 1.1, 0]], scale_atoms=True)
-        atoms.rotate(40, (1, 2, -1), rotate_cell=True)
-    return atoms
-
-
-def warm(atoms, temperature=300, seed=1):
-    """Give atoms velocities."""
-    normal = np.random.default_rng(seed).normal(size=(len(atoms), 3))
-    atoms.set_momenta(normal * np.sqrt(units.kB * temperature * atoms.get_masses())[:, None])
-    return atoms
 
 
 def expected_forces(atoms, charges, field):
@@ -79,7 +60,7 @@ def test_forces_are_those_of_the_field_calculator_turned_to_lammps_axes(lmp, tmp
     read_into(lmp, atoms, tmp_path, system=system)
     born = LammpsField(lmp, EquivarCalculator(network), field, SPECIES)
     born.command("run 0")
-    # Turning back needs the inverse of what turned the field.
+    # Rows of `turn` are LAMMPS's components of the axes of the structure.
     turn = np.array([field_in_lammps_axes(atoms, axis) for axis in np.eye(3)])
     expected = expected_forces(atoms, network.predict, FIELD)
     scale = np.abs(expected).max()
@@ -93,7 +74,7 @@ def test_forces_are_those_of_the_field_calculator_turned_to_lammps_axes(lmp, tmp
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_forces_stay_right_while_lammps_sorts_wraps_and_moves_atoms(lmp, tmp_path, dtype):
-    """They are those of the very structure that LAMMPS has, in which atoms are wrapped and in another order."""
+    """They are those of the very structure that LAMMPS has, wrapped and in another order."""
     atoms = warm(shuffled_crystal(True), 3000)
     atoms.set_momenta(atoms.get_momenta() + 0.2 * atoms.get_masses()[:, None])  # all go through the cell
     network = predictor(dtype=dtype)
@@ -196,21 +177,17 @@ def test_the_energy_is_conserved_and_a_function_of_the_configuration_where_there
     read_into(lmp, atoms, tmp_path, springs(5.0), sort="sort 1 3.0")
     born = LammpsField(lmp, EquivarCalculator(predictor()), FIELD, SPECIES)
     assert born.has_polarisation
-    totals = []
+    totals, works = [], []
     for _ in range(10):
         born.command("run 10")
         totals.append(lmp.get_thermo("etotal"))
+        works.append(born.work)
         scalar, vector = fix_output(lmp)
         assert scalar == pytest.approx(-FIELD @ born.dipole_change, rel=1e-10)
         np.testing.assert_array_equal(vector[:3], born.dipole_change)
         np.testing.assert_array_equal(vector[3:], FIELD)
-    assert abs(scalar) > 0.01
-    assert np.ptp(totals) < 0.02 * np.ptp(born.work) or np.ptp(totals) < 2e-3
-
-
-def fix_output(lmp, name="born"):
-    """The scalar and the vector of the fix."""
-    return lmp.extract_fix(name, 0, 0), np.array([lmp.extract_fix(name, 0, 1, k) for k in range(6)])
+    assert np.ptp(works) > 0.1
+    assert np.ptp(totals) < 5e-4  # 2.7e-4 eV; without a field 2.9e-4
 
 
 def test_the_dipole_follows_atoms_out_of_the_cell(lmp, tmp_path):
@@ -268,10 +245,10 @@ def test_energy_is_conserved_in_a_field_that_changes(lmp, tmp_path):
             born.command(f"run {steps // 8}")
             totals.append(instance.get_thermo("etotal"))
         spreads.append(np.ptp(totals))
-        assert abs(born.work) > 0.1
+        assert born.work > 0.05
         instance.close()
-    assert spreads[0] < 0.01
-    assert 3.0 < spreads[0] / spreads[1] < 5.0
+    assert spreads[0] < 5e-4
+    assert 3.8 < spreads[0] / spreads[1] < 4.2
 
 
 # Every k-th step.
@@ -318,19 +295,19 @@ def test_energy_is_conserved_with_held_charges_and_a_line_is_nearer_to_the_true_
 
 
 @pytest.mark.slow
-def test_a_thousand_steps_conserve_the_energy(lmp, tmp_path):
-    """As well as without a field: to 0.05 meV an atom at 300 K, 1 fs, springs of 5 eV/Å²."""
-    spreads = {}
+def test_a_thousand_steps_conserve_the_energy_as_well_as_without_a_field(tmp_path):
+    """At 300 K, 1 fs and springs of 5 eV/Å² the error of velocity Verlet is what is left."""
+    spreads, drifts = [], []
     for strength in (0.0, 1.0):
         instance = open_or_skip()
-        atoms = warm(shuffled_crystal())
-        read_into(instance, atoms, tmp_path, springs(5.0), sort="sort 1 3.0")
+        read_into(instance, warm(shuffled_crystal()), tmp_path, springs(5.0), sort="sort 1 3.0")
         born = LammpsField(instance, EquivarCalculator(predictor()), strength * FIELD, SPECIES)
         totals = []
-        for _ in range(100):
-            born.command("run 10")
-            totals.append(instance.get_thermo("etotal") / len(atoms))
-        spreads[strength] = np.ptp(totals), abs(np.mean(totals[:20]) - np.mean(totals[-20:]))
+        for _ in range(200):
+            born.command("run 5")
+            totals.append(instance.get_thermo("etotal"))
+        spreads.append(np.ptp(totals))
+        drifts.append(abs(np.mean(totals[:50]) - np.mean(totals[-50:])))
         instance.close()
-    print(spreads)
-    assert spreads[1.0][0] < 2e-3
+    assert spreads[1] < 1.5 * spreads[0] < 1e-3
+    assert max(drifts) < 5e-5

@@ -20,7 +20,7 @@ def walk(every, extrapolate, steps):
         return begin + step * slope
 
     charges, found = SparseCharges(tensors, every, extrapolate), []
-    for step in steps:  # noqa: B007 (tensors reads it)
+    for step in steps:
         found.append(charges.at(step, atoms))
     return np.array(found), calculated, np.array([begin + step * slope for step in steps]), charges
 

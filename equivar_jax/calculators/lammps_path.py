@@ -1,4 +1,4 @@
-"""What a path in a field must remember when LAMMPS is restarted, since `fix external` keeps nothing."""
+"""The path of LAMMPS in a field: what came last, and what a restart must know."""
 
 import zipfile
 from pathlib import Path
@@ -15,6 +15,31 @@ from equivar_jax.io.files import complete_file
 
 SAME = 1e-6
 """How far atoms may be, in Å, from where they were, so that a configuration counts as the same."""
+
+
+class Last(NamedTuple):
+    """The last configuration of a path."""
+
+    step: int
+    ids: Int[np.ndarray, " atoms"]
+    """IDs of the atoms, sorted."""
+    atoms: Atoms
+    """The structure, in this order."""
+
+
+def is_same_crystal(last: Last, ids: Int[np.ndarray, " atoms"], atoms: Atoms) -> bool:
+    """Return whether nothing but positions can have changed since the last configuration."""
+    return (
+        np.array_equal(last.ids, ids)
+        and np.array_equal(last.atoms.numbers, atoms.numbers)
+        and np.array_equal(last.atoms.cell.array, atoms.cell.array)
+        and np.array_equal(last.atoms.pbc, atoms.pbc)
+    )
+
+
+def is_next(last: Last, step: int, atoms: Atoms) -> bool:
+    """Return whether a configuration is that of the next step, or the last one, as in the next run."""
+    return step == last.step + 1 or (step == last.step and distance(last.atoms, atoms) <= SAME)
 
 
 class PathState(NamedTuple):
@@ -88,7 +113,10 @@ def check_same(state: PathState, step: int, ids: Int[np.ndarray, " atoms"], atom
     Raises:
         InputError: Step, IDs, elements, cell or positions are others.
     """
-    before, fix = state.atoms, "; read the restart of LAMMPS that was written at the same step, or begin a new path"
+    before, fix = (
+        state.atoms,
+        "; read the restart of LAMMPS that was written at the same step, or begin a new path",
+    )
     if step != state.step:
         raise InputError(f"restart of the field: written at step {state.step}, LAMMPS is at step {step}{fix}")
     if not np.array_equal(ids, state.ids) or not np.array_equal(atoms.numbers, before.numbers):
