@@ -2,10 +2,10 @@
 
     python -m benchmarks.speed.engines_lammps
 
-The cost is that of MgO with the ions of `docs/engines/lammps/pulse.py`, charges in every step, beside the sum of
-what is in it: the same steps without a field, and the network alone on the same configurations. All run in this
-process in turn. The error is that of the charges that act, beside those of the network at each step, over a
-trajectory of MgO. The result is the key `lammps` of `benchmarks/results/engines.json`.
+The cost is that of MgO with the ions of `docs/engines/lammps/pulse.py`, charges in every step, beside the
+sum of what is in it: the same steps without a field, and the network alone on the same configurations. All
+run in this process in turn. The error is that of the charges that act, beside those of the network at each
+step, over a trajectory of MgO. The result is the key `lammps` of `benchmarks/results/engines.json`.
 """
 
 import argparse

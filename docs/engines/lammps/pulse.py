@@ -1,7 +1,7 @@
 """MgO in LAMMPS, warm, in a pulse of the field: python pulse.py [STEPS] [FOLDER].
 
-The forces are those of ions with formal charges (Lewis and Catlow, J. Phys. C 18, 1149 (1985)) and of the field,
-which acts through the Born effective charges of the shipped network.
+The forces are those of ions with formal charges (Lewis and Catlow, J. Phys. C 18, 1149 (1985)) and of the
+field, which acts through the Born effective charges of the shipped network.
 """
 
 import sys
