@@ -24,9 +24,7 @@ from ase.io.lammpsdata import write_lammps_data
 
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.timing import RESULTS, write_result
-from equivar_jax.calculators import EquivarCalculator
-from equivar_jax.calculators.lammps import LammpsField
-from equivar_jax.calculators.lammps_library import open_lammps
+from equivar_jax.calculators import EquivarCalculator, LammpsField, open_lammps
 from equivar_jax.calculators.sparse import SparseCharges
 from equivar_jax.prediction.loading import load
 from equivar_jax.structures import BEC

