@@ -14,6 +14,7 @@ import pytest
 from ase.spacegroup import crystal
 from helpers.crystals import labelled_crystal
 from helpers.examples import ALL, FEW
+from helpers.lammps_runs import open_or_skip
 from helpers.networks import SMALL
 from hypothesis import settings
 
@@ -150,6 +151,14 @@ def trained(cache_folder):
     partial.write_text(output.getvalue())
     partial.rename(told)
     return Trained(folder, output.getvalue())
+
+
+@pytest.fixture
+def lmp():
+    """An instance of LAMMPS without atoms; without LAMMPS the test is skipped."""
+    instance = open_or_skip()
+    yield instance
+    instance.close()
 
 
 @pytest.fixture
