@@ -103,6 +103,7 @@ def _sweep(options: argparse.Namespace) -> None:
         distance=options.distance,
         restart=options.restart,
         shard=shard,
+        devices=options.devices,
     )
     if interrupted is not None:
         raise SystemExit(128 + interrupted)
@@ -165,6 +166,12 @@ def _parser() -> OptionParser:
         metavar="K/N",
         help="do only the K-th of N parts of the input, and write it to a file of its own "
         "(out.shard-003-of-016.csv for -o out.csv); auto: take K and N from SLURM, Open MPI or MPICH",
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="divide each structure among N devices of JAX, for one too large for a single GPU",
     )
     parser.add_argument(
         "--join",

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
@@ -21,6 +22,9 @@ from equivar_jax.prediction.sweep.loop import process_windows
 from equivar_jax.prediction.sweep.shards import Shard
 from equivar_jax.structures import BEC_STD, DISTANCE, with_born_effective_charges
 from equivar_jax.uncertainty.calibration import Calibration
+
+if TYPE_CHECKING:
+    from equivar_jax.prediction.giant import NetworksOnDevices
 
 SKIPPED_COLUMNS = ("file", "frame", "reason")
 _REMARKS = {
@@ -45,6 +49,7 @@ def sweep(
     distance: bool = False,
     restart: bool = False,
     shard: Shard | None = None,
+    devices: int | None = None,
 ) -> signal.Signals | None:
     """Predict the tensors of every structure of many files, and write them in the order of the input.
 
@@ -62,6 +67,7 @@ def sweep(
         restart: Discard what an unfinished sweep has left, and begin anew.
         shard: Do this part only, and write it to `shard.output_of(output)`; its journal stays for
             `join_shards`. One that is finished is not done again.
+        devices: Divide each structure among so many devices (see `Predictor.predict`).
 
     Returns:
         The signal (Ctrl-C or SIGTERM) that stopped the sweep after a window, or None if it came to the end.
@@ -77,6 +83,7 @@ def sweep(
     output = output if shard is None else shard.output_of(output)
     partial, journal_path, skipped_path = files_beside(output)
     identity = identity_of(predictor, files, allow_unseen, uncertainty, distance)
+    on_devices = None if devices is None else predictor.networks_on(devices)
     if shard is not None:
         identity["shard"] = str(shard)
     # A shard may have nothing to write, and keeps its journal when it is finished.
@@ -87,7 +94,7 @@ def sweep(
                 _finish_shard(output, journal)
                 return None
             writer = _Writer(predictor, output, partial, skipped_path, journal, calibration, distance)
-            writer.in_pieces = shard is not None
+            writer.in_pieces, writer.on_devices = shard is not None, on_devices
             stopped = process_windows(files, writer, allow_unseen, shard)
             if stopped is not None:
                 return stopped
@@ -148,13 +155,18 @@ class _Writer:
         self._skipped_path, self._calibration, self._distance = skipped, calibration, distance
         self._outputs: tuple[AppendingOutput, TextOutput] | None = None
         self._warned: set[type[UserWarning]] = set()
+        self.on_devices: NetworksOnDevices | None = None
+        """What predicts instead of the predictor, if each structure is divided among devices."""
         self.in_pieces = False
         """Whether the journal is to list the structures, as that of a shard."""
 
     def predict(self, window: Window, advance: Callable[[int], object]) -> list[Prediction]:
         """Predict a window, and warn of what the predictions show."""
         self.warn(window.warnings)
-        predictions = self.predictor.predict_samples(window.samples, progress=True, advance=advance)
+        if self.on_devices is not None:
+            predictions = self.on_devices.run(window.samples, window.structures, True, advance)
+        else:
+            predictions = self.predictor.predict_samples(window.samples, progress=True, advance=advance)
         shown = [
             self.predictor.prediction_warnings(atoms, prediction)
             for atoms, prediction in zip(window.structures, predictions, strict=True)

@@ -1,0 +1,186 @@
+"""One structure on many devices, in time and memory: `python -m benchmarks.speed.giant`.
+
+Devices are virtual: parts of one CPU, in one process. Times are therefore ratios: with the work of all
+devices done by the same cores, n devices that cost nothing extra take the time of one (strong scaling, one
+structure) or n times that (weak scaling, a structure for each). What they take beyond that is padding, halo
+and exchange.
+
+Memory is what XLA plans for each device (`memory_analysis` of compiled functions), which needs no arrays, so
+that it is known for sizes that this machine could not hold. It is planned for the CPU, with the working set
+that the kernel has on a GPU.
+"""
+
+import argparse
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+DEVICES = 4
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={DEVICES}"
+)
+
+import jax  # noqa: E402 - the flag must be there before
+import jraph  # noqa: E402
+import numpy as np  # noqa: E402
+from ase import Atoms  # noqa: E402
+from ase.build import bulk  # noqa: E402
+from jax.sharding import Mesh, NamedSharding, PartitionSpec  # noqa: E402
+
+from benchmarks.common.machine import describe_machine  # noqa: E402
+from benchmarks.common.timing import RESULTS, time_in_turn, write_result  # noqa: E402
+from equivar_jax import load  # noqa: E402
+from equivar_jax.graphs.graph import find_neighbours  # noqa: E402
+from equivar_jax.kernels import chunked  # noqa: E402
+from equivar_jax.network.model import Equivar  # noqa: E402
+from equivar_jax.prediction.giant import run  # noqa: E402
+from equivar_jax.prediction.giant.bricks import divide  # noqa: E402
+from equivar_jax.prediction.giant.exchange import Exchange  # noqa: E402
+from equivar_jax.prediction.giant.regions import divide_graph, own_and_halo  # noqa: E402
+from equivar_jax.prediction.layerwise import NODES_AT_ONCE  # noqa: E402
+from equivar_jax.prediction.pieces import round_up  # noqa: E402
+
+NEIGHBOURS = 56
+"""Within 5 Å in MgO, one of the denser oxides."""
+
+
+def magnesia(cells: Sequence[int]) -> Atoms:
+    """Make a rattled block of MgO of 8 atoms a cell."""
+    atoms = bulk("MgO", "rocksalt", a=4.21, cubic=True) * cells
+    atoms.rattle(0.03, seed=1)
+    return atoms
+
+
+def measure_times(model: Equivar, params: dict, cells: Sequence[int], repeats: int) -> dict[str, Any]:
+    """Time one structure on one to four devices, and a structure that grows with their number."""
+    calls, sizes = {}, {}
+    for kind in ("strong", "weak"):
+        for devices in (1, 2, DEVICES):
+            shape = (cells[0] * (devices if kind == "weak" else DEVICES), *cells[1:])
+            atoms = magnesia(shape)
+            graph = find_neighbours(atoms, model.config.cutoff)
+            placed = run.place(model, np.dtype(np.float32), atoms, graph, jax.devices()[:devices])
+            name = f"{kind}_{devices}"
+            calls[name] = functools.partial(run.tensors_on_devices, model, params, placed)
+            sizes[name] = {
+                "atoms": len(atoms),
+                "own": placed.regions.own_rows,
+                "halo": placed.regions.exchange.rows,
+            }
+    times = time_in_turn(calls, repeats)
+    rows = {}
+    for name, size in sizes.items():
+        kind, devices = name.split("_")
+        # Time for the same number of atoms on one device, times that number.
+        work = size["atoms"] / sizes[f"{kind}_1"]["atoms"]
+        ratio = times[name]["median"] / times[f"{kind}_1"]["median"] / work
+        rows[name] = {**size, "devices": int(devices), **times[name], "time_per_work": ratio}
+        print(name, rows[name])
+    return rows
+
+
+def measure_halo(cutoff: float, cells: int, devices: int) -> dict[str, Any]:
+    """Divide a cube among devices: halo, and rows with padding, in multiples of surface times cutoff."""
+    atoms = magnesia((cells, cells, cells))
+    started = time.perf_counter()
+    graph = find_neighbours(atoms, cutoff)
+    found = time.perf_counter()
+    regions = divide_graph(graph, divide(atoms, devices), devices, NODES_AT_ONCE, slots=True)
+    divided = time.perf_counter()
+    own, halo = own_and_halo(regions).max(axis=0).tolist()
+    return {
+        "atoms": len(atoms),
+        "devices": devices,
+        "own": own,
+        "halo": halo,
+        "halo_rows_with_padding": regions.exchange.rows,
+        "rounds": len(regions.exchange.rounds),
+        "neighbour_search_us_per_atom": 1e6 * (found - started) / len(atoms),
+        "division_us_per_atom": 1e6 * (divided - found) / len(atoms),
+    }
+
+
+def plan_memory(model: Equivar, params: dict, atoms: int, halo: float, devices: int) -> dict[str, Any]:
+    """Let XLA plan the memory of one device, for so many atoms in all and a halo in parts of own atoms."""
+    own = -(-atoms // devices)
+    nodes, edges = min(NODES_AT_ONCE, own), round_up(NODES_AT_ONCE * NEIGHBOURS)
+    own = -(-own // nodes) * nodes
+    received = round(halo * own)
+    rows, last = own + received, model.config.interactions - 2  # the pass with the two largest tables
+    mesh = Mesh(np.array(jax.devices()[:devices]), (run.AXIS,))
+
+    def divided(*shape: int, dtype: Any = np.float32) -> jax.ShapeDtypeStruct:
+        sharding = NamedSharding(mesh, PartitionSpec(run.AXIS))
+        return jax.ShapeDtypeStruct((devices, *shape), dtype, sharding=sharding)
+
+    whole = functools.partial(jax.tree.map, lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype))
+    integers = functools.partial(divided, dtype=np.int32)
+    graph = jraph.GraphsTuple(
+        nodes={
+            "species": integers(0),
+            "neighbours": integers(nodes),
+            "first_edge": integers(nodes),
+            "slots": integers(nodes, NEIGHBOURS),
+        },
+        edges={"vectors": divided(edges, 3)},
+        senders=integers(edges),
+        receivers=integers(edges),
+        globals=None,
+        n_node=None,
+        n_edge=None,
+    )
+    read, written = (divided(rows, *run._shape_after(model, layer)) for layer in (last - 1, last))
+    species, weights = integers(rows), whole(params)
+    pairs = tuple((k, (k + 1) % devices) for k in range(devices))
+    exchange = Exchange((pairs,), (received,)) if received else Exchange((), ())
+    compiled = {
+        "interaction": run._interact_into.lower(model, mesh, last, written, weights, read, species, 0, graph),
+        "exchange": run._exchange.lower(mesh, exchange, own, written, integers(received)),
+        "readout": run._read_out.lower(model, mesh, weights, written, species, 0, graph, None),
+    }
+    found = {"atoms": atoms, "devices": devices, "own": own, "halo": received}
+    for name, lowered in compiled.items():
+        planned = lowered.compile().memory_analysis()
+        # The table that is written is one of the arguments, so what is new in the output is left out.
+        new = planned.output_size_in_bytes - planned.alias_size_in_bytes
+        found[f"{name}_bytes"] = planned.argument_size_in_bytes + planned.temp_size_in_bytes + new
+        found[f"{name}_temporary_bytes"] = planned.temp_size_in_bytes
+    found["largest_bytes"] = max(found[f"{name}_bytes"] for name in compiled)
+    print(found)
+    return found
+
+
+def main() -> None:
+    """Measure, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=int, nargs=3, default=(2, 5, 5), help="of MgO, for each device")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--output", type=Path, default=RESULTS / "giant.json")
+    options = parser.parse_args()
+    predictor = load(member=0)
+    config = predictor.config
+    model, params = Equivar(dataclasses.replace(config, kernel="chunked")), predictor.params
+    halos = [measure_halo(config.cutoff, cells, 16) for cells in (12, 18, 24)]
+    times = measure_times(model, params, options.cells, options.repeats)
+    chunked.CHUNK_BYTES["cpu"] = chunked.CHUNK_BYTES["gpu"]
+    sizes = ((1, 10**5), (1, 10**6), (1, 10**7), (4, 10**7))
+    memory = [plan_memory(model, params, atoms, 0.0 if n == 1 else 0.1, n) for n, atoms in sizes]
+    slope = (memory[2]["largest_bytes"] - memory[1]["largest_bytes"]) / (10**7 - 10**6)
+    result = {
+        "machine": describe_machine(),
+        "note": "virtual devices on one CPU: ratios of times in one run; memory as XLA plans it for the CPU",
+        "times": times,
+        "halos": halos,
+        "memory": memory,
+        "bytes_per_row": slope,
+        "fixed_bytes": memory[1]["largest_bytes"] - slope * memory[1]["own"],
+    }
+    write_result(options.output, result)
+
+
+if __name__ == "__main__":
+    main()
