@@ -57,29 +57,30 @@ def magnesia(cells: Sequence[int]) -> Atoms:
 
 def measure_times(model: Equivar, params: dict, cells: Sequence[int], repeats: int) -> dict[str, Any]:
     """Time one structure on one to four devices, and a structure that grows with their number."""
-    calls, sizes = {}, {}
-    for kind in ("strong", "weak"):
-        for devices in (1, 2, DEVICES):
-            shape = (cells[0] * (devices if kind == "weak" else DEVICES), *cells[1:])
-            atoms = magnesia(shape)
-            graph = find_neighbours(atoms, model.config.cutoff)
-            placed = run.place(model, np.dtype(np.float32), atoms, graph, jax.devices()[:devices])
-            name = f"{kind}_{devices}"
-            calls[name] = functools.partial(run.tensors_on_devices, model, params, placed)
-            sizes[name] = {
-                "atoms": len(atoms),
-                "own": placed.regions.own_rows,
-                "halo": placed.regions.exchange.rows,
-            }
+    calls, rows = {}, {}
+    # (devices, in how many parts of the largest): the last of both kinds are the same.
+    shapes = {"strong_1": (1, DEVICES), "strong_2": (2, DEVICES), "strong_4": (DEVICES, DEVICES)}
+    shapes |= {"weak_1": (1, 1), "weak_2": (2, 2)}
+    for name, (devices, parts) in shapes.items():
+        atoms = magnesia((cells[0] * parts, *cells[1:]))
+        graph = find_neighbours(atoms, model.config.cutoff)
+        placed = run.place(model, np.dtype(np.float32), atoms, graph, jax.devices()[:devices])
+        calls[name] = functools.partial(run.tensors_on_devices, model, params, placed)
+        regions = placed.regions
+        rows[name] = {
+            "devices": devices,
+            "atoms": len(atoms),
+            "own": regions.own_rows,
+            "halo": regions.exchange.rows,
+        }
     times = time_in_turn(calls, repeats)
-    rows = {}
-    for name, size in sizes.items():
-        kind, devices = name.split("_")
-        # Time for the same number of atoms on one device, times that number.
-        work = size["atoms"] / sizes[f"{kind}_1"]["atoms"]
-        ratio = times[name]["median"] / times[f"{kind}_1"]["median"] / work
-        rows[name] = {**size, "devices": int(devices), **times[name], "time_per_work": ratio}
-        print(name, rows[name])
+    for name, row in rows.items():
+        row.update(times[name])
+    rows["weak_4"] = dict(rows["strong_4"])
+    for name, row in rows.items():
+        one = rows[f"{name.split('_')[0]}_1"]
+        row["time_for_the_work_of_one"] = row["median"] / one["median"] * one["atoms"] / row["atoms"]
+        print(name, row)
     return rows
 
 
@@ -144,7 +145,7 @@ def plan_memory(model: Equivar, params: dict, atoms: int, halo: float, devices: 
     }
     found = {"atoms": atoms, "devices": devices, "own": own, "halo": received}
     for name, lowered in compiled.items():
-        planned = lowered.compile().memory_analysis()
+        planned: Any = lowered.compile().memory_analysis()
         # The table that is written is one of the arguments, so what is new in the output is left out.
         new = planned.output_size_in_bytes - planned.alias_size_in_bytes
         found[f"{name}_bytes"] = planned.argument_size_in_bytes + planned.temp_size_in_bytes + new
@@ -157,19 +158,19 @@ def plan_memory(model: Equivar, params: dict, atoms: int, halo: float, devices: 
 def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=int, nargs=3, default=(2, 5, 5), help="of MgO, for each device")
+    parser.add_argument("--cells", type=int, nargs=3, default=(2, 4, 4), help="of MgO, for each device")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "giant.json")
     options = parser.parse_args()
     predictor = load(member=0)
-    config = predictor.config
-    model, params = Equivar(dataclasses.replace(config, kernel="chunked")), predictor.params
+    config, params = predictor.config, predictor.params
+    times = measure_times(Equivar(config), params, options.cells, options.repeats)
     halos = [measure_halo(config.cutoff, cells, 16) for cells in (12, 18, 24)]
-    times = measure_times(model, params, options.cells, options.repeats)
     chunked.CHUNK_BYTES["cpu"] = chunked.CHUNK_BYTES["gpu"]
-    sizes = ((1, 10**5), (1, 10**6), (1, 10**7), (4, 10**7))
+    model = Equivar(dataclasses.replace(config, kernel="chunked"))
+    sizes = ((1, 10**6), (1, 10**7), (DEVICES, 10**7))
     memory = [plan_memory(model, params, atoms, 0.0 if n == 1 else 0.1, n) for n, atoms in sizes]
-    slope = (memory[2]["largest_bytes"] - memory[1]["largest_bytes"]) / (10**7 - 10**6)
+    slope = (memory[1]["largest_bytes"] - memory[0]["largest_bytes"]) / (memory[1]["own"] - memory[0]["own"])
     result = {
         "machine": describe_machine(),
         "note": "virtual devices on one CPU: ratios of times in one run; memory as XLA plans it for the CPU",
@@ -177,7 +178,7 @@ def main() -> None:
         "halos": halos,
         "memory": memory,
         "bytes_per_row": slope,
-        "fixed_bytes": memory[1]["largest_bytes"] - slope * memory[1]["own"],
+        "fixed_bytes": memory[0]["largest_bytes"] - slope * memory[0]["own"],
     }
     write_result(options.output, result)
 
