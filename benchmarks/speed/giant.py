@@ -57,7 +57,8 @@ def magnesia(cells: Sequence[int]) -> Atoms:
 
 def measure_times(model: Equivar, params: dict, cells: Sequence[int], repeats: int) -> dict[str, Any]:
     """Time one structure on one to four devices, and a structure that grows with their number."""
-    calls, rows = {}, {}
+    calls: dict[str, functools.partial] = {}
+    rows: dict[str, dict[str, Any]] = {}
     # (devices, in how many parts of the largest): the last of both kinds are the same.
     shapes = {"strong_1": (1, DEVICES), "strong_2": (2, DEVICES), "strong_4": (DEVICES, DEVICES)}
     shapes |= {"weak_1": (1, 1), "weak_2": (2, 2)}

@@ -3,10 +3,13 @@
 Processes of their own have four virtual devices on the CPU, since JAX counts its devices once.
 """
 
+import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +36,7 @@ import jax
 import numpy as np
 jax.config.update("jax_enable_x64", sys.argv[1] == "float64")
 from helpers.crystals import titanate
-from helpers.networks import DEEP, random_params
+from helpers.networks import DEEP, SMALL, random_params
 from equivar_jax.graphs.batch import graph_of
 from equivar_jax.graphs.graph import find_neighbours
 from equivar_jax.network.model import Equivar
@@ -84,8 +87,7 @@ print(json.dumps(found))
     ("dtype", "tolerance", "shapes"),
     [
         ("float64", 1e-10, [[4, 7]]),
-        pytest.param("float32", 1e-6, [[1, 64], [2, 30], [3, 16], [4, 7]], marks=pytest.mark.slow),
-        pytest.param("float64", 1e-10, [[1, 64], [2, 30], [3, 16]], marks=pytest.mark.slow),
+        pytest.param("float32", 1e-6, [[1, 64], [3, 16]], marks=pytest.mark.slow),
     ],
 )
 def test_devices_give_the_numbers_of_one_batch(dtype, tolerance, shapes):
@@ -108,6 +110,29 @@ print(json.dumps(np.abs(right - wrong).max(axis=(1, 2)).tolist()))
 def test_without_the_exchange_the_tensors_are_wrong():
     differences = on_four_devices(WRONG_ROWS, "float32")
     assert max(differences) > 1e-3
+
+
+PROCESS = """
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+address, number = sys.argv[2:]
+jax.distributed.initialize(address, num_processes=2, process_id=int(number))
+atoms, model, params = crystal(2, 1, 2), Equivar(SMALL), random_params(SMALL, dtype.type)
+graph = find_neighbours(atoms, SMALL.cutoff)
+assert len(jax.devices()) == 8 and len(jax.local_devices()) == 4
+tensors, _ = tensors_on_devices(model, params, place(model, dtype, atoms, graph, jax.devices(), 7))
+alone, _ = tensors_on_devices(model, params, place(model, dtype, atoms, graph, jax.local_devices(), 7))
+print(json.dumps(float(np.abs(tensors - alone).max() / np.abs(alone).max())))
+"""
+
+
+@pytest.mark.slow  # two processes
+def test_two_processes_of_four_devices_both_get_all_tensors():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    with ThreadPoolExecutor(2) as pool:
+        errors = list(pool.map(lambda number: on_four_devices(PROCESS, "float32", address, number), "01"))
+    assert max(errors) < 1e-6
 
 
 MEMORY = """
@@ -203,8 +228,6 @@ def test_devices_that_are_not_there_are_refused():
 
 
 def test_a_polarisation_is_refused_with_the_reason():
-    import dataclasses
-
     config = dataclasses.replace(DEEP, form="polarisation")
     with pytest.raises(InputError, match="derivatives of a polarisation, and its way back"):
         NetworksOnDevices(make_network(config), random_params(config), 1, np.dtype("float32"), (), 1)
