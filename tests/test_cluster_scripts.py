@@ -59,7 +59,7 @@ def test_the_tasks_of_the_sweep_can_be_joined(programs):
     words = ["bash", "-c", f"equivar predict --join -o {out}"]
     path = f"{programs / 'bin'}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(words, env={**os.environ, "PATH": path}, check=True, capture_output=True)
-    assert np.loadtxt(out, delimiter=",", skiprows=1, usecols=10).tolist() == [
+    assert np.loadtxt(out, delimiter=",", skiprows=1, usecols=10, quotechar='"').tolist() == [
         k for k in range(5) for _ in range(2)
     ]
 

@@ -216,7 +216,9 @@ def test_the_command_divides_structures(trained, tmp_path):
             "import warnings\nwarnings.simplefilter('ignore')\nfrom equivar_jax import",
         )
         on_four_devices(code, "float32", *words, str(name), *more)
-    tables = [np.loadtxt(p, delimiter=",", skiprows=1, usecols=range(1, 10)) for p in (one, four)]
+    tables = [
+        np.loadtxt(p, delimiter=",", skiprows=1, usecols=range(1, 10), quotechar='"') for p in (one, four)
+    ]
     np.testing.assert_allclose(tables[1], tables[0], atol=2e-6)
 
 
