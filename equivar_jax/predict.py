@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import plain_messages
+from equivar_jax.errors import InputError, plain_messages
 
 if TYPE_CHECKING:
     from equivar_jax.prediction.in_xla import apply
@@ -82,9 +82,18 @@ def _sweep(options: argparse.Namespace) -> None:
     from equivar_jax.prediction.loading import load
     from equivar_jax.prediction.sweep.inputs import find_input_files
     from equivar_jax.prediction.sweep.run import sweep
+    from equivar_jax.prediction.sweep.shards import parse_shard
 
     check_output(options.output, uncertainty=options.uncertainty, distance=options.distance)
+    if options.join:
+        _join(options)
+        return
+    shard = None if options.shard is None else parse_shard(options.shard)
+    if not options.inputs:
+        raise InputError("no input: name structure files, folders or patterns")
     files = find_input_files(options.inputs, Path(options.output))
+    if shard is not None:
+        print(f"shard {shard} of {options.output}", file=sys.stderr)
     interrupted = sweep(
         load(options.checkpoint),
         files,
@@ -93,9 +102,27 @@ def _sweep(options: argparse.Namespace) -> None:
         uncertainty=options.uncertainty,
         distance=options.distance,
         restart=options.restart,
+        shard=shard,
+        devices=options.devices,
     )
     if interrupted is not None:
         raise SystemExit(128 + interrupted)
+
+
+def _join(options: argparse.Namespace) -> None:
+    """Join the shards of an output; where the inputs are named, too, only those made from them."""
+    from equivar_jax.prediction.loading import load
+    from equivar_jax.prediction.sweep.inputs import find_input_files
+    from equivar_jax.prediction.sweep.joining import join_shards
+    from equivar_jax.prediction.sweep.journal import identity_of
+
+    output, identity = Path(options.output), None
+    if options.shard is not None:
+        raise InputError(f"--join joins all shards; leave out --shard {options.shard}")
+    if options.inputs:
+        files, words = find_input_files(options.inputs, output), (options.uncertainty, options.distance)
+        identity = identity_of(load(options.checkpoint), files, options.allow_unseen, *words)
+    join_shards(output, identity)
 
 
 def _parser() -> OptionParser:
@@ -103,7 +130,7 @@ def _parser() -> OptionParser:
     parser = OptionParser(prog="equivar predict", description=__doc__)
     parser.add_argument(
         "inputs",
-        nargs="+",
+        nargs="*",
         help="structure files (CIF, POSCAR, extxyz, anything ASE reads), folders, patterns",
     )
     parser.add_argument(
@@ -133,6 +160,24 @@ def _parser() -> OptionParser:
     )
     parser.add_argument(
         "--restart", action="store_true", help="begin anew instead of resuming an interrupted run"
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="do only the K-th of N parts of the input, and write it to a file of its own "
+        "(out.shard-003-of-016.csv for -o out.csv); auto: take K and N from SLURM, Open MPI or MPICH",
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="N",
+        help="divide each structure among N devices of JAX, for one too large for a single GPU",
+    )
+    parser.add_argument(
+        "--join",
+        action="store_true",
+        help="join the shards of -o to what one run would have written; with the inputs given, check that "
+        "they are those of the shards",
     )
     return parser
 

@@ -81,7 +81,10 @@ def read_structures(
 
 
 def scan_structures(
-    path: str | os.PathLike[str], key: str | None = None, first_index: FirstIndex | None = None
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    first_index: FirstIndex | None = None,
+    wanted: Callable[[int], bool] | None = None,
 ) -> Iterator[Atoms | InputError]:
     """Yield structures one by one, with an `InputError` in the place of each that cannot be used.
 
@@ -89,6 +92,8 @@ def scan_structures(
         path: a file, a folder or a pattern; see `structure_files`.
         key: see `read_structures`.
         first_index: see `read_structures`.
+        wanted: tells by its number, counted from 0 in each file, whether a frame is wanted. Formats that can
+            pass over the others (see `options.ReadOptions`) yield an `options.NotWantedError` in their place.
 
     Yields:
         Structures as `read_structures` returns them, and an `InputError` in the place of each frame that
@@ -98,7 +103,7 @@ def scan_structures(
     Raises:
         InputError: the path is a single file that cannot be read to its end, or there are no files.
     """
-    path, options = Path(path), ReadOptions(key, first_index)
+    path, options = Path(path), ReadOptions(key, first_index, wanted)
     if not means_several(path):
         yield from read_file(path, options)
         return

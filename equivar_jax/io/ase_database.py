@@ -25,7 +25,7 @@ from ase.io.trajectory import TrajectoryReader
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, format_suffix, plain_file
 from equivar_jax.io.labels import attach_label, remove_label
-from equivar_jax.io.options import ReadOptions, refuse_first_index, refuse_key
+from equivar_jax.io.options import NotWantedError, ReadOptions, refuse_first_index, refuse_key
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
 _TRAJECTORY = (b"- of UlmASE-Trajectory", b"AFFormatASE-Trajectory")
@@ -65,7 +65,7 @@ def read_trajectory(path: Path, options: ReadOptions) -> Iterator[Atoms | InputE
         reader = _call_ase(path, TrajectoryReader, handle)
         count = _call_ase(path, len, reader)
         for index in range(count):
-            yield _finish_frame(f"{path}, frame {index}", options, reader.__getitem__, index)
+            yield _finish_frame(path, index, options, reader.__getitem__, index)
     if count == 0:
         raise InputError(f"{path}: no structures in the file; write it again")
 
@@ -93,7 +93,7 @@ def read_database(path: Path, options: ReadOptions) -> Iterator[Atoms | InputErr
     index = -1
     with plain_file(path) as plain:
         for index, row in enumerate(_read_rows(path, plain)):
-            yield _finish_frame(f"{path}, frame {index}", options, _structure_of_row, row, options)
+            yield _finish_frame(path, index, options, structure_of_row, row, options)
     if index < 0:
         raise InputError(f"{path}: no structures in the database; write it again")
 
@@ -134,7 +134,7 @@ def _select_rows_after(database: Any, last: int, limit: int | None) -> list[Atom
         return list(database.select(f"id>{last}", sort="id", limit=limit))
 
 
-def _structure_of_row(row: AtomsRow, options: ReadOptions) -> Atoms:
+def structure_of_row(row: AtomsRow, options: ReadOptions) -> Atoms:
     """Return a row as a structure with its info; a label from the row's `data` becomes a result."""
     atoms = row.toatoms()
     # For a key named like one of ASE's properties, `row.get` would return that property instead: "charge"
@@ -152,9 +152,12 @@ def _structure_of_row(row: AtomsRow, options: ReadOptions) -> Atoms:
 
 
 def _finish_frame(
-    where: str, options: ReadOptions, make: Callable[..., Atoms], *arguments: Any
+    path: Path, index: int, options: ReadOptions, make: Callable[..., Atoms], *arguments: Any
 ) -> Atoms | InputError:
     """Return a frame, checked and with its label, or the error that says why it cannot be used."""
+    if not options.wants(index):
+        return NotWantedError()
+    where = f"{path}, frame {index}"
     try:
         atoms = _call_ase(where, make, *arguments)
         atoms.info[SOURCE] = where

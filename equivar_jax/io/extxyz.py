@@ -26,7 +26,7 @@ from equivar_jax.io.equivar_training import UnknownIndexOrderError, has_target, 
 from equivar_jax.io.files import excerpt, format_suffix, open_text
 from equivar_jax.io.isotopes import rows_with_hydrogen, set_masses
 from equivar_jax.io.labels import attach_label, remove_label
-from equivar_jax.io.options import ReadOptions
+from equivar_jax.io.options import NotWantedError, ReadOptions
 from equivar_jax.io.xyz_comments import is_silent_on_cell, standard_comment, warn_of_cluster
 from equivar_jax.structures import BEC, SOURCE, check_structure
 
@@ -95,6 +95,9 @@ def read_extxyz(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError
     with open_text(path, errors="surrogateescape") as handle:
         for frame in _split_frames(handle, path):
             count += 1
+            if not options.wants(count - 1):
+                yield NotWantedError()
+                continue
             found: Atoms | InputError
             try:
                 found = _make_structure(frame, options)

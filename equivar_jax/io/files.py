@@ -107,7 +107,7 @@ def read_head(path: Path, size: int = HEAD) -> bytes:
 
 
 @contextmanager
-def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
+def open_text(path: Path, errors: str = "strict", newline: str | None = None) -> Iterator[io.TextIOWrapper]:
     """Open a text file for reading, plain or compressed (gzip, bzip2, xz, zstd).
 
     Faults that appear only while the file is read (a truncated archive, bytes that are not text) are
@@ -117,16 +117,18 @@ def open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
     Args:
         path: the file.
         errors: what happens to bytes that are not UTF-8 (see `codecs`).
+        newline: "" leaves line ends as they are (see `open`).
 
     Yields:
-        An open handle. Line ends are translated, a byte order mark is skipped.
+        An open handle. Line ends are translated by default, a byte order mark is skipped.
 
     Raises:
         InputError: the file is missing, a directory, empty, damaged, or not UTF-8 text.
     """
     with _translate_faults(path):
         ends_early = _ends_early(path)
-        with io.TextIOWrapper(_find_opener(path)(path), encoding="utf-8-sig", errors=errors) as handle:
+        binary = _find_opener(path)(path)
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline=newline) as handle:
             yield handle
         if ends_early:
             raise EOFError("it ends before its end mark")

@@ -26,6 +26,9 @@ class Format:
     """Module of `equivar_jax.io` that has these functions."""
     title: str
     """Name of the format in messages."""
+    passes_over: bool = False
+    """Whether its reader passes over frames that are not wanted without parsing them
+    (`ReadOptions.wanted`)."""
 
     def recognises(self, path: Path, head: bytes) -> bool:
         """Return whether a file has this format, by its name and its first decompressed bytes."""
@@ -41,9 +44,9 @@ class Format:
 
 
 FORMATS = (
-    Format("extxyz", "extxyz", "extended XYZ"),
-    Format("trajectory", "ase_database", "ASE trajectory"),
-    Format("database", "ase_database", "ASE database"),
+    Format("extxyz", "extxyz", "extended XYZ", passes_over=True),
+    Format("trajectory", "ase_database", "ASE trajectory", passes_over=True),
+    Format("database", "ase_database", "ASE database", passes_over=True),
     Format("vasprun", "vasp", "VASP vasprun.xml"),
     Format("outcar", "vasp", "VASP OUTCAR"),
     Format("vaspout", "vaspout", "VASP vaspout.h5"),
@@ -77,6 +80,11 @@ def recognise_format(path: Path) -> Format | None:
     """
     head = read_head(path)
     return next((form for form in FORMATS if form.recognises(path, head)), None)
+
+
+def passes_over_frames(path: Path) -> bool:
+    """Return whether frames of a file can be left out without parsing them (see `ReadOptions.wanted`)."""
+    return (recognise_format(path) or _ANYTHING).passes_over
 
 
 def read_file(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:

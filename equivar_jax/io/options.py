@@ -24,11 +24,26 @@ class ReadOptions:
     """Name of the tensors in formats that may hold several, such as a column of extended XYZ."""
     first_index: FirstIndex | None = None
     """Meaning of the first index of a stored tensor, for formats that leave it open or that are disobeyed."""
+    wanted: Callable[[int], bool] | None = None
+    """Tells by its number, counted from 0, whether a frame is wanted; None wants all. Formats that can pass
+    over frames (`formats.Format.passes_over`) yield a `NotWantedError` in place of the others; other formats
+    do not ask."""
+
+    def wants(self, frame: int) -> bool:
+        """Return whether the frame of this number is to be read."""
+        return self.wanted is None or self.wanted(frame)
 
     def __post_init__(self) -> None:
         choices = typing.get_args(FirstIndex)
         if self.first_index is not None and self.first_index not in choices:
             raise InputError(f"first_index is {self.first_index!r}, expected one of {', '.join(choices)}")
+
+
+class NotWantedError(InputError):
+    """What stands in the place of a frame that was passed over, since it was not wanted."""
+
+    def __init__(self) -> None:
+        super().__init__("a frame that was passed over")
 
 
 Reader = Callable[[Path, ReadOptions], Iterator[Atoms | InputError]]

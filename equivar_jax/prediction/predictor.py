@@ -35,6 +35,7 @@ from equivar_jax.weights.stacking import leaves_of, member_of
 
 if TYPE_CHECKING:
     from equivar_jax.network.core import Core
+    from equivar_jax.prediction.giant import NetworksOnDevices
 
 
 class IsolatedAtomWarning(UserWarning):
@@ -168,6 +169,7 @@ class Predictor:
         allow_unseen: bool = False,
         uncertainty: Literal[False] = False,
         dielectric: Literal[False] = False,
+        devices: int | None = None,
     ) -> Float[np.ndarray, "atoms 3 3"]: ...
 
     @overload
@@ -178,6 +180,7 @@ class Predictor:
         allow_unseen: bool = False,
         uncertainty: Literal[False] = False,
         dielectric: Literal[False] = False,
+        devices: int | None = None,
     ) -> list[Float[np.ndarray, "atoms 3 3"]]: ...
 
     @overload
@@ -188,6 +191,7 @@ class Predictor:
         allow_unseen: bool = False,
         uncertainty: Literal[True],
         dielectric: Literal[False] = False,
+        devices: int | None = None,
     ) -> Uncertain: ...
 
     @overload
@@ -198,6 +202,7 @@ class Predictor:
         allow_unseen: bool = False,
         uncertainty: Literal[True],
         dielectric: Literal[False] = False,
+        devices: int | None = None,
     ) -> list[Uncertain]: ...
 
     @overload
@@ -208,9 +213,10 @@ class Predictor:
         allow_unseen: bool = False,
         uncertainty: bool = False,
         dielectric: Literal[True],
+        devices: int | None = None,
     ) -> Any: ...
 
-    def predict(self, structures, *, allow_unseen=False, uncertainty=False, dielectric=False):
+    def predict(self, structures, *, allow_unseen=False, uncertainty=False, dielectric=False, devices=None):
         """Predict the Born effective charges of a structure, or of each structure of a list.
 
         Args:
@@ -222,6 +228,8 @@ class Predictor:
             dielectric: Return pairs (Z, eps_inf) with the electronic dielectric tensor (3, 3) of the crystal,
                 and with `uncertainty` ((Z, sigma), (eps_inf, sigma)). This needs a model that was trained
                 with `--model.dielectric True`, and takes twice the time.
+            devices: Divide each structure among this many of JAX's devices, for one that is too large for one
+                of them (see `equivar_jax.prediction.giant`). By default it is not divided.
 
         Returns:
             float64 (N, 3, 3) in e, [atom, field direction, displacement direction], or a list of such arrays
@@ -230,21 +238,29 @@ class Predictor:
         Raises:
             InputError: a structure cannot be used, it has an element that the model has never seen, or the
                 uncertainty is asked for without a calibrated committee; or eps_inf without the readout, or of
-                what is no crystal.
+                what is no crystal; or there are fewer devices, or the network or eps_inf is not divided.
         """
         calibration = self.calibration if uncertainty else None  # before anything is computed
         if isinstance(structures, Atoms):
             (found,) = self.predict(
-                [structures], allow_unseen=allow_unseen, uncertainty=uncertainty, dielectric=dielectric
+                [structures],
+                allow_unseen=allow_unseen,
+                uncertainty=uncertainty,
+                dielectric=dielectric,
+                devices=devices,
             )
             return found
         if dielectric:
+            if devices is not None:
+                raise InputError(
+                    f"devices={devices}: eps_inf is not divided among devices; leave one of them out"
+                )
             for atoms in structures:
                 self.check_elements(atoms, allow_unseen)
             tensors = dielectric_tensors(self, structures, uncertainty=uncertainty)
             charges = self.predict(structures, allow_unseen=allow_unseen, uncertainty=uncertainty)
             return list(zip(charges, zip(*tensors, strict=True) if uncertainty else tensors, strict=True))
-        found = self.predictions(structures, allow_unseen=allow_unseen)
+        found = self.predictions(structures, allow_unseen=allow_unseen, devices=devices)
         if calibration is None:
             return [prediction.tensors for prediction in found]
         return [
@@ -253,7 +269,12 @@ class Predictor:
         ]
 
     def predictions(
-        self, structures: Sequence[Atoms], *, allow_unseen: bool = False, progress: bool = False
+        self,
+        structures: Sequence[Atoms],
+        *,
+        allow_unseen: bool = False,
+        progress: bool = False,
+        devices: int | None = None,
     ) -> list[Prediction]:
         """Predict a list of structures as `predict` does, with all that is known about each of them.
 
@@ -261,6 +282,7 @@ class Predictor:
             structures: The structures.
             allow_unseen: Only warn about elements that did not occur in the training data.
             progress: Show a progress bar, unless there is only one structure.
+            devices: Divide each structure among so many devices (see `predict`).
 
         Returns:
             One `Prediction` for each structure: tensors after and before the sum rule, and the spread of the
@@ -271,12 +293,14 @@ class Predictor:
         """
         for atoms in structures:  # before anything is computed
             self.check_elements(atoms, allow_unseen)
+        on_devices = None if devices is None else self.networks_on(devices)
 
         def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], Any]:
             prepared = [self.prepare(atoms, allow_unseen=allow_unseen) for atoms in window]
             samples = [sample for sample, _ in prepared]
             remarks = [remark for _, remarks in prepared for remark in remarks]
-            return samples, remarks, self._networks.stage(samples)
+            staged = self._networks.stage(samples) if on_devices is None else window
+            return samples, remarks, staged
 
         found: list[Prediction] = []
         outside: list[DomainWarning] = []
@@ -289,7 +313,7 @@ class Predictor:
                 for remark in remarks:
                     if not isinstance(remark, DomainWarning):
                         warnings.warn(remark, stacklevel=3)
-                found += self._networks.run(samples, staged, progress, advance)
+                found += (on_devices or self._networks).run(samples, staged, progress, advance)
         for atoms, prediction in zip(structures, found, strict=True):
             outside += self.prediction_warnings(atoms, prediction)
         for warning in gather_warnings(outside, len(structures)):
@@ -469,6 +493,18 @@ class Predictor:
             advance: Called with the number of atoms of every batch or large structure, as soon as it is done.
         """
         return self._networks.run(samples, self._networks.stage(samples), progress, advance)
+
+    def networks_on(self, devices: int) -> "NetworksOnDevices":
+        """Return what computes the tensors of structures that are divided among so many devices.
+
+        Raises:
+            InputError: there are fewer devices, or the network is of a form that is not divided.
+        """
+        from equivar_jax.prediction.giant import NetworksOnDevices
+
+        return NetworksOnDevices(
+            self.network, self.weights, self.members, self.dtype, self.metadata.features, devices
+        )
 
     def dielectric_of_members(self, samples: Sequence[Sample]) -> Float[np.ndarray, "members structures 3 3"]:
         """Compute the electronic dielectric tensors of each network (see `dielectric_tensors`).

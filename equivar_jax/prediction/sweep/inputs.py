@@ -1,7 +1,8 @@
 """Input of a sweep: find the files of paths, folders and patterns, and read them as windows of structures."""
 
+import functools
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +17,9 @@ from equivar_jax.io import scan_structures, structure_files
 from equivar_jax.io.equivar_training import UnknownIndexOrderError
 from equivar_jax.io.files import format_suffix, open_text
 from equivar_jax.io.folders import means_several
+from equivar_jax.io.options import NotWantedError
 from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.prediction.sweep.shards import Shard, without_shards
 
 WINDOW_STRUCTURES = 1024
 WINDOW_ATOMS = 1 << 14
@@ -31,6 +34,8 @@ class Window:
     """Each structure with its graph, or, in the place of one that cannot be used, the reason."""
     files: list[Path] = field(default_factory=list)
     """The file that each of them comes from."""
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """Index of that file in the input, and number of the frame in it, of each of them."""
     remarks: list[list[UserWarning]] = field(default_factory=list)
     """The warnings about each of them, not yet emitted; none about what cannot be used."""
     end: tuple[int, int] = (0, 0)
@@ -63,7 +68,7 @@ class Window:
 
 
 def find_input_files(inputs: Sequence[str], output: Path) -> list[Path]:
-    """Expand paths, folders and glob patterns to structure files, leaving out `output` itself.
+    """Expand paths, folders and glob patterns to structure files, leaving out `output` itself and its shards.
 
     Raises:
         InputError: an input does not exist or holds no structure files, or there is none but `output`.
@@ -73,18 +78,26 @@ def find_input_files(inputs: Sequence[str], output: Path) -> list[Path]:
         found = structure_files(name)
         if means_several(Path(name)):
             found = [path for path in found if path.resolve() != output.resolve()]
+            found = without_shards(found, output)
         files += found
     if not files:
         raise InputError(f"{inputs[0]}: no structure files but the output {output} itself; choose another -o")
     return files
 
 
-def estimate_structures(files: Sequence[Path]) -> int:
-    """Estimate how many structures files hold, for a progress bar.
+def estimate_structures(files: Sequence[Path], shard: Shard | None = None) -> int:
+    """Estimate how many structures files, or one shard of them, hold, for a progress bar.
 
     Structures are counted in formats where that is quick; any other file counts as one structure.
     """
-    return sum(map(_estimate_in_file, files))
+    if shard is None:
+        return sum(map(_estimate_in_file, files))
+    own = 0.0
+    for number, file in enumerate(files):
+        if shard.frames_of(number, file) is not None:
+            count = _estimate_in_file(file)
+            own += count / shard.total if count > 1 else shard.owns(number, 0)
+    return round(own)
 
 
 def _estimate_in_file(file: Path) -> int:
@@ -111,7 +124,11 @@ def _skip_lines(lines: Iterator[str], count: int) -> bool:
 
 
 def read_windows(
-    predictor: Predictor, files: Sequence[Path], start: tuple[int, int], allow_unseen: bool
+    predictor: Predictor,
+    files: Sequence[Path],
+    start: tuple[int, int],
+    allow_unseen: bool,
+    shard: Shard | None = None,
 ) -> Iterator[Window]:
     """Read structures and build their graphs, a window at a time.
 
@@ -120,12 +137,20 @@ def read_windows(
         files: The input.
         start: Where to begin: index of a file, and how many of its structures to skip.
         allow_unseen: Take structures with elements that did not occur in the training data, too.
+        shard: Read what belongs to this shard only.
     """
     window, atoms = Window(), 0
     for number, file in enumerate(files[start[0] :], start[0]):
         skipped = start[1] if number == start[0] else 0
-        for frame, found in enumerate(islice(_read_frames(file), skipped, None), skipped + 1):
+        is_own = _all_frames if shard is None else shard.frames_of(number, file)
+        if is_own is None:
+            continue
+        frames = _read_frames(file, None if shard is None else is_own)
+        for frame, found in enumerate(islice(frames, skipped, None), skipped + 1):
+            if isinstance(found, NotWantedError) or not is_own(frame - 1):
+                continue
             window.files.append(file)
+            window.places.append((number, frame - 1))
             window.remarks.append([])
             if not isinstance(found, InputError):
                 try:
@@ -137,7 +162,7 @@ def read_windows(
                     found = error
             if isinstance(found, InputError):
                 window.found.append(found)
-            if len(window.found) >= WINDOW_STRUCTURES or atoms >= WINDOW_ATOMS:
+            if is_full(len(window.found), atoms):
                 window.end = (number, frame)
                 yield window
                 window, atoms = Window(), 0
@@ -146,16 +171,26 @@ def read_windows(
         yield window
 
 
-def _read_frames(file: Path) -> Iterator[Atoms | InputError]:
+def is_full(structures: int, atoms: int) -> bool:
+    """Return whether a window with so many structures, and atoms of those that can be used, ends here."""
+    return structures >= WINDOW_STRUCTURES or atoms >= WINDOW_ATOMS
+
+
+def _all_frames(_: int) -> bool:
+    return True
+
+
+def _read_frames(file: Path, wanted: Callable[[int], bool] | None = None) -> Iterator[Atoms | InputError]:
     """Read the structures of one file; where it cannot be read any further, yield the reason and end."""
+    scan = scan_structures if wanted is None else functools.partial(scan_structures, wanted=wanted)
     count = 0
     try:
         try:
-            for found in scan_structures(file):
+            for found in scan(file):
                 yield found
                 count += 1
         except UnknownIndexOrderError:
             # The labels, whose index order is unknown, are not used here: read them in any order.
-            yield from islice(scan_structures(file, first_index="field"), count, None)
+            yield from islice(scan(file, first_index="field"), count, None)
     except InputError as error:
         yield error

@@ -53,6 +53,12 @@ class Progress:
     """Mark to which the unfinished output is cut back when the sweep is resumed."""
     skipped_mark: int = 0
     """The same for the list of what was skipped."""
+    pieces: list[list[int]] = field(default_factory=list)
+    """Of a shard: file, frame and atoms of each structure of this commit, in their order. The atoms are 0 if
+    the structure could not be used, and negative if it was predicted but the format of the output cannot hold
+    it."""
+    finished: bool = False
+    """Of a shard: nothing is left to do but to give the output its name."""
 
 
 class Journal:
@@ -109,7 +115,8 @@ class Journal:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(
-                    f"{self.path}: another process is writing this output; wait for it, or choose another -o"
+                    f"{self.path}: another process is writing this output; wait for it, choose another -o, "
+                    "or divide the work (--shard)"
                 ) from None
 
     def _read(self, identity: Mapping[str, str], fresh: bool) -> None:
@@ -137,6 +144,21 @@ class Journal:
         self._handle.write(json.dumps(values).encode() + b"\n")
         self._handle.flush()
         os.fsync(self._handle.fileno())
+
+
+def read_journal(path: Path) -> tuple[dict[str, str], list[Progress]]:
+    """Read the journal of a shard: what identifies its sweep, and its commits.
+
+    Raises:
+        InputError: it is not there, or it is damaged.
+    """
+    try:
+        first, *commits = path.read_bytes().split(b"\n")[:-1]
+        return json.loads(first), [Progress(**json.loads(line)) for line in commits]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: the journal of a sweep is damaged; {_OTHERWISE}") from None
 
 
 def identity_of(

@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.prediction.sweep.inputs import Window, estimate_structures, read_windows
 from equivar_jax.prediction.sweep.journal import Journal
+from equivar_jax.prediction.sweep.shards import Shard
 from equivar_jax.progress import ProgressBar
 from equivar_jax.runtime import Interruption
 
@@ -49,20 +50,23 @@ class Work(Protocol):
         """Close the output."""
 
 
-def process_windows(files: Sequence[Path], work: Work, allow_unseen: bool) -> signal.Signals | None:
+def process_windows(
+    files: Sequence[Path], work: Work, allow_unseen: bool, shard: Shard | None = None
+) -> signal.Signals | None:
     """Predict and write the windows that are left.
 
     Args:
         files: As `find_input_files` returns them.
         work: What is done with a window; its journal says where to begin.
         allow_unseen: Take structures with elements that did not occur in the training data, too.
+        shard: Do what belongs to this shard only.
 
     Returns:
         The signal (Ctrl-C or SIGTERM) that stopped this after a window, or None at the end.
     """
     start = work.journal.progress
-    windows = read_windows(work.predictor, files, (start.file, start.frame), allow_unseen)
-    expected = estimate_structures(files)
+    windows = read_windows(work.predictor, files, (start.file, start.frame), allow_unseen, shard)
+    expected = estimate_structures(files, shard)
     done = start.structures + start.skipped
     written: Future[None] | None = None
     with ExitStack() as stack:

@@ -7,7 +7,9 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
@@ -17,8 +19,12 @@ from equivar_jax.prediction.predictor import Prediction, Predictor
 from equivar_jax.prediction.sweep.inputs import Window
 from equivar_jax.prediction.sweep.journal import Journal, Progress, identity_of
 from equivar_jax.prediction.sweep.loop import process_windows
+from equivar_jax.prediction.sweep.shards import Shard
 from equivar_jax.structures import BEC_STD, DISTANCE, with_born_effective_charges
 from equivar_jax.uncertainty.calibration import Calibration
+
+if TYPE_CHECKING:
+    from equivar_jax.prediction.giant import NetworksOnDevices
 
 SKIPPED_COLUMNS = ("file", "frame", "reason")
 _REMARKS = {
@@ -42,6 +48,8 @@ def sweep(
     uncertainty: bool = False,
     distance: bool = False,
     restart: bool = False,
+    shard: Shard | None = None,
+    devices: int | None = None,
 ) -> signal.Signals | None:
     """Predict the tensors of every structure of many files, and write them in the order of the input.
 
@@ -57,6 +65,9 @@ def sweep(
         uncertainty: Write standard deviations, too, for formats where `check_output` allows it.
         distance: The same for the distance of each atom from the training data.
         restart: Discard what an unfinished sweep has left, and begin anew.
+        shard: Do this part only, and write it to `shard.output_of(output)`; its journal stays for
+            `join_shards`. One that is finished is not done again.
+        devices: Divide each structure among so many devices (see `Predictor.predict`).
 
     Returns:
         The signal (Ctrl-C or SIGTERM) that stopped the sweep after a window, or None if it came to the end.
@@ -69,26 +80,62 @@ def sweep(
     if distance:
         predictor.check_knows_features()
     calibration = predictor.calibration if uncertainty else None
-    partial, journal_path = (output.with_name(f"{output.name}.{end}") for end in ("part", "progress"))
-    skipped_path = output.with_name(f"{output.name}.skipped.csv")
+    output = output if shard is None else shard.output_of(output)
+    partial, journal_path, skipped_path = files_beside(output)
     identity = identity_of(predictor, files, allow_unseen, uncertainty, distance)
-    with Journal(journal_path, identity, restart or not partial.is_file()) as journal:
+    on_devices = None if devices is None else predictor.networks_on(devices)
+    if shard is not None:
+        identity["shard"] = str(shard)
+    # A shard may have nothing to write, and keeps its journal when it is finished.
+    fresh = restart or (shard is None and not partial.is_file())
+    with Journal(journal_path, identity, fresh) as journal:
         try:
+            if journal.progress.finished:
+                _finish_shard(output, journal)
+                return None
             writer = _Writer(predictor, output, partial, skipped_path, journal, calibration, distance)
-            stopped = process_windows(files, writer, allow_unseen)
+            writer.in_pieces, writer.on_devices = shard is not None, on_devices
+            stopped = process_windows(files, writer, allow_unseen, shard)
             if stopped is not None:
                 return stopped
+            if shard is not None:
+                journal.commit(replace(journal.progress, pieces=[], finished=True))
+                _finish_shard(output, journal)
+                return None
             if not journal.progress.structures:
-                raise _nothing_predicted(journal.progress)
+                raise nothing_predicted(journal.progress)
         except InputError:
-            if not journal.progress.structures:
+            if shard is None and not journal.progress.structures:
                 for path in (partial, skipped_path, journal_path):
                     path.unlink(missing_ok=True)
             raise
         partial.replace(output)
         journal.remove()
-    print(_summarise(output, skipped_path, journal.progress), file=sys.stderr)
+    print(summarise(output, skipped_path, journal.progress), file=sys.stderr)
     return None
+
+
+def files_beside(output: Path) -> tuple[Path, Path, Path]:
+    """Return the names of the unfinished output, of the journal, and of the list of what was skipped."""
+    partial, journal, skipped = (
+        output.with_name(f"{output.name}.{end}") for end in ("part", "progress", "skipped.csv")
+    )
+    return partial, journal, skipped
+
+
+def _finish_shard(output: Path, journal: Journal) -> None:
+    """Give the output of a finished shard its name, unless it has it already, and say so.
+
+    Raises:
+        InputError: the output is gone.
+    """
+    partial, _, skipped = files_beside(output)
+    if journal.progress.structures:
+        if partial.is_file():
+            partial.replace(output)
+        elif not output.is_file():
+            raise InputError(f"{output}: was finished but is gone; bring it back, or use --restart")
+    print(f"finished: {summarise(output, skipped, journal.progress)}", file=sys.stderr)
 
 
 class _Writer:
@@ -108,11 +155,18 @@ class _Writer:
         self._skipped_path, self._calibration, self._distance = skipped, calibration, distance
         self._outputs: tuple[AppendingOutput, TextOutput] | None = None
         self._warned: set[type[UserWarning]] = set()
+        self.on_devices: NetworksOnDevices | None = None
+        """What predicts instead of the predictor, if each structure is divided among devices."""
+        self.in_pieces = False
+        """Whether the journal is to list the structures, as that of a shard."""
 
     def predict(self, window: Window, advance: Callable[[int], object]) -> list[Prediction]:
         """Predict a window, and warn of what the predictions show."""
         self.warn(window.warnings)
-        predictions = self.predictor.predict_samples(window.samples, progress=True, advance=advance)
+        if self.on_devices is not None:
+            predictions = self.on_devices.run(window.samples, window.structures, True, advance)
+        else:
+            predictions = self.predictor.predict_samples(window.samples, progress=True, advance=advance)
         shown = [
             self.predictor.prediction_warnings(atoms, prediction)
             for atoms, prediction in zip(window.structures, predictions, strict=True)
@@ -136,17 +190,21 @@ class _Writer:
         """
         before, remaining = self.journal.progress, iter(predictions)
         structures, atoms, reasons = before.structures, before.atoms, []
+        pieces: list[list[int]] = []
         try:
             output, skipped = self._open()
-            for file, found in zip(window.files, window.found, strict=True):
+            for file, place, found in zip(window.files, window.places, window.found, strict=True):
+                size = 0 if isinstance(found, InputError) else len(found[0])
                 try:
                     if isinstance(found, InputError):
                         raise found
                     output.add(self._label(found[0], next(remaining)))
-                    structures, atoms = structures + 1, atoms + len(found[0])
+                    structures, atoms = structures + 1, atoms + size
                 except InputError as error:
+                    size = -size
                     reasons.append(str(error))
                     skipped.add(split_message(file, str(error)))
+                pieces.append([*place, size])
             remarks = Counter(before.remarks) + Counter(type(warning).__name__ for warning in window.warnings)
             progress = Progress(
                 *window.end,
@@ -157,6 +215,7 @@ class _Writer:
                 dict(remarks),
                 output.commit(),
                 skipped.commit(),
+                pieces if self.in_pieces else [],
             )
             self.journal.commit(progress)
         except (OSError, sqlite3.Error) as error:
@@ -216,7 +275,7 @@ def split_message(file: Path, message: str) -> tuple[str, str, str]:
     return (str(file), match[1] or "", match[2]) if match else (str(file), "", message)
 
 
-def _summarise(output: Path, skipped: Path, done: Progress) -> str:
+def summarise(output: Path, skipped: Path, done: Progress) -> str:
     """Describe a finished sweep in one line: what was written, warned about and skipped."""
     parts = [f"{output}: {done.atoms} tensors of {done.structures} structures"]
     parts += [f"{count} with {_REMARKS[name]}" for name, count in done.remarks.items()]
@@ -225,7 +284,7 @@ def _summarise(output: Path, skipped: Path, done: Progress) -> str:
     return "; ".join(parts)
 
 
-def _nothing_predicted(done: Progress) -> InputError:
+def nothing_predicted(done: Progress) -> InputError:
     """Make the error of a sweep in which no structure could be predicted, with the first reason."""
     several = f" (and none of the {done.skipped} structures can be predicted)" if done.skipped > 1 else ""
     return InputError(done.first_reason + several)
