@@ -27,6 +27,7 @@ COMMANDS = {
     "cross-validate": Command("cross_validate", "train and validate fold by fold"),
     "committee": Command("committee", "join networks into one that knows how sure it is"),
     "select": Command("select", "which structures to calculate next, to learn most"),
+    "ipi": Command("ipi", "charges for i-PI, which moves atoms in a field"),
     "data": Command("data", "find broken, rotated, transposed and duplicate labels"),
 }
 
