@@ -126,9 +126,7 @@ def choose_devices(number: int | None) -> Devices | None:
     if not 1 <= number <= len(there):
         hint = ""
         if there[0].platform == "cpu":
-            hint = (
-                f" (XLA_FLAGS=--xla_force_host_platform_device_count={number} makes a CPU look like several)"
-            )
+            hint = "; XLA_FLAGS=--xla_force_host_platform_device_count=N makes N of a CPU"
         raise InputError(
             f"--devices {number}: this process has {len(there)} of kind {there[0].device_kind}; give 1 to "
             f"{len(there)}{hint}"
