@@ -206,7 +206,7 @@ class Watch:
             with contextlib.suppress(Exception), multihost_utils.live_devices(everyone) as alive:
                 there = list(alive)
             gone = {each.process_index for each in everyone} - {each.process_index for each in there}
-            # Others leave at the end of a run, too; and the main thread may know more, so that it comes first.
+            # Others leave at the end of a run, too; and the main thread may know more, so it comes first.
             if gone and not self._finished.wait(SECONDS_BETWEEN_LOOKS):
                 self.end(f"lost process {', '.join(map(str, sorted(gone)))}")
 

@@ -5,9 +5,9 @@ with the lowest validation MAE are kept. Ctrl-C and SIGTERM save the run before 
 continues it and gives the same numbers as an uninterrupted run. Fine-tuning starts from existing weights
 and takes over their network: use `--config finetune.py`, or any other config with `--train.start_from RUN`.
 `--members N` trains N networks that differ in their seed, and joins them into a committee with uncertainties.
-`--devices N` divides every batch among N devices, `--distributed` among all devices of several processes, begun
-by srun or mpirun, or with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID in their environment. The
-result does not depend on it but for rounding, and a run can go on with another number.
+`--devices N` divides every batch among N devices, `--distributed` among all devices of several processes:
+begun by srun or mpirun, or with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID in their
+environment. The result does not depend on it but for rounding, and a run can go on with another number.
 """
 
 import argparse

@@ -117,8 +117,8 @@ def choose_devices(number: int | None) -> Devices | None:
     if jax.process_count() > 1:
         if number not in (None, len(there)):
             raise InputError(
-                f"--devices {number}: the {jax.process_count()} processes of this run have {len(there)} devices, "
-                "and use all of them; leave out --devices, or begin another number of processes"
+                f"--devices {number}: the {jax.process_count()} processes of this run use all their "
+                f"{len(there)} devices; leave out --devices, or begin another number of processes"
             )
         return Devices(Mesh(np.array(there), (AXIS,)))
     if number is None:

@@ -230,7 +230,7 @@ def make_steps(
 
 
 def _on_each_device(devices: Devices | None, function: Callable) -> Callable:
-    """Let each device apply a function of weights and batch to its part; arrays are joined by their first axis.
+    """Let each device apply a function of weights and batch to its part; results are joined along axis 0.
 
     The compiler could divide XLA's operations by itself, but it does not know those of C++; and only so an
     edge never asks for a node of another device.
