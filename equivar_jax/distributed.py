@@ -46,11 +46,11 @@ def connect() -> None:
     Raises:
         InputError: it is not known who the others are, or they cannot be reached.
     """
+    number, place = _read_integer(NUMBER), _read_integer(PLACE)
     # C++ logs of connections that end are pages; what matters comes as an exception or by the watch.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
-    number, place = _read_integer(NUMBER), _read_integer(PLACE)
     # Signals are this package's own affair; and without "recoverability" the loss of a process ends the
     # others by an abort in C++, in the middle of whatever they do.
     jax.config.update("jax_enable_preemption_service", False)

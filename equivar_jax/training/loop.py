@@ -21,7 +21,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import prefetch
 from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.runtime import Interruption
-from equivar_jax.training.devices import Devices, SharedInterruption
+from equivar_jax.training.devices import Devices, SharedInterruption, choose_devices
 from equivar_jax.training.domain import measure_domain, measure_features
 from equivar_jax.training.losses import DielectricErrors, DielectricSummary, ErrorSums, Loss, l1_loss
 from equivar_jax.training.plan import Plan, plan_run
@@ -73,12 +73,15 @@ def start_run(
         folder: Of the run; README, config and split are written into it.
         resume: Go on from the last state that is saved there.
         loss: What to make small (a run does not remember it: give it again to resume).
-        devices: That share each batch (`choose_devices`); None for a single one. The numbers of a run do not
-            depend on them, but for rounding, so that it can go on with others.
+        devices: That share each batch (`choose_devices`); None for a single one, and for all those of several
+            processes. The numbers of a run do not depend on them, but for rounding, so that it can go on with
+            others.
 
     Raises:
         InputError: unusable data or checkpoint, or a setting that contradicts it.
     """
+    if devices is None and jax.process_count() > 1:
+        devices = choose_devices(None)
     start = _resume if resume else _begin
     run = together(lambda: start(config, folder, loss, devices))
     if devices is not None:

@@ -14,8 +14,8 @@ def environment(devices=1, **variables):
     return {**os.environ, "XLA_FLAGS": f"{MANY_DEVICES}{devices}", **variables}
 
 
-def run_python(words, devices=1):
-    """Run Python in a process of its own; returns what it printed, and fails if it does."""
+def run_program(*words, devices=1):
+    """Run Python in a process of its own; returns exit status, standard output and standard error."""
     done = subprocess.run(
         [sys.executable, *map(str, words)],
         env=environment(devices, PYTHONPATH=os.pathsep.join(sys.path)),
@@ -23,8 +23,14 @@ def run_python(words, devices=1):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.returncode, done.stdout, done.stderr
+
+
+def run_python(words, devices=1):
+    """Run Python in a process of its own; returns what it printed, and fails if it does."""
+    status, output, errors = run_program(*words, devices=devices)
+    assert status == 0, errors
+    return output
 
 
 def train_on(devices, *words):

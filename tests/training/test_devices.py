@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
-from helpers.launch import run_python
+from helpers.launch import run_program, run_python
 from jax.sharding import Mesh
 
 from equivar_jax import train
@@ -129,6 +129,15 @@ def test_options_that_make_no_sense_together_are_refused(
         monkeypatch.setenv(name, value)
     assert found in complaint(train.main, "--config", "test.py", *words)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_does_not_know_the_others_says_what_to_set(tmp_path):
+    words = ("--config", "test.py", "--distributed", "--run-dir", tmp_path / "run")
+    status, _, errors = run_program("-m", "equivar_jax.train", *words)
+    assert status == 2
+    (complaint,) = errors.splitlines()
+    assert complaint.startswith("error: --distributed: ")
+    assert "set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID for every process" in complaint
 
 
 def test_a_process_that_is_alone_stops_at_its_own_signal_at_once():
