@@ -97,12 +97,13 @@ def together(make: Callable[[], T]) -> T:
         made = make()
     except InputError as error:
         complaint = str(error)
-    for place, said in enumerate(_gather(complaint)):
-        if said:
-            if is_first_process():
-                raise InputError(said if place == 0 else f"process {place}: {said}")
-            raise SystemExit(2)
-    return made  # type: ignore[return-value]
+    said = _gather(complaint)
+    first = next((place for place, text in enumerate(said) if text), None)
+    if first is None:
+        return made  # type: ignore[return-value]
+    if not is_first_process():
+        raise SystemExit(2)
+    raise InputError(said[0] or f"process {first}: {said[first]}")
 
 
 def from_first(make: Callable[[], str]) -> str:
