@@ -78,11 +78,13 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
-def together(make: Callable[[], T]) -> T:
+def together(make: Callable[[], T], first_alone: bool = False) -> T:
     """Call a function in every process; if it refuses its input in one, stop all.
 
     Args:
         make: The function, in which processes must not wait for each other.
+        first_alone: Let the others begin when the first process is done, so that they find in the cache what
+            it has read, built and compiled.
 
     Raises:
         InputError: in the first process, for the first one that refused.
@@ -92,15 +94,29 @@ def together(make: Callable[[], T]) -> T:
 
     if jax.process_count() == 1:
         return make()
+    waits = first_alone and not is_first_process()
+    if waits:
+        _stop_if_refused(_gather(""))
     made, complaint = None, ""
     try:
         made = make()
     except InputError as error:
         complaint = str(error)
-    said = _gather(complaint)
+    _stop_if_refused(_gather(complaint))
+    if first_alone and not waits:
+        _stop_if_refused(_gather(""))
+    return made  # type: ignore[return-value]
+
+
+def _stop_if_refused(said: list[str]) -> None:
+    """Stop this process if one of all has refused its input.
+
+    Args:
+        said: Of each process its complaint, empty if there is none.
+    """
     first = next((place for place, text in enumerate(said) if text), None)
     if first is None:
-        return made  # type: ignore[return-value]
+        return
     if not is_first_process():
         raise SystemExit(2)
     raise InputError(said[0] or f"process {first}: {said[first]}")
@@ -139,7 +155,7 @@ def require_same(content: bytes, what: str) -> None:
         raise SystemExit(2)
     raise InputError(
         f"process {', '.join(other)} of {len(digests)} has other {what} than the first; let all read the "
-        "same files with the same versions of this package and its libraries"
+        "same files, with the same versions of this package, its libraries and the C++ compiler"
     )
 
 

@@ -83,9 +83,9 @@ def start_run(
     if devices is None and jax.process_count() > 1:
         devices = choose_devices(None)
     start = _resume if resume else _begin
-    run = together(lambda: start(config, folder, loss, devices))
+    run = together(lambda: start(config, folder, loss, devices), first_alone=True)
     if devices is not None:
-        require_same(run.plan.fingerprint(), "data or settings")
+        require_same(run.plan.fingerprint(), "data, settings or kernel")
         run.state = devices.replicate_first(run.state)
     together(lambda: _prepare_folder(run, resume))
     return run

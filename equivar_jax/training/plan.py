@@ -62,9 +62,13 @@ class Plan:
         return jax.jit(self.schedule, compiler_options=COMPILE_QUICKLY)
 
     def fingerprint(self) -> bytes:
-        """Return bytes that differ if settings, statistics or sizes of structures do."""
+        """Return bytes that differ if settings, statistics, sizes of structures or the form of batches do.
+
+        The latter follows from the kernel: one process may have a C++ compiler, and another one none.
+        """
         parts = [json.dumps(to_dict(self.config), sort_keys=True).encode()]
         parts.append(json.dumps(self.dataset.statistics, sort_keys=True).encode())
+        parts.append(repr(self.budgets).encode())
         parts += [column.tobytes() for column in self.training_batches.sizes]
         return b"".join(parts)
 

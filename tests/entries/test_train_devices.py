@@ -129,7 +129,7 @@ def test_processes_with_other_settings_refuse_to_train_together(tmp_path):
     ended = end_processes(begin_processes(2, *words, own={1: ("--train.learning_rate", 0.1)}))
     assert [status for status, _, _ in ended] == [2, 2], ended
     last = ended[0][2].splitlines()[-1]
-    assert last.startswith("error: process 1 of 2 has other data or settings than the first")
+    assert last.startswith("error: process 1 of 2 has other data, settings or kernel than the first")
     assert not (tmp_path / "run").exists()
 
 
