@@ -53,7 +53,7 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
     """Join structures into one batch of the budget's shape.
 
     Args:
-        samples: Structures whose atoms and edges fit into the budget.
+        samples: Structures whose atoms and edges fit into the budget; none gives a batch of padding.
         budget: The shape.
         dtype: Precision of vectors and labels.
 
@@ -63,7 +63,7 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
     """
     import jraph  # imports JAX, which one may not need
 
-    batched = jraph.batch_np([sample.graph for sample in samples])
+    batched = jraph.batch_np([sample.graph for sample in samples]) if samples else _nothing()
     atoms, edges = len(batched.nodes["species"]), len(batched.senders)
     counts = np.bincount(batched.receivers, minlength=budget.nodes).astype(np.int32)
     vectors = np.zeros((budget.edges, 3), dtype)
@@ -75,7 +75,7 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
     n_node[-1], n_edge[-1] = budget.nodes - atoms, budget.edges - edges
     tensors = np.zeros((budget.nodes, 3, 3), dtype)
     labels = [sample.tensors for sample in samples if sample.tensors is not None]
-    if len(labels) == len(samples):
+    if labels and len(labels) == len(samples):
         tensors[:atoms] = np.concatenate(labels)
     dielectric = np.tile(np.eye(3, dtype=dtype), (budget.graphs, 1, 1))
     dielectric_mask = np.zeros(budget.graphs, bool)
@@ -99,6 +99,22 @@ def collate(samples: Sequence[Sample], budget: Budget, dtype: type[np.floating] 
         n_edge=n_edge,
     )
     return Batch(graph, tensors, np.arange(budget.nodes) < atoms, dielectric, dielectric_mask)
+
+
+def _nothing() -> "jraph.GraphsTuple":
+    """Return a graph without nodes."""
+    import jraph
+
+    none = np.zeros(0, np.int32)
+    return jraph.GraphsTuple(
+        nodes={"species": none},
+        edges={"vectors": np.zeros((0, 3))},
+        globals={"charge": np.zeros(0)},
+        senders=none,
+        receivers=none,
+        n_node=none,
+        n_edge=none,
+    )
 
 
 def _make_slots(counts: Int[np.ndarray, " nodes"], budget: Budget) -> Int[np.ndarray, "nodes neighbours"]:

@@ -77,14 +77,15 @@ def plan_budgets(sizes: GraphSizes, batch_size: int, dense: bool = True) -> tupl
         most_atoms = max(int(atoms.max()), round(ROOM * batch_size * float(atoms.mean())))
         most_edges = max(int(edges.max()), round(ROOM * batch_size * float(edges.mean())))
         most_graphs = min(len(atoms), most_atoms // int(atoms.min()))
-        nodes = _round_up(most_atoms + 1, NODE_MULTIPLE)
+        nodes = round_up(most_atoms + 1, NODE_MULTIPLE)
         width = limit if dense else 0
-        budgets.append(Budget(nodes, _round_up(most_edges, EDGE_MULTIPLE), width, most_graphs + 1))
+        budgets.append(Budget(nodes, round_up(most_edges, EDGE_MULTIPLE), width, most_graphs + 1))
         lower = limit
     return tuple(budgets)
 
 
-def _round_up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int) -> int:
+    """Round up to a multiple, at least one of it."""
     return -(-max(number, 1) // multiple) * multiple
 
 

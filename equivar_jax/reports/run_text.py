@@ -13,6 +13,7 @@ from equivar_jax.network.model import count_parameters
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.plots import plot_history
+from equivar_jax.training.devices import Devices
 from equivar_jax.training.loop import Run, kept_validation_mae
 from equivar_jax.training.run_directory import read_records, write_json
 from equivar_jax.training.steps import count_trained
@@ -68,7 +69,7 @@ def announce_run(run: Run) -> None:
         "edges": f"{statistics['edges']:,} training, {statistics['mean_neighbours']:.2f} an atom",
         "batches": f"{run.plan.batches_per_epoch} an epoch, of {shapes}",
         "padding": f"{100 * edge_fill(data.training.sizes, budgets):.0f} % of a batch's edges are real",
-        "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()})",
+        "device": _describe_devices(run.plan.devices),
         "run": str(run.plan.folder),
     }
     only_validated = {*data.validation.structures.elements.tolist()} - {*run.progress.elements}
@@ -79,6 +80,15 @@ def announce_run(run: Run) -> None:
     print("\n".join(f"{name:>10}  {text}" for name, text in lines.items()), flush=True)
     for remark in (*run.remarks, *data.remarks):
         print(f"{'note':>10}  {remark}", flush=True)
+
+
+def _describe_devices(devices: Devices | None) -> str:
+    """Describe the devices that a run is on."""
+    kind = f"{jax.devices()[0].device_kind} ({jax.default_backend()})"
+    if devices is None:
+        return kind
+    processes = f" of {jax.process_count()} processes" if jax.process_count() > 1 else ""
+    return f"{devices.count} x {kind}{processes}, that share each batch"
 
 
 def _describe_left_out(data: Dataset, folder: Path) -> dict[str, str]:

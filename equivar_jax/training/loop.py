@@ -16,10 +16,12 @@ import numpy as np
 from flax import serialization
 
 from equivar_jax.config.schema import Config
+from equivar_jax.distributed import is_first_process, require_same, together
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import prefetch
 from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.runtime import Interruption
+from equivar_jax.training.devices import Devices, SharedInterruption, choose_devices
 from equivar_jax.training.domain import measure_domain, measure_features
 from equivar_jax.training.losses import DielectricErrors, DielectricSummary, ErrorSums, Loss, l1_loss
 from equivar_jax.training.plan import Plan, plan_run
@@ -54,33 +56,56 @@ class Run:
     """What the user should know of where it started, or of what it changes as it goes on."""
 
 
-def start_run(config: Config, folder: Path, resume: bool = False, loss: Loss = l1_loss) -> Run:
+def start_run(
+    config: Config,
+    folder: Path,
+    resume: bool = False,
+    loss: Loss = l1_loss,
+    devices: Devices | None = None,
+) -> Run:
     """Begin a run, or take up the one in `folder` where it stopped.
 
     With `train.start_from` the network becomes that of the weights (see `starting_point.use_stored_network`).
+    Of several processes, all must call this, and the first one writes.
 
     Args:
         config: Every setting; of a resumed run those it goes on with.
         folder: Of the run; README, config and split are written into it.
         resume: Go on from the last state that is saved there.
         loss: What to make small (a run does not remember it: give it again to resume).
+        devices: That share each batch (`choose_devices`); None for a single one, and for all those of several
+            processes. The numbers of a run do not depend on them, but for rounding, so that it can go on with
+            others.
 
     Raises:
         InputError: unusable data or checkpoint, or a setting that contradicts it.
     """
-    run = _resume(config, folder, loss) if resume else _begin(config, folder, loss)
-    describe_run(folder, run.plan.config, run.plan.dataset)
-    if resume:
-        drop_records_after(folder, run.progress.epoch)
+    if devices is None and jax.process_count() > 1:
+        devices = choose_devices(None)
+    start = _resume if resume else _begin
+    run = together(lambda: start(config, folder, loss, devices), first_alone=True)
+    if devices is not None:
+        require_same(run.plan.fingerprint(), "data, settings or kernel")
+        run.state = devices.replicate_first(run.state)
+    together(lambda: _prepare_folder(run, resume))
     return run
 
 
-def _begin(config: Config, folder: Path, loss: Loss) -> Run:
+def _prepare_folder(run: Run, resume: bool) -> None:
+    """Write what is known before the first epoch; the first process does."""
+    if not is_first_process():
+        return
+    describe_run(run.plan.folder, run.plan.config, run.plan.dataset)
+    if resume:
+        drop_records_after(run.plan.folder, run.progress.epoch)
+
+
+def _begin(config: Config, folder: Path, loss: Loss, devices: Devices | None) -> Run:
     """Plan a new run, with fresh weights or those that `train.start_from` names."""
     start = read_starting_point(config.train)
     if start is not None:
         config = use_stored_network(config, start.network, start.location)
-    plan = plan_run(config, folder, loss)
+    plan = plan_run(config, folder, loss, devices)
     with announce_if_slow("making the first weights"):
         params = make_first_weights(plan.config, plan.dataset, plan.typical, start)
     state = initial_state(params, plan.config.train, plan.optimizer)
@@ -88,7 +113,7 @@ def _begin(config: Config, folder: Path, loss: Loss) -> Run:
     return Run(plan, state, describe_new_run(plan.config, plan.dataset, start), remarks=remarks)
 
 
-def _resume(config: Config, folder: Path, loss: Loss) -> Run:
+def _resume(config: Config, folder: Path, loss: Loss, devices: Devices | None) -> Run:
     """Plan the rest of a run and restore its last state."""
     saved, progress = read_checkpoint(last_checkpoint(folder), "last")
     if progress.epoch >= config.train.epochs:
@@ -96,7 +121,7 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
     if config.train.start_from is not None:
         config = use_stored_network(config, progress.config.model, str(folder))
     remarks = compare_settings(progress.config, config, folder)
-    plan = plan_run(config, folder, loss)
+    plan = plan_run(config, folder, loss, devices)
     shapes = weight_shapes(plan.config.model)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     empty = initial_state(zeros, plan.config.train, plan.optimizer)
@@ -110,7 +135,7 @@ def last_checkpoint(folder: Path) -> Path:
 
 
 def run_training(run: Run) -> signal.Signals | None:
-    """Train for the epochs that are left.
+    """Train for the epochs that are left; of several processes, all must call this.
 
     Returns:
         The signal that interrupted it (everything is saved), or None if it came to the end.
@@ -122,35 +147,45 @@ def run_training(run: Run) -> signal.Signals | None:
     best, last = CheckpointWriter(run.plan.folder, "best"), CheckpointWriter(run.plan.folder, "last")
     saved_at = time.monotonic()
     total = run.plan.batches_per_epoch * (epochs - done) - run.progress.batch
-    with Interruption() as interruption, ProgressBar(total=total, unit="batch") as bar:
+    is_first, devices = is_first_process(), run.plan.devices
+    with Interruption() as own, ProgressBar(total=total, unit="batch", disable=not is_first) as bar:
+        interruption = SharedInterruption(own, devices)
         try:
             while run.progress.epoch < epochs and interruption.signal is None:
                 bar.set_description(f"epoch {run.progress.epoch + 1}/{epochs}")
                 record = run_epoch(run, bar, interruption)
-                if record is not None:
+                interruption.settle()
+                if record is not None and is_first:
                     append_record(run.plan.folder, record)
                     bar.set_postfix_str(
                         f"loss {record['train_loss']:.4f} e, validation MAE {record['validation_mae']:.4f} e "
                         f"(best {run.progress.best_validation_mae:.4f}), {record['ms_per_atom']:.3f} ms/atom"
                     )
-                if time.monotonic() - saved_at > 60 * run.plan.config.train.checkpoint_minutes:
+                due = time.monotonic() - saved_at > 60 * run.plan.config.train.checkpoint_minutes
+                if due if devices is None else devices.first_says(due):
                     save(run, best, last)
                     saved_at = time.monotonic()
             save(run, best, last)
             remember_features(run, best)
-        except BaseException:
-            save(run, best, last)
+        except BaseException as error:
+            # All processes save together, which they cannot if one has an error of its own.
+            if jax.process_count() == 1 or isinstance(error, InputError | SystemExit):
+                save(run, best, last)
             raise
         finally:
             best.close()
             last.close()
     if run.progress.epoch < epochs and interruption.signal is not None:
-        print(f"{interruption.signal.name}: saved; continue with --resume {run.plan.folder}", file=sys.stderr)
+        if is_first:
+            print(
+                f"{interruption.signal.name}: saved; continue with --resume {run.plan.folder}",
+                file=sys.stderr,
+            )
         return interruption.signal
     return None
 
 
-def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[str, Any] | None:
+def run_epoch(run: Run, bar: ProgressBar, interruption: SharedInterruption) -> dict[str, Any] | None:
     """Train on every batch once (from where an interrupted epoch stopped), then validate.
 
     Returns:
@@ -160,11 +195,13 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
     left = list(enumerate(run.plan.epoch(epoch)))[first:]
     make = functools.partial(run.plan.training_batch, epoch)
     started, atoms = time.perf_counter(), 0
-    for count, batch in enumerate(prefetch(make, left), start=1):
+    chosen = [batch for _, batch in left]
+    for count, (structures, batch) in enumerate(zip(chosen, prefetch(make, left), strict=True), start=1):
         with _announce_compilation(run):
             run.state = run.plan.steps.train(run.state, batch)
-        atoms += int(batch.node_mask.sum())
+        atoms += run.plan.training_batches.count_atoms(structures)
         bar.update()
+        interruption.after_batch()
         if interruption.signal is not None:
             run.progress = dataclasses.replace(run.progress, batch=first + count)
             return None
@@ -174,7 +211,7 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
     mae = validate(run)
     _require_finite(run, "validation MAE", mae)
     improved = run.progress.best_validation_mae is None or mae < run.progress.best_validation_mae
-    run.state = dataclasses.replace(run.state, sums=ErrorSums.zero())
+    run.state = dataclasses.replace(run.state, sums=_no_errors(run))
     run.progress = dataclasses.replace(
         run.progress,
         epoch=epoch + 1,
@@ -200,6 +237,12 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: Interruption) -> dict[st
     }
 
 
+def _no_errors(run: Run) -> ErrorSums:
+    """Return sums over nothing, on the devices of the run."""
+    sums = ErrorSums.zero()
+    return sums if run.plan.devices is None else run.plan.devices.replicate(sums)
+
+
 def _announce_compilation(run: Run) -> AbstractContextManager[None]:
     """Say that a step is being compiled, while there are batch shapes that have not been."""
     if run.plan.steps.compiles["train"] >= len(run.plan.budgets):
@@ -216,7 +259,11 @@ def _require_finite(run: Run, what: str, value: float) -> None:
         kept = f"the {run.plan.config.train.keep} weights, MAE {mae:.4f} e, are saved"
     where = f"{run.plan.folder}: the {what} of epoch {run.progress.epoch + 1}"
     rate = run.plan.config.train.learning_rate
-    raise InputError(f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}")
+
+    def complain() -> None:
+        raise InputError(f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}")
+
+    together(complain)
 
 
 def kept_validation_mae(run: Run) -> float | None:
@@ -227,7 +274,7 @@ def kept_validation_mae(run: Run) -> float | None:
 
 def validate(run: Run) -> float:
     """Compute the mean absolute error in e over the validation part, after the sum rule."""
-    sums = ErrorSums.zero()
+    sums = _no_errors(run)
     for batch in run.plan.validation_batches:
         sums = run.plan.steps.validate(run.state.evaluated, sums, batch)
     return sums.mean()
@@ -236,6 +283,8 @@ def validate(run: Run) -> float:
 def validate_dielectric(run: Run) -> DielectricSummary:
     """Compute the errors of the electronic dielectric tensor over the validation part."""
     sums = DielectricErrors.zero()
+    if run.plan.devices is not None:
+        sums = run.plan.devices.replicate(sums)
     for batch in run.plan.validation_batches:
         sums = run.plan.steps.validate_dielectric(run.state.evaluated, sums, batch)
     return sums.summarise()
@@ -258,7 +307,7 @@ def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
 
 def remember_features(run: Run, best: CheckpointWriter) -> None:
     """Add to the best checkpoint what the features of its network are like on the training part."""
-    state, metadata = read_checkpoint(run.plan.folder)
+    state, metadata = together(lambda: read_checkpoint(run.plan.folder))
     features = measure_features(run.plan, state["params"])
     if features is not None:
         best.save(state, dataclasses.replace(metadata, domain=run.domain, features=(features,)))

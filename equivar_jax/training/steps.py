@@ -3,12 +3,13 @@
 import functools
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import NamedSharding
 from jaxtyping import Array
 
 from equivar_jax.config.schema import Freeze, ModelConfig, TrainConfig
@@ -16,6 +17,7 @@ from equivar_jax.graphs.batch import Batch
 from equivar_jax.network.forms import make_network
 from equivar_jax.network.initial_weights import COMPILE_QUICKLY
 from equivar_jax.network.tensor import apply_sum_rule
+from equivar_jax.training.devices import IN_PARTS, ON_ALL, Devices
 from equivar_jax.training.losses import (
     DielectricErrors,
     ErrorSums,
@@ -164,24 +166,34 @@ def make_steps(
     train: TrainConfig,
     optimizer: optax.GradientTransformation,
     loss: Loss = l1_loss,
+    devices: Devices | None = None,
 ) -> Steps:
     """Make the compiled functions for a network, an optimiser and a loss; each batch shape compiles once.
 
-    Sums stay on the device: nothing waits for it until somebody reads a number.
+    Sums stay on the device: nothing waits for it until somebody reads a number. On several devices each
+    applies the network to its part of the batch; losses and errors are of all parts, since they are made
+    from sums over the whole, and so is the gradient.
 
     Args:
         model: Settings of the network.
         train: Settings of the optimisation, also for the loss.
         optimizer: Such as `make_optimizer` gives.
         loss: What to make small; see `losses.Loss`.
+        devices: That weights are replicated on and batches divided among; None is the one of JAX.
     """
     network = make_network(model)
     compiles: Counter = Counter()
 
+    @functools.partial(_on_each_device, devices)
     def apply(params: dict, batch: Batch) -> Output:
         if model.dielectric:
             return Output(*network.apply(params, batch.graph, method="with_dielectric"))
         return Output(network.apply(params, batch.graph), None)
+
+    @functools.partial(_on_each_device, devices)
+    def apply_corrected(params: dict, batch: Batch) -> Array:
+        raw = network.apply(params, batch.graph)
+        return apply_sum_rule(raw, batch.graph.n_node, batch.graph.globals["charge"])
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
         compiles["train"] += 1  # runs while tracing, that is once per compilation
@@ -199,21 +211,35 @@ def make_steps(
 
     def validate_step(params: dict, sums: ErrorSums, batch: Batch) -> ErrorSums:
         compiles["validate"] += 1
-        raw = network.apply(params, batch.graph)
-        corrected = apply_sum_rule(raw, batch.graph.n_node, batch.graph.globals["charge"])
-        return sums + absolute_errors(corrected, batch)
+        return sums + absolute_errors(apply_corrected(params, batch), batch)
 
     def validate_dielectric_step(params: dict, sums: DielectricErrors, batch: Batch) -> DielectricErrors:
         compiles["validate dielectric"] += 1
-        _, dielectric = network.apply(params, batch.graph, method="with_dielectric")
+        dielectric = apply(params, batch).dielectric
         return sums + dielectric_errors(dielectric, batch.dielectric, batch.dielectric_mask)
 
-    options = _compiler_options()
+    options: dict[str, Any] = {"compiler_options": _compiler_options()}
+    if devices is not None:
+        options["out_shardings"] = NamedSharding(devices.mesh, ON_ALL)
     return Steps(
-        jax.jit(train_step, donate_argnums=0, compiler_options=options),
-        jax.jit(validate_step, compiler_options=options),
-        jax.jit(validate_dielectric_step, compiler_options=options),
+        jax.jit(train_step, donate_argnums=0, **options),
+        jax.jit(validate_step, **options),
+        jax.jit(validate_dielectric_step, **options),
         compiles,
+    )
+
+
+def _on_each_device(devices: Devices | None, function: Callable) -> Callable:
+    """Let each device apply a function of weights and batch to its part; results are joined along axis 0.
+
+    The compiler could divide XLA's operations by itself, but it does not know those of C++; and only so an
+    edge never asks for a node of another device.
+    """
+    if devices is None:
+        return function
+    # The check of what is the same on all devices knows no primitives of this package.
+    return jax.shard_map(
+        function, mesh=devices.mesh, in_specs=(ON_ALL, IN_PARTS), out_specs=IN_PARTS, check_vma=False
     )
 
 

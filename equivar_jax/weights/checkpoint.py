@@ -74,7 +74,7 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
 
     folder = _find_checkpoint(Path(location), which)
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        with _reader() as reader:
             metadata = reader.restore(folder, ocp.args.Composite(metadata=ocp.args.JsonRestore()))["metadata"]
             meaning = _read_meaning(metadata, folder)
             state = reader.restore(folder, ocp.args.Composite(state=ocp.args.StandardRestore()))["state"]
@@ -83,6 +83,23 @@ def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, M
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unreadable(folder, error) from error
     return state, meaning
+
+
+def _reader() -> Any:
+    """Make a reader of checkpoints that waits for no other process of a distributed run."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process-{own}"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone)
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def read_weights(location: Path | str) -> tuple[dict, Metadata]:

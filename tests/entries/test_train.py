@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from ase.io import read
 from helpers.crystals import labelled_crystal
+from helpers.signals import signal_at
 
 from equivar_jax import load, train
 from equivar_jax import predict as prediction
@@ -66,18 +67,6 @@ def same_arrays(first, second):
     assert jax.tree.structure(first) == jax.tree.structure(second)
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def signal_at(monkeypatch, batch, kind):
-    """Send this process a signal as soon as it has trained on so many batches."""
-
-    class Bar(loop.ProgressBar):
-        def update(self, n=1):
-            super().update(n)
-            if self.n == batch:
-                os.kill(os.getpid(), kind)
-
-    monkeypatch.setattr(loop, "ProgressBar", Bar)
 
 
 def test_the_start_tells_what_is_trained_on_what(trained):
