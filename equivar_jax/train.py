@@ -2,8 +2,9 @@
 
 Structures are collated into padded batches, every batch goes through one compiled step, and the weights
 with the lowest validation MAE are kept. Ctrl-C and SIGTERM save the run before it ends; `--resume RUN`
-continues it and gives the same numbers as an uninterrupted run. Fine-tuning starts from existing weights
-and takes over their network: use `--config finetune.py`, or any other config with `--train.start_from RUN`.
+continues it, also in its closing evaluation, and gives the same numbers as an uninterrupted run. Fine-tuning
+starts from existing weights and takes over their network: use `--config finetune.py`, or any other config
+with `--train.start_from RUN`.
 `--members N` trains N networks that differ in their seed, and joins them into a committee with uncertainties.
 """
 
@@ -58,7 +59,7 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
     from equivar_jax.ensemble import stored_committee, train_committee
     from equivar_jax.reports.run_text import announce_run, report_run
     from equivar_jax.runtime import use_compilation_cache
-    from equivar_jax.training.loop import run_training, start_run
+    from equivar_jax.training.loop import has_state, run_training, start_run
     from equivar_jax.training.run_directory import new_run_directory
     from equivar_jax.training.starting_point import use_network_of_start
 
@@ -75,22 +76,26 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
         if (interrupted := train_committee(config, members, folder)) is not None:
             raise SystemExit(128 + interrupted)
         return
-    run = start_run(config, folder, resume=options.resume is not None)
+    # A run that was killed before it had saved a state begins anew.
+    run = start_run(config, folder, resume=options.resume is not None and has_state(folder))
     announce_run(run)
-    interrupted = run_training(run)
+    interrupted = run_training(run) or report_run(run)
     if interrupted is not None:
         raise SystemExit(128 + interrupted)
-    report_run(run)
 
 
 def _config_of_run(folder: Path) -> Config:
     """Return the settings that a run, or the training of a committee, was begun with."""
     from equivar_jax.ensemble import stored_committee
-    from equivar_jax.training.loop import last_checkpoint
+    from equivar_jax.training.loop import has_state, last_checkpoint
+    from equivar_jax.training.run_directory import stored_config
     from equivar_jax.weights.checkpoint import read_checkpoint
 
-    stored = stored_committee(folder)
-    return stored[0] if stored else read_checkpoint(last_checkpoint(folder), "last")[1].config
+    if (committee := stored_committee(folder)) is not None:
+        return committee[0]
+    if not has_state(folder) and (begun := stored_config(folder)) is not None:
+        return begun
+    return read_checkpoint(last_checkpoint(folder), "last")[1].config
 
 
 if __name__ == "__main__":

@@ -23,7 +23,13 @@ from equivar_jax.runtime import Interruption
 from equivar_jax.training.domain import measure_domain, measure_features
 from equivar_jax.training.losses import DielectricErrors, DielectricSummary, ErrorSums, Loss, l1_loss
 from equivar_jax.training.plan import Plan, plan_run
-from equivar_jax.training.run_directory import append_record, describe_run, drop_records_after
+from equivar_jax.training.run_directory import (
+    append_record,
+    describe_run,
+    drop_closing_files,
+    drop_records_after,
+    missing_closing_files,
+)
 from equivar_jax.training.starting_point import (
     compare_settings,
     describe_new_run,
@@ -62,16 +68,18 @@ def start_run(config: Config, folder: Path, resume: bool = False, loss: Loss = l
     Args:
         config: Every setting; of a resumed run those it goes on with.
         folder: Of the run; README, config and split are written into it.
-        resume: Go on from the last state that is saved there.
+        resume: Go on from the last state that is saved there. Of a run whose epochs are done its closing
+            evaluation can be made, if something of it is missing.
         loss: What to make small (a run does not remember it: give it again to resume).
 
     Raises:
         InputError: unusable data or checkpoint, or a setting that contradicts it.
     """
     run = _resume(config, folder, loss) if resume else _begin(config, folder, loss)
+    if run.progress.epoch < run.plan.config.train.epochs:
+        drop_closing_files(folder)
     describe_run(folder, run.plan.config, run.plan.dataset)
-    if resume:
-        drop_records_after(folder, run.progress.epoch)
+    drop_records_after(folder, run.progress.epoch)  # all of them after a kill before the first state
     return run
 
 
@@ -92,10 +100,15 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
     """Plan the rest of a run and restore its last state."""
     saved, progress = read_checkpoint(last_checkpoint(folder), "last")
     if progress.epoch >= config.train.epochs:
-        raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
+        if not (missing := missing_closing_files(folder)):
+            raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=progress.epoch))
     if config.train.start_from is not None:
         config = use_stored_network(config, progress.config.model, str(folder))
     remarks = compare_settings(progress.config, config, folder)
+    if progress.epoch == config.train.epochs:
+        names = ", ".join(missing)
+        remarks = (*remarks, f"all {progress.epoch} epochs are done; what is missing is made: {names}")
     plan = plan_run(config, folder, loss)
     shapes = weight_shapes(plan.config.model)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
@@ -107,6 +120,11 @@ def _resume(config: Config, folder: Path, loss: Loss) -> Run:
 def last_checkpoint(folder: Path) -> Path:
     """Return the folder in which a run keeps its last state, from which alone it can be resumed."""
     return folder / "checkpoints" / "last"
+
+
+def has_state(folder: Path) -> bool:
+    """Return whether a run has saved a state from which it can be resumed."""
+    return any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
 
 
 def run_training(run: Run) -> signal.Signals | None:
@@ -136,7 +154,8 @@ def run_training(run: Run) -> signal.Signals | None:
                 if time.monotonic() - saved_at > 60 * run.plan.config.train.checkpoint_minutes:
                     save(run, best, last)
                     saved_at = time.monotonic()
-            save(run, best, last)
+            if done < epochs:  # not where only what follows the training was left
+                save(run, best, last)
             remember_features(run, best)
         except BaseException:
             save(run, best, last)
@@ -257,8 +276,13 @@ def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
 
 
 def remember_features(run: Run, best: CheckpointWriter) -> None:
-    """Add to the best checkpoint what the features of its network are like on the training part."""
+    """Add to the best checkpoint what the features of its network are like on the training part.
+
+    Nothing is done where the weights are those of an earlier best, of which this is known.
+    """
     state, metadata = read_checkpoint(run.plan.folder)
+    if metadata.features:
+        return
     features = measure_features(run.plan, state["params"])
     if features is not None:
-        best.save(state, dataclasses.replace(metadata, domain=run.domain, features=(features,)))
+        best.save(state, dataclasses.replace(metadata, features=(features,)))
