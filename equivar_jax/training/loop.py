@@ -16,7 +16,7 @@ import numpy as np
 from flax import serialization
 
 from equivar_jax.config.schema import Config
-from equivar_jax.errors import InputError
+from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.graphs.batch import prefetch
 from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.runtime import Interruption
@@ -76,10 +76,11 @@ def start_run(config: Config, folder: Path, resume: bool = False, loss: Loss = l
         InputError: unusable data or checkpoint, or a setting that contradicts it.
     """
     run = _resume(config, folder, loss) if resume else _begin(config, folder, loss)
-    if run.progress.epoch < run.plan.config.train.epochs:
-        drop_closing_files(folder)
-    describe_run(folder, run.plan.config, run.plan.dataset)
-    drop_records_after(folder, run.progress.epoch)  # all of them after a kill before the first state
+    with input_error_unless_writable(folder, "--run-dir"):
+        if run.progress.epoch < run.plan.config.train.epochs:
+            drop_closing_files(folder)
+        describe_run(folder, run.plan.config, run.plan.dataset)
+        drop_records_after(folder, run.progress.epoch)  # all of them after a kill before the first state
     return run
 
 
@@ -134,11 +135,11 @@ def run_training(run: Run) -> signal.Signals | None:
         The signal that interrupted it (everything is saved), or None if it came to the end.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the loss is no longer finite, or the disk is full.
     """
     epochs, done = run.plan.config.train.epochs, run.progress.epoch
     best, last = CheckpointWriter(run.plan.folder, "best"), CheckpointWriter(run.plan.folder, "last")
-    saved_at = time.monotonic()
+    saved_at, recorded = time.monotonic(), True
     total = run.plan.batches_per_epoch * (epochs - done) - run.progress.batch
     with Interruption() as interruption, ProgressBar(total=total, unit="batch") as bar:
         try:
@@ -146,7 +147,9 @@ def run_training(run: Run) -> signal.Signals | None:
                 bar.set_description(f"epoch {run.progress.epoch + 1}/{epochs}")
                 record = run_epoch(run, bar, interruption)
                 if record is not None:
+                    recorded = False
                     append_record(run.plan.folder, record)
+                    recorded = True
                     bar.set_postfix_str(
                         f"loss {record['train_loss']:.4f} e, validation MAE {record['validation_mae']:.4f} e "
                         f"(best {run.progress.best_validation_mae:.4f}), {record['ms_per_atom']:.3f} ms/atom"
@@ -158,7 +161,8 @@ def run_training(run: Run) -> signal.Signals | None:
                 save(run, best, last)
             remember_features(run, best)
         except BaseException:
-            save(run, best, last)
+            if recorded:  # a state whose epochs are not all on record would lose one
+                save(run, best, last)
             raise
         finally:
             best.close()

@@ -140,9 +140,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def append_record(folder: Path, record: dict[str, Any]) -> None:
-    """Add a line to `metrics.jsonl`."""
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(record) + "\n")
+    """Add a line to `metrics.jsonl`.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        with path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"{path}: cannot be written ({reason}); make room, and go on with --resume {folder}"
+        ) from None
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
