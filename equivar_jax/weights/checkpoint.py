@@ -6,8 +6,12 @@ training, statistics), so that nothing has to be typed again. A run directory ho
 needed to continue the run.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,18 +61,22 @@ class CheckpointWriter:
 
         arrays = jax.tree.map(np.asarray, state)
         try:
-            self._manager.save(
-                self._next,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(metadata.to_json())
-                ),
-            )
+            with _no_log_of_orbax():
+                self._manager.save(
+                    self._next,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(metadata.to_json())
+                    ),
+                )
         except (OSError, ValueError, RuntimeError) as error:  # tensorstore raises the latter two
             raise self._cannot_be_written(error) from error
         self._next += 1
 
     def _cannot_be_written(self, error: Exception) -> InputError:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        # tensorstore tells the number of the system's error inside a long text.
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None)
+        reason = reason or " ".join(str(error).split())[:200]
         return InputError(
             f"{self._run}: a checkpoint cannot be written ({reason}); make room, and go on from the one "
             f"before (a training: --resume {self._run})"
@@ -77,6 +85,18 @@ class CheckpointWriter:
     def close(self) -> None:
         """Release the directory."""
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _no_log_of_orbax() -> Iterator[None]:
+    """Keep Orbax from printing the tracebacks of its threads; the error itself is raised."""
+    logger = logging.getLogger("absl")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, Metadata]:

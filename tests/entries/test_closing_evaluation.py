@@ -114,6 +114,24 @@ def test_a_run_that_was_killed_before_it_had_saved_a_state_begins_anew(trained, 
         assert resumed[1] == through[1]
 
 
+def test_an_epoch_that_could_not_be_put_on_record_is_run_again(trained, tmp_path, monkeypatch):
+    folder, real = tmp_path / "run", loop.append_record
+
+    def append(folder, record):
+        if record["epoch"] == 2:
+            raise train.InputError("the disk is full")
+        real(folder, record)
+
+    words = ("--config", "test.py", "--train.ema_decay", 0.5, "--run-dir", folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "append_record", append)
+        status, _, errors = run(*words, "--train.checkpoint_minutes", 1e-6)
+    assert (status, errors.splitlines()[-1]) == (2, "error: the disk is full")
+    assert read_checkpoint(folder, "last")[1].epoch == 1
+    assert run("--resume", folder)[0] == 0
+    assert losses(folder) == losses(trained.folder)
+
+
 def test_settings_that_are_damaged_are_said(trained, tmp_path, complaint):
     folder = tmp_path / "run"
     shutil.copytree(trained.folder, folder)

@@ -1,4 +1,4 @@
-"""The benchmark of faults: what it does to processes, what it finds wrong, and each command at a tiny size."""
+"""The benchmark of faults: what it does to processes, what it finds, each command at a tiny size."""
 
 import json
 import shutil
