@@ -33,8 +33,8 @@ from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.reports.committee_report import committee_table, write_committee, write_uncalibrated
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import use_compilation_cache
-from equivar_jax.training.loop import last_checkpoint, run_training, start_run
-from equivar_jax.training.run_directory import drop_records_after, read_records, write_json
+from equivar_jax.training.loop import has_state, run_training, start_run
+from equivar_jax.training.run_directory import missing_closing_files, read_records, write_json
 from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 
@@ -162,25 +162,16 @@ def train_or_resume(config: Config, folder: Path) -> signal.Signals | None:
     if is_finished(folder, config):
         print(f"is finished: {folder}")
         return None
-    resume = _has_state(folder)
-    run = start_run(config, folder, resume=resume)
-    if not resume:
-        drop_records_after(folder, 0)  # left by a process that was killed before it had saved anything
+    run = start_run(config, folder, resume=has_state(folder))
     announce_run(run)
-    interrupted = run_training(run)
-    if interrupted is None:
-        report_run(run)
-    return interrupted
+    return run_training(run) or report_run(run)
 
 
 def is_finished(folder: Path, config: Config) -> bool:
-    """Return whether a run has done all epochs of a config."""
-    return _has_state(folder) and read_checkpoint(folder, "last")[1].epoch >= config.train.epochs
-
-
-def _has_state(folder: Path) -> bool:
-    """Return whether a run has saved a state from which it can be resumed."""
-    return any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
+    """Return whether a run has done all epochs of a config, and its closing evaluation."""
+    if not has_state(folder) or missing_closing_files(folder):
+        return False
+    return read_checkpoint(folder, "last")[1].epoch >= config.train.epochs
 
 
 def _config_of_member(config: Config, number: int) -> Config:

@@ -1,5 +1,6 @@
 """`InputError`: the user's input cannot be used; the message says where, what is wrong and how to fix it."""
 
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ class InputError(ValueError):
 def plain_messages() -> Iterator[None]:
     """Print as a command does: an `InputError` becomes one line on standard error and exit status 2.
 
+    Ctrl-C, where nothing better is done about it, becomes one line and exit status 130.
     Warnings are one line each, `warning: ...`, without the path and source line that Python adds. One that
     was printed already, word for word, is not repeated (Python forgets it with every `catch_warnings`).
     """
@@ -38,6 +40,9 @@ def plain_messages() -> Iterator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("SIGINT: interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     finally:
         warnings.formatwarning = before
 

@@ -39,14 +39,21 @@ _DOTS_PER_INCH = 200
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure to a file, in the format that the suffix of the file names.
 
+    The file appears complete or not at all, whatever ends the process.
+
     Raises:
         InputError: The suffix names no picture format, or the file cannot be written.
     """
     _check_suffix(path)
+    whole = Path(os.path.realpath(path))
+    partial = whole.with_name(f".{whole.stem}.part{whole.suffix}")
     try:
-        figure.savefig(path, dpi=_DOTS_PER_INCH)
+        figure.savefig(partial, dpi=_DOTS_PER_INCH)
+        partial.replace(whole)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error}); check the folder") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:

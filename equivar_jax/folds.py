@@ -10,15 +10,11 @@ from ase.data import chemical_symbols
 from equivar_jax.config.old_settings import read_config
 from equivar_jax.config.schema import Config, check_config
 from equivar_jax.config.settings import to_dict
-from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError, input_error_unless_writable
-from equivar_jax.prediction.loading import load
-from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_evaluation_report
 from equivar_jax.reports.run_text import announce_run, report_run
-from equivar_jax.training.loop import last_checkpoint, run_training, start_run
-from equivar_jax.training.run_directory import drop_records_after, write_json
-from equivar_jax.uncertainty.domain import without_domain_warnings
+from equivar_jax.training.loop import has_state, run_training, start_run
+from equivar_jax.training.run_directory import write_json
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 __all__ = ["cross_validate", "fold_folder", "stored_config", "write_result"]
@@ -83,23 +79,10 @@ def _validate_fold(config: Config, folder: Path, fold: int) -> signal.Signals | 
     """
     run_folder = fold_folder(folder, fold)
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=fold))
-    resume = any(path.name.isdecimal() for path in last_checkpoint(run_folder).glob("*"))
-    if resume and read_checkpoint(run_folder, "last")[1].epoch >= config.train.epochs:
-        # The run was stopped between its last epoch and its validation.
-        structures = load_dataset(config).validation.structures
-        with without_domain_warnings():
-            result = evaluate_model(load(run_folder), structures, allow_unseen=True)
-        write_json(run_folder / "validation.json", result.to_dict())
-        return None
-    run = start_run(config, run_folder, resume=resume)
-    if not resume:
-        drop_records_after(run_folder, 0)  # left by a process that was killed before it had saved anything
+    run = start_run(config, run_folder, resume=has_state(run_folder))
     _describe(config, folder)
     announce_run(run)
-    interrupted = run_training(run)
-    if interrupted is None:
-        report_run(run)
-    return interrupted
+    return run_training(run) or report_run(run)
 
 
 def _describe(config: Config, folder: Path) -> None:

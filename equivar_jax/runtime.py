@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -52,3 +54,32 @@ class Interruption:
     def _note(self, number: int, _: FrameType | None) -> None:
         self.signal = signal.Signals(number)
         signal.signal(number, self._previous[self.signal])  # type: ignore[arg-type]
+
+
+class Interrupted(KeyboardInterrupt):
+    """What `interruptible` raises: SIGINT or SIGTERM has come."""
+
+    def __init__(self, kind: signal.Signals):
+        super().__init__(kind.name)
+        self.signal = kind
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Interrupted` at the first SIGINT or SIGTERM inside the block, for work that may stop anywhere.
+
+    A second signal of the same kind acts as usual.
+    """
+    previous: dict[int, Any] = {}
+
+    def stop(number: int, _: FrameType | None) -> None:
+        signal.signal(number, previous[number])
+        raise Interrupted(signal.Signals(number))
+
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        previous[kind] = signal.signal(kind, stop)
+    try:
+        yield
+    finally:
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)

@@ -2,8 +2,9 @@
 
 Structures are collated into padded batches, every batch goes through one compiled step, and the weights
 with the lowest validation MAE are kept. Ctrl-C and SIGTERM save the run before it ends; `--resume RUN`
-continues it and gives the same numbers as an uninterrupted run. Fine-tuning starts from existing weights
-and takes over their network: use `--config finetune.py`, or any other config with `--train.start_from RUN`.
+continues it, also in its closing evaluation, and gives the same numbers as an uninterrupted run. Fine-tuning
+starts from existing weights and takes over their network: use `--config finetune.py`, or any other config
+with `--train.start_from RUN`.
 `--members N` trains N networks that differ in their seed, and joins them into a committee with uncertainties.
 `--devices N` divides every batch among N devices, `--distributed` among all devices of several processes:
 begun by srun or mpirun, or with JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID in their
@@ -119,18 +120,19 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
             run = _train_one(config, folder, not is_new, options.devices)
         elif (interrupted := train_committee(config, members, folder)) is not None:
             raise SystemExit(128 + interrupted)
-    if members is None and is_first_process():
-        report_run(run)
+    if members is None and is_first_process() and (interrupted := report_run(run)) is not None:
+        raise SystemExit(128 + interrupted)
 
 
-def _train_one(config: Config, folder: Path, resume: bool, number: int | None) -> "Run":
+def _train_one(config: Config, folder: Path, is_resumed: bool, number: int | None) -> "Run":
     """Train one network on a number of devices."""
     from equivar_jax.reports.run_text import announce_run
     from equivar_jax.training.devices import choose_devices
-    from equivar_jax.training.loop import run_training, start_run
+    from equivar_jax.training.loop import has_state, run_training, start_run
 
     devices = together(lambda: choose_devices(number))
-    run = start_run(config, folder, resume, devices=devices)
+    # A run that was killed before it had saved a state begins anew.
+    run = start_run(config, folder, resume=is_resumed and has_state(folder), devices=devices)
     announce_run(run)
     interrupted = run_training(run)
     if interrupted is not None:
@@ -141,11 +143,15 @@ def _train_one(config: Config, folder: Path, resume: bool, number: int | None) -
 def _config_of_run(folder: Path) -> Config:
     """Return the settings that a run, or the training of a committee, was begun with."""
     from equivar_jax.ensemble import stored_committee
-    from equivar_jax.training.loop import last_checkpoint
+    from equivar_jax.training.loop import has_state, last_checkpoint
+    from equivar_jax.training.run_directory import stored_config
     from equivar_jax.weights.checkpoint import read_checkpoint
 
-    stored = stored_committee(folder)
-    return stored[0] if stored else read_checkpoint(last_checkpoint(folder), "last")[1].config
+    if (committee := stored_committee(folder)) is not None:
+        return committee[0]
+    if not has_state(folder) and (begun := stored_config(folder)) is not None:
+        return begun
+    return read_checkpoint(last_checkpoint(folder), "last")[1].config
 
 
 if __name__ == "__main__":

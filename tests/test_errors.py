@@ -26,3 +26,11 @@ def test_a_warning_is_printed_once():
     code += "        with warnings.catch_warnings():\n            pass\n        warnings.warn(word)\n"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stderr == "warning: one\nwarning: two\n"
+
+
+def test_ctrl_c_is_one_line_and_the_status_of_a_shell():
+    code = (
+        "from equivar_jax.errors import plain_messages\nwith plain_messages():\n    raise KeyboardInterrupt"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (130, "SIGINT: interrupted\n")

@@ -11,8 +11,6 @@ from benchmarks.speed.polarisation.table import polarisation_table
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- made by benchmarks.speed.report: begin -->", "<!-- end -->"
-GPU_TARGETS = {"bm1.py": ("1.0 / 3.0", "0.3 / 1.0"), "bm2.py": ("0.5 / 1.5", "0.15 / 0.5")}
-"""Microseconds an atom, inference / training: the time that must be reached, and the aim."""
 
 
 def read_result(name: str) -> dict[str, Any] | None:
@@ -154,25 +152,9 @@ def polarisation_section() -> str:
 
 
 def gpu_section() -> str:
-    """Return the section on the network on a GPU beside its targets."""
-    found = read_result("gpu_peers")
-    header = ["config", "must, us an atom, inference / training", "aim", "atoms", "measured"]
-    if found is None:
-        rows = [
-            [config, *targets, "at least 4,000", "not measured"] for config, targets in GPU_TARGETS.items()
-        ]
-        return f"### H200\n\n{markdown_table(header, rows)}"
-    rows = [
-        [
-            network["config"],
-            *GPU_TARGETS[network["config"]],
-            f"{network['atoms']:,}",
-            f"{network['inference']['median']:.2f} / {network['training']['median']:.2f}",
-        ]
-        for network in found["networks"]
-    ]
-    table = markdown_table(header, rows)
-    return f"### On a GPU\n\nOne layer: `results/gpu_peers.json`. {describe_where(found)}.\n\n{table}"
+    """Return the section on a GPU, as `benchmarks.gpu` has written it."""
+    page = RESULTS / "gpu.md"
+    return page.read_text().strip() if page.is_file() else "### On a GPU\n\nNot measured."
 
 
 def main() -> None:

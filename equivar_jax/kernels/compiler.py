@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import functools
 import hashlib
 import importlib.util
@@ -24,6 +25,15 @@ SOURCES = Path(__file__).parent / "cpp"
 PREBUILT = Path(__file__).parent / "prebuilt"
 """Libraries in a wheel that was built with them (see `equivar_jax.kernels.prebuild`)."""
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-w")
+_NOT_WRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
 TIMEOUT = 300
 """Longest time for a compilation in seconds; it takes about ten."""
 LEVELS = {
@@ -42,7 +52,7 @@ def load_library(name: Name) -> ctypes.CDLL:
     """Load a library of compiled kernels.
 
     It is the one of the wheel for this processor, else one in the cache, where it is compiled first if it is
-    not there.
+    not there or has changed on the disk. Where the cache cannot be written, it is compiled for this process.
 
     Raises:
         NotCompiledError: There is no compiler, or it fails.
@@ -57,11 +67,45 @@ def load_library(name: Name) -> ctypes.CDLL:
     compiler = find_compiler()
     path = cache_directory() / f"{name}-{key}-{_machine_key(compiler)}.so"
     try:
-        if not path.is_file():
-            compile_library(compiler, name, path)
+        if not _is_whole(path):
+            try:
+                compile_library(compiler, name, path)
+                _digest_path(path).write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+            except (OSError, subprocess.SubprocessError) as error:
+                if not _cannot_be_written(error):
+                    raise
+                return _load_for_this_process(compiler, name)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
         raise NotCompiledError(f"{shlex.join(compiler)} {source.name}: {_first_error_line(error)}") from error
+
+
+def _load_for_this_process(compiler: Sequence[str], name: Name) -> ctypes.CDLL:
+    """Compile a library into a temporary folder and load it; the system keeps what is loaded."""
+    with tempfile.TemporaryDirectory(prefix="equivar_jax-") as folder:
+        path = Path(folder) / f"{name}.so"
+        compile_library(compiler, name, path)
+        return ctypes.CDLL(str(path))
+
+
+def _cannot_be_written(error: Exception) -> bool:
+    """Return whether it was the folder that failed, not the compiler."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return os.strerror(errno.ENOSPC) in (error.stderr or "")
+    return isinstance(error, OSError) and error.errno in _NOT_WRITABLE
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a library in the cache is as it was made: code that has changed ends the process."""
+    try:
+        return _digest_path(path).read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError):
+        return False
+
+
+def _digest_path(path: Path) -> Path:
+    """Return the file beside a library that holds its digest."""
+    return path.with_suffix(".sha256")
 
 
 def prebuilt_path(name: Name, key: str, level: str) -> Path:

@@ -1,5 +1,8 @@
 """Printed text about a training run: before it, what is trained on what; after it, how good it is."""
 
+import contextlib
+import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -7,25 +10,63 @@ import jax
 from ase.data import chemical_symbols
 
 from equivar_jax.datasets.load import Dataset
+from equivar_jax.errors import InputError
 from equivar_jax.graphs.packing import edge_fill
 from equivar_jax.hygiene import SET_ASIDE
 from equivar_jax.network.model import count_parameters
 from equivar_jax.prediction.loading import load
 from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.plots import plot_history
+from equivar_jax.runtime import Interrupted, interruptible
 from equivar_jax.training.devices import Devices
 from equivar_jax.training.loop import Run, kept_validation_mae
-from equivar_jax.training.run_directory import read_records, write_json
+from equivar_jax.training.run_directory import list_files, missing_closing_files, read_records, write_json
 from equivar_jax.training.steps import count_trained
 from equivar_jax.uncertainty.domain import without_domain_warnings
 
 
-def report_run(run: Run) -> None:
+def report_run(run: Run) -> signal.Signals | None:
     """Evaluate the best weights of a finished run on its validation part, and print the errors.
 
-    Writes `validation.json`, `parity.png` and `history.png` into the folder of the run.
+    Writes `validation.json`, `parity.png` and `history.png` into the folder of the run, and into its README
+    that they are there.
+
+    Returns:
+        The signal (Ctrl-C or SIGTERM) that interrupted it, which is said in a line, or None.
+
+    Raises:
+        InputError: a file cannot be written.
     """
+    folder, interrupted = run.plan.folder, None
+    try:
+        with interruptible():
+            text = _evaluate_run(run)
+    except Interrupted as stop:
+        interrupted = stop.signal
+        print(f"{interrupted.name}: {_say_what_is_missing(folder)}", file=sys.stderr)
+    except (InputError, OSError) as error:
+        raise InputError(f"{error}; {_say_what_is_missing(folder)}") from None
+    finally:
+        with contextlib.suppress(OSError):  # where the disk is full, the README of the beginning stays
+            list_files(folder, run.plan.config)
+    if interrupted is None:
+        print(text)
+    return interrupted
+
+
+def _say_what_is_missing(folder: Path) -> str:
+    """Say which files of the closing evaluation of a run are missing, and what makes them."""
+    missing = ", ".join(missing_closing_files(folder)) or "nothing"
+    return (
+        f"training is complete and saved, but its closing evaluation has not made {missing}; finish it with "
+        f"--resume {folder}"
+    )
+
+
+def _evaluate_run(run: Run) -> str:
+    """Evaluate a finished run and write what it is found to be; return it in words."""
     path = run.plan.config.data.path
+    plot_history(read_records(run.plan.folder), run.plan.folder / "history.png")
     with without_domain_warnings():  # the validation part says what is usual
         result = evaluate_model(
             load(run.plan.folder),
@@ -34,17 +75,15 @@ def report_run(run: Run) -> None:
             parity_plot=run.plan.folder / "parity.png",
             title=f"Validation, {Path(path).name if path else 'demonstration set (not DFT)'}",
         )
-    write_json(run.plan.folder / "validation.json", result.to_dict())
-    plot_history(read_records(run.plan.folder), run.plan.folder / "history.png")
-    print(result.table())
+    write_json(run.plan.folder / "validation.json", result.to_dict())  # the last: with it a fold is finished
     counts = ", ".join(f"{kind} {count}" for kind, count in sorted(run.plan.steps.compiles.items()))
-    print(f"compilations: {counts}, for {len(run.plan.budgets)} batch shapes")
     kept = (
         ""
         if run.plan.config.train.keep == "best"
         else f", of the last epoch, {kept_validation_mae(run):.4f} e"
     )
-    print(
+    return (
+        f"{result.table()}\ncompilations: {counts or 'none'}, for {len(run.plan.budgets)} batch shapes\n"
         f"best validation MAE {run.progress.best_validation_mae:.4f} e{kept}; "
         f"everything is in {run.plan.folder}"
     )

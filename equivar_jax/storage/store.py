@@ -12,16 +12,20 @@ import tempfile
 import warnings
 import weakref
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from equivar_jax.cache import CACHE_VARIABLE
+from equivar_jax.errors import InputError
 
 _MANIFEST = "manifest.json"
 _CHECKED_AT_ONCE = 1 << 24  # bytes
+_ATTEMPTS = 3
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a damaged store raises."""
 
 
 class Columns:
@@ -65,14 +69,19 @@ class ColumnWriter:
         """Append rows (along the first axis) to the named columns.
 
         The first call decides the type of a column and the shape of its rows.
+
+        Raises:
+            InputError: the disk is full.
         """
         for name, array in arrays.items():
             if name not in self._files:
-                self._files[name] = (self._folder / f"{name}.bin").open("wb")
+                with _input_error_if_full(self._folder):
+                    self._files[name] = (self._folder / f"{name}.bin").open("wb")
                 self._columns[name] = {"dtype": array.dtype.str, "shape": [0, *array.shape[1:]], "crc32": 0}
             column = self._columns[name]
             data = np.ascontiguousarray(array, dtype=column["dtype"]).tobytes()
-            self._files[name].write(data)
+            with _input_error_if_full(self._folder):
+                self._files[name].write(data)
             column["crc32"] = zlib.crc32(data, column["crc32"])
             column["shape"][0] += len(array)
 
@@ -82,27 +91,59 @@ class ColumnWriter:
         Args:
             key: The key of the store.
             notes: Anything that JSON can hold, to be kept with the columns.
+
+        Returns:
+            The columns; those of another process, if it has put the same store there meanwhile.
+
+        Raises:
+            InputError: the disk is full.
         """
-        for file in self._files.values():
-            file.close()
         manifest = {"key": key, "columns": self._columns, "notes": notes}
-        (self._folder / _MANIFEST).write_text(json.dumps(manifest))
-        folder = self._folder
+        with _input_error_if_full(self._folder):
+            for file in self._files.values():
+                file.close()
+            (self._folder / _MANIFEST).write_text(json.dumps(manifest))
         if self._target is not None:
-            shutil.rmtree(self._target, ignore_errors=True)  # a store that is stale or damaged
-            # If another process has just put the same store there, ours stays in its hidden folder.
-            with contextlib.suppress(OSError):
-                folder = self._folder.rename(self._target)
-        columns = Columns(folder, key, _map_columns(folder, self._columns), notes)
-        if folder is self._folder:
-            weakref.finalize(columns, shutil.rmtree, folder, ignore_errors=True)
+            for _ in range(_ATTEMPTS):
+                with contextlib.suppress(OSError):
+                    self._folder = self._folder.rename(self._target)
+                    return Columns(self._folder, key, _map_columns(self._folder, self._columns), notes)
+                with contextlib.suppress(*_DAMAGE):
+                    if (there := _read_columns(self._target, key, verify=True)) is not None:
+                        shutil.rmtree(self._folder, ignore_errors=True)
+                        return there
+                _move_away(self._target)  # a store that is stale or damaged
+        columns = Columns(self._folder, key, _map_columns(self._folder, self._columns), notes)
+        weakref.finalize(columns, shutil.rmtree, self._folder, ignore_errors=True)
         return columns
 
     def discard(self) -> None:
         """Remove everything that was written, after a failure."""
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):  # what it holds back does not fit on a full disk, either
+                file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _input_error_if_full(folder: Path) -> Iterator[None]:
+    """Turn an `OSError` inside the block into an `InputError` that asks for room."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder.parent}: the cache cannot be written ({error.strerror or error}); make room, or set "
+            f"{CACHE_VARIABLE} to another folder"
+        ) from None
+
+
+def _move_away(target: Path) -> None:
+    """Remove what is at a place in one step, so that who opens it there finds all of it or nothing."""
+    with contextlib.suppress(OSError):
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with contextlib.suppress(OSError):
+            target.rename(aside / "old")
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def open_columns(folder: Path, key: str, verify: bool = True) -> Columns | None:
@@ -116,21 +157,26 @@ def open_columns(folder: Path, key: str, verify: bool = True) -> Columns | None:
     Returns:
         The columns; None if there is no store of this key, or, with a warning, if it is damaged.
     """
-    if not (folder / _MANIFEST).is_file():
-        return None
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        if manifest["key"] != key:
-            return None
-        for name, column in manifest["columns"].items():
-            if verify and _checksum(folder / f"{name}.bin") != column["crc32"]:
-                raise ValueError(f"column {name} has changed")
-        return Columns(folder, key, _map_columns(folder, manifest["columns"]), manifest["notes"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _read_columns(folder, key, verify)
+    except _DAMAGE as error:
         warnings.warn(
             f"{folder}: the cache is damaged ({error}) and is made again", RuntimeWarning, stacklevel=2
         )
         return None
+
+
+def _read_columns(folder: Path, key: str, verify: bool) -> Columns | None:
+    """Open the columns of a store; one of `_DAMAGE` says that it is damaged, None that there is none."""
+    if not (folder / _MANIFEST).is_file():
+        return None
+    manifest = json.loads((folder / _MANIFEST).read_text())
+    if manifest["key"] != key:
+        return None
+    for name, column in manifest["columns"].items():
+        if verify and _checksum(folder / f"{name}.bin") != column["crc32"]:
+            raise ValueError(f"column {name} has changed")
+    return Columns(folder, key, _map_columns(folder, manifest["columns"]), manifest["notes"])
 
 
 def _map_columns(folder: Path, columns: dict[str, dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ from flax import serialization
 
 from equivar_jax.config.schema import Config
 from equivar_jax.distributed import is_first_process, require_same, together
-from equivar_jax.errors import InputError
+from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.graphs.batch import prefetch
 from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.runtime import Interruption
@@ -25,7 +25,13 @@ from equivar_jax.training.devices import Devices, SharedInterruption, choose_dev
 from equivar_jax.training.domain import measure_domain, measure_features
 from equivar_jax.training.losses import DielectricErrors, DielectricSummary, ErrorSums, Loss, l1_loss
 from equivar_jax.training.plan import Plan, plan_run
-from equivar_jax.training.run_directory import append_record, describe_run, drop_records_after
+from equivar_jax.training.run_directory import (
+    append_record,
+    describe_run,
+    drop_closing_files,
+    drop_records_after,
+    missing_closing_files,
+)
 from equivar_jax.training.starting_point import (
     compare_settings,
     describe_new_run,
@@ -71,7 +77,8 @@ def start_run(
     Args:
         config: Every setting; of a resumed run those it goes on with.
         folder: Of the run; README, config and split are written into it.
-        resume: Go on from the last state that is saved there.
+        resume: Go on from the last state that is saved there. Of a run whose epochs are done its closing
+            evaluation can be made, if something of it is missing.
         loss: What to make small (a run does not remember it: give it again to resume).
         devices: That share each batch (`choose_devices`); None for a single one, and for all those of several
             processes. The numbers of a run do not depend on them, but for rounding, so that it can go on with
@@ -87,17 +94,20 @@ def start_run(
     if devices is not None:
         require_same(run.plan.fingerprint(), "data, settings or kernel")
         run.state = devices.replicate_first(run.state)
-    together(lambda: _prepare_folder(run, resume))
+    together(lambda: _prepare_folder(run))
     return run
 
 
-def _prepare_folder(run: Run, resume: bool) -> None:
-    """Write what is known before the first epoch; the first process does."""
+def _prepare_folder(run: Run) -> None:
+    """Write what is known before the first epoch, and drop what is no longer true; the first process does."""
     if not is_first_process():
         return
-    describe_run(run.plan.folder, run.plan.config, run.plan.dataset)
-    if resume:
-        drop_records_after(run.plan.folder, run.progress.epoch)
+    folder = run.plan.folder
+    with input_error_unless_writable(folder, "--run-dir"):
+        if run.progress.epoch < run.plan.config.train.epochs:
+            drop_closing_files(folder)
+        describe_run(folder, run.plan.config, run.plan.dataset)
+        drop_records_after(folder, run.progress.epoch)  # all of them after a kill before the first state
 
 
 def _begin(config: Config, folder: Path, loss: Loss, devices: Devices | None) -> Run:
@@ -117,10 +127,15 @@ def _resume(config: Config, folder: Path, loss: Loss, devices: Devices | None) -
     """Plan the rest of a run and restore its last state."""
     saved, progress = read_checkpoint(last_checkpoint(folder), "last")
     if progress.epoch >= config.train.epochs:
-        raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
+        if not (missing := missing_closing_files(folder)):
+            raise InputError(f"{folder}: all {progress.epoch} epochs are done; raise --train.epochs")
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, epochs=progress.epoch))
     if config.train.start_from is not None:
         config = use_stored_network(config, progress.config.model, str(folder))
     remarks = compare_settings(progress.config, config, folder)
+    if progress.epoch == config.train.epochs:
+        names = ", ".join(missing)
+        remarks = (*remarks, f"all {progress.epoch} epochs are done; what is missing is made: {names}")
     plan = plan_run(config, folder, loss, devices)
     shapes = weight_shapes(plan.config.model)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
@@ -134,6 +149,11 @@ def last_checkpoint(folder: Path) -> Path:
     return folder / "checkpoints" / "last"
 
 
+def has_state(folder: Path) -> bool:
+    """Return whether a run has saved a state from which it can be resumed."""
+    return any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
+
+
 def run_training(run: Run) -> signal.Signals | None:
     """Train for the epochs that are left; of several processes, all must call this.
 
@@ -141,11 +161,11 @@ def run_training(run: Run) -> signal.Signals | None:
         The signal that interrupted it (everything is saved), or None if it came to the end.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the loss is no longer finite, or the disk is full.
     """
     epochs, done = run.plan.config.train.epochs, run.progress.epoch
     best, last = CheckpointWriter(run.plan.folder, "best"), CheckpointWriter(run.plan.folder, "last")
-    saved_at = time.monotonic()
+    saved_at, recorded = time.monotonic(), True
     total = run.plan.batches_per_epoch * (epochs - done) - run.progress.batch
     is_first, devices = is_first_process(), run.plan.devices
     with Interruption() as own, ProgressBar(total=total, unit="batch", disable=not is_first) as bar:
@@ -156,7 +176,9 @@ def run_training(run: Run) -> signal.Signals | None:
                 record = run_epoch(run, bar, interruption)
                 interruption.settle()
                 if record is not None and is_first:
+                    recorded = False
                     append_record(run.plan.folder, record)
+                    recorded = True
                     bar.set_postfix_str(
                         f"loss {record['train_loss']:.4f} e, validation MAE {record['validation_mae']:.4f} e "
                         f"(best {run.progress.best_validation_mae:.4f}), {record['ms_per_atom']:.3f} ms/atom"
@@ -165,11 +187,13 @@ def run_training(run: Run) -> signal.Signals | None:
                 if due if devices is None else devices.first_says(due):
                     save(run, best, last)
                     saved_at = time.monotonic()
-            save(run, best, last)
+            if done < epochs:  # not where only what follows the training was left
+                save(run, best, last)
             remember_features(run, best)
         except BaseException as error:
-            # All processes save together, which they cannot if one has an error of its own.
-            if jax.process_count() == 1 or isinstance(error, InputError | SystemExit):
+            # All processes save together, which they cannot if one has an error of its own. And a state whose
+            # epochs are not all on record would lose one.
+            if recorded and (jax.process_count() == 1 or isinstance(error, InputError | SystemExit)):
                 save(run, best, last)
             raise
         finally:
@@ -306,8 +330,13 @@ def save(run: Run, best: CheckpointWriter, last: CheckpointWriter) -> None:
 
 
 def remember_features(run: Run, best: CheckpointWriter) -> None:
-    """Add to the best checkpoint what the features of its network are like on the training part."""
+    """Add to the best checkpoint what the features of its network are like on the training part.
+
+    Nothing is done where the weights are those of an earlier best, of which this is known.
+    """
     state, metadata = together(lambda: read_checkpoint(run.plan.folder))
+    if metadata.features:
+        return
     features = measure_features(run.plan, state["params"])
     if features is not None:
-        best.save(state, dataclasses.replace(metadata, domain=run.domain, features=(features,)))
+        best.save(state, dataclasses.replace(metadata, features=(features,)))

@@ -6,8 +6,12 @@ training, statistics), so that nothing has to be typed again. A run directory ho
 needed to continue the run.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,33 +32,71 @@ class CheckpointWriter:
     """
 
     def __init__(self, run_directory: Path, which: Which):
-        """Prepare to write below `run_directory/checkpoints/which`, making folders as needed."""
+        """Prepare to write below `run_directory/checkpoints/which`, making folders as needed.
+
+        Raises:
+            InputError: the folders cannot be made.
+        """
         import orbax.checkpoint as ocp
 
-        self._manager = ocp.CheckpointManager(
-            (run_directory / "checkpoints" / which).absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
-            item_names=("state", "metadata"),
-        )
+        self._run = run_directory
+        try:
+            self._manager = ocp.CheckpointManager(
+                (run_directory / "checkpoints" / which).absolute(),
+                options=ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False),
+                item_names=("state", "metadata"),
+            )
+        except OSError as error:
+            raise self._cannot_be_written(error) from error
         self._next = (self._manager.latest_step() or 0) + 1
 
     def save(self, state: Any, metadata: Metadata) -> None:
-        """Write a tree of arrays with its metadata; the checkpoint is complete when this returns."""
+        """Write a tree of arrays with its metadata; the checkpoint is complete when this returns.
+
+        Raises:
+            InputError: it cannot be written, such as on a full disk; the one before is still there.
+        """
         import jax
         import orbax.checkpoint as ocp
 
         arrays = jax.tree.map(np.asarray, state)
-        self._manager.save(
-            self._next,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(metadata.to_json())
-            ),
-        )
+        try:
+            with _no_log_of_orbax():
+                self._manager.save(
+                    self._next,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(metadata.to_json())
+                    ),
+                )
+        except (OSError, ValueError, RuntimeError) as error:  # tensorstore raises the latter two
+            raise self._cannot_be_written(error) from error
         self._next += 1
+
+    def _cannot_be_written(self, error: Exception) -> InputError:
+        # tensorstore tells the number of the system's error inside a long text.
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None)
+        reason = reason or " ".join(str(error).split())[:200]
+        return InputError(
+            f"{self._run}: a checkpoint cannot be written ({reason}); make room, and go on from the one "
+            f"before (a training: --resume {self._run})"
+        )
 
     def close(self) -> None:
         """Release the directory."""
         self._manager.close()
+
+
+@contextlib.contextmanager
+def _no_log_of_orbax() -> Iterator[None]:
+    """Keep Orbax from printing the tracebacks of its threads; the error itself is raised."""
+    logger = logging.getLogger("absl")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def read_checkpoint(location: Path | str, which: Which = "best") -> tuple[Any, Metadata]:

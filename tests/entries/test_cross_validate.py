@@ -64,7 +64,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(folds, "run_training", refuse)
+    monkeypatch.setattr(loop, "run_epoch", refuse)
 
 
 def content(folder):

@@ -33,6 +33,49 @@ def test_what_the_compiler_says_is_passed_on(fresh, monkeypatch):
         load_library("network")
 
 
+@pytest.fixture
+def tiny(fresh, monkeypatch):
+    """Kernels that are compiled in a moment, and how often they were."""
+    (fresh / "cpp").mkdir()
+    (fresh / "cpp" / "network.cc").write_text('extern "C" int seven() { return 7; }')
+    monkeypatch.setattr(compiler, "SOURCES", fresh / "cpp")
+    compiler.source_key.cache_clear()
+    compiled, real = [], compiler.compile_library
+
+    def compile_library(*arguments):
+        compiled.append(arguments)
+        real(*arguments)
+
+    monkeypatch.setattr(compiler, "compile_library", compile_library)
+    yield compiled
+    compiler.source_key.cache_clear()
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut short", "digest gone"])
+def test_a_library_that_has_changed_on_the_disk_is_compiled_again(fresh, tiny, damage):
+    assert load_library("network").seven() == 7
+    (path,) = (fresh / "cache").glob("network-*.so")
+    content = path.read_bytes()
+    if damage == "digest gone":
+        path.with_suffix(".sha256").unlink()
+    else:
+        path.unlink()  # what is loaded must not change
+        path.write_bytes(content[:100] + b"x" + content[101:] if damage == "changed" else content[:100])
+    load_library.cache_clear()
+    assert load_library("network").seven() == 7
+    assert len(tiny) == 2
+    assert path.read_bytes()[:101] == content[:101]
+    load_library.cache_clear()
+    assert load_library("network").seven() == 7
+    assert len(tiny) == 2
+
+
+def test_where_the_cache_cannot_be_written_it_is_compiled_for_this_process(fresh, tiny):
+    (fresh / "cache").write_text("not a folder")
+    assert load_library("network").seven() == 7
+    assert len(tiny) == 2
+
+
 @pytest.mark.slow
 def test_a_library_of_the_wheel_is_taken_before_the_compiler(fresh, monkeypatch):
     level = next(

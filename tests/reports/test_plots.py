@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +183,22 @@ def test_pictures_that_cannot_be_written(tmp_path):
         check_picture(tmp_path / "folder.png")
     check_picture(tmp_path / "history.PDF")
     assert not (tmp_path / "history.PDF").exists()
+
+
+def test_a_picture_is_replaced_by_a_complete_one_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "history.png"
+    plot_history(records(), path)
+    before = path.read_bytes()
+
+    def savefig(_, path, **__):
+        Path(path).write_bytes(PNG)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.raises(KeyboardInterrupt):
+        plot_history(records(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.slow  # a process of its own

@@ -1,6 +1,10 @@
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from equivar_jax.errors import InputError
 from equivar_jax.storage.store import ColumnWriter, open_columns, piece_starts
 
 ROWS = {"sizes": np.arange(5, dtype=np.int32), "vectors": np.random.default_rng(0).normal(size=(7, 3))}
@@ -101,6 +105,41 @@ def test_mapped_columns_outlive_their_replacement(tmp_path):
     columns = written(tmp_path / "store")
     written(tmp_path / "store", "another key")
     np.testing.assert_array_equal(columns["vectors"], ROWS["vectors"])
+
+
+def test_who_comes_second_takes_the_same_store_and_leaves_it_as_it_is(tmp_path):
+    """Another process may be opening it at that moment."""
+    first, second = ColumnWriter(tmp_path / "store"), ColumnWriter(tmp_path / "store")
+    for writer in (first, second):
+        writer.append(**ROWS)
+    kept = first.finish("a key")
+    before = (tmp_path / "store").stat().st_ino
+    again = second.finish("a key")
+    assert (tmp_path / "store").stat().st_ino == before
+    assert again.folder == kept.folder == tmp_path / "store"
+    for name, array in ROWS.items():
+        np.testing.assert_array_equal(again[name], array)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_who_comes_second_replaces_a_damaged_store(tmp_path):
+    writer = ColumnWriter(tmp_path / "store")
+    writer.append(**ROWS)
+    written(tmp_path / "store")
+    (tmp_path / "store" / "sizes.bin").write_bytes(b"something else")
+    np.testing.assert_array_equal(writer.finish("a key")["sizes"], ROWS["sizes"])
+    np.testing.assert_array_equal(open_columns(tmp_path / "store", "a key")["sizes"], ROWS["sizes"])
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_a_full_disk_is_an_input_error_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "open", lambda *_: io.FileIO("/dev/full", "w"))
+    writer = ColumnWriter(tmp_path / "store")
+    with pytest.raises(InputError, match=r"No space left on device.*make room, or set EQUIVAR_CACHE"):
+        writer.append(big=np.zeros(1 << 20))
+    writer.discard()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ragged_gives_the_start_of_every_piece_and_the_end():

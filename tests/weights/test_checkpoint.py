@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 
 import jax
 import numpy as np
@@ -34,6 +35,29 @@ def run(tmp_path):
     writer.save(tree(), METADATA)
     writer.close()
     return tmp_path / "run"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
+def test_a_disk_that_takes_no_more_is_one_line_and_the_checkpoint_before_stays(run, capfd):
+    resource = pytest.importorskip("resource")
+    writer = CheckpointWriter(run, "best")
+    large = {"params": np.random.default_rng(0).normal(size=(100, 100))}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, hard))  # of a file, in place of the disk
+    try:
+        with pytest.raises(InputError) as error:
+            writer.save(large, METADATA)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(error.value) == (
+        f"{run}: a checkpoint cannot be written (File too large); make room, and go on from the one before "
+        f"(a training: --resume {run})"
+    )
+    assert "Traceback" not in capfd.readouterr().err
+    assert jax.tree.structure(read_checkpoint(run)[0]["params"]) == jax.tree.structure(tree()["params"])
+    writer.save(large, METADATA)
+    writer.close()
+    np.testing.assert_array_equal(read_checkpoint(run)[0]["params"], large["params"])
 
 
 def edited(run, change):

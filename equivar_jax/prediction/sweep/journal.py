@@ -87,15 +87,25 @@ class Journal:
         try:
             self._lock()
             self._read(identity, fresh)
+        except OSError as error:
+            self._close()
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror or error}); make room, or choose another -o"
+            ) from None
         except BaseException:
-            self._handle.close()
+            self._close()
             raise
 
     def __enter__(self) -> "Journal":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._handle.close()
+        self._close()
+
+    def _close(self) -> None:
+        """Close the file, and with it the lock; what a full disk does not take is no commit."""
+        with contextlib.suppress(OSError):
+            self._handle.close()
 
     def commit(self, progress: Progress) -> None:
         """Record what was done; it is on the disk when this returns."""

@@ -1,5 +1,6 @@
 """Sweeps: the tensors of any number of structures in one file, window by window (see `loop`)."""
 
+import contextlib
 import re
 import signal
 import sqlite3
@@ -237,9 +238,10 @@ class _Writer:
         return labelled
 
     def close(self) -> None:
-        """Close the output and the list of what was skipped."""
+        """Close the output and the list of what was skipped; all that counts was committed before."""
         for output in self._outputs or ():
-            output.close()
+            with contextlib.suppress(OSError):  # what is held back of a window does not fit on a full disk
+                output.close()
 
     def _open(self) -> tuple[AppendingOutput, TextOutput]:
         """Open the output and the list of what was skipped, once, cut back to the last commit."""

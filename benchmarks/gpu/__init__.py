@@ -1,0 +1,1 @@
+"""Everything about a GPU, measured by one command in eight minutes: `python -m benchmarks.gpu`."""
