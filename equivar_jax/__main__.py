@@ -27,6 +27,7 @@ COMMANDS = {
     "cross-validate": Command("cross_validate", "train and validate fold by fold"),
     "committee": Command("committee", "join networks into one that knows how sure it is"),
     "select": Command("select", "which structures to calculate next, to learn most"),
+    "export": Command("export", "a network as a file for programs that have JAX alone"),
     "data": Command("data", "find broken, rotated, transposed and duplicate labels"),
 }
 

@@ -36,6 +36,7 @@ def test_every_command_is_a_program_of_its_own():
         "cross-validate",
         "committee",
         "select",
+        "export",
         "data",
         "response",
     } == COMMANDS.keys()
