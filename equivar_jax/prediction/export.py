@@ -39,6 +39,7 @@ Members = Literal["mean", "each"]
 """What is exported of a committee: the mean of its members, or each of them, on a leading axis."""
 PLATFORMS = ("cpu", "cuda")
 """What an archive is lowered for, unless something else is asked for; no GPU is needed to do so."""
+KNOWN_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 FORMAT = 1
 """Version of the form of archives."""
 VJP_ORDER = 1
@@ -73,6 +74,8 @@ def export_predictor(
         raise InputError(f"members={members!r}; give 'mean' or 'each', or export model.member(number)")
     if not platforms:
         raise InputError("platforms=(): name at least one, such as 'cpu' or 'cuda'")
+    if unknown := [name for name in platforms if name not in KNOWN_PLATFORMS]:  # JAX would take any word
+        raise InputError(f"platform {unknown[0]!r}: choose of {', '.join(KNOWN_PLATFORMS)}")
     _require_flatbuffers()
     path = Path(path)
     with jax.enable_x64(predictor.dtype == np.float64), _without_source_locations():

@@ -175,8 +175,8 @@ def test_the_archive_is_lowered_for_a_gpu_that_is_not_here(archives):
                 exported = jax_export.deserialize(bytearray(archive.read(entry["file"])))
                 assert exported.platforms == ("cpu", "cuda")
                 text = exported.mlir_module()
-                # JAX's own, which has no counterpart in the program; no kernel of ours.
-                assert set(re.findall(r"custom_call @(\w+)", text)) <= {"shape_assertion"}
+                called = set(re.findall(r"custom_call @([\w.]+)", text))  # of JAX itself; no kernel of ours
+                assert {name for name in called if not name.startswith("stablehlo.")} <= {"shape_assertion"}
                 assert ".py" not in text  # no path of this machine
     assert set(metadata["functions"]) == {"charges", "dipoles"}
     assert metadata["cutoff_A"] == polarised.CONFIG.cutoff
