@@ -28,6 +28,7 @@ COMMANDS = {
     "committee": Command("committee", "join networks into one that knows how sure it is"),
     "select": Command("select", "which structures to calculate next, to learn most"),
     "ipi": Command("ipi", "charges for i-PI, which moves atoms in a field"),
+    "export": Command("export", "a network as a file for programs that have JAX alone"),
     "data": Command("data", "find broken, rotated, transposed and duplicate labels"),
 }
 

@@ -81,5 +81,5 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
-        for kind, handler in previous.items():
-            signal.signal(kind, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

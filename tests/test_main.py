@@ -37,6 +37,7 @@ def test_every_command_is_a_program_of_its_own():
         "committee",
         "select",
         "ipi",
+        "export",
         "data",
         "response",
     } == COMMANDS.keys()

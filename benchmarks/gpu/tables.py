@@ -21,9 +21,9 @@ def make_page(result: Mapping[str, Any]) -> str:
         result: As `record.Record` writes it.
     """
     rows = list(result["rows"].values())
-    copy = next((row for row in rows if row["table"] == "rates"), {})
+    copy: Mapping[str, Any] = next((row for row in rows if row["table"] == "rates"), {})
     rate = copy.get("bytes_per_second")
-    where = describe_where(result) if "device" in result else "Not measured yet"
+    where = describe_where(dict(result)) if "device" in result else "Not measured yet"
     spent = f"{result['seconds']:.0f} s in all" if "seconds" in result else ""
     tiny = "a tiny run that only tries the code; its times mean nothing" if result.get("tiny") else ""
     speed = "unmeasured" if rate is None else f"{rate / 1e9:.0f} GB/s read and written"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
         radial_part,
         shifted_softplus,
     )
-    from equivar_jax.kernels.neighbours import Neighbours
+    from equivar_jax.kernels.neighbours import Neighbours, Size
     from equivar_jax.kernels.paths import EDGE, HIDDEN, PATHS, ProductPlan, offsets, plan_products
     from equivar_jax.kernels.sums import choose_kernel, needs_slots, neighbour_sum
 
@@ -28,6 +28,7 @@ __all__ = [
     "Neighbours",
     "ProductPlan",
     "RadialSlope",
+    "Size",
     "choose_kernel",
     "clebsch_gordan",
     "message",
@@ -52,6 +53,7 @@ __getattr__, __dir__ = import_lazily(
         "PATHS": "paths",
         "ProductPlan": "paths",
         "RadialSlope": "messages",
+        "Size": "neighbours",
         "choose_kernel": "sums",
         "clebsch_gordan": "irreps",
         "message": "messages",

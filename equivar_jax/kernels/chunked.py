@@ -20,16 +20,26 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.export import is_symbolic_dim
 from jaxtyping import Array
 
 from equivar_jax.kernels.multilinear import MISSING, ONE, Form, Output, evaluate_slice_by_slice
 from equivar_jax.kernels.neighbour_form import NeighbourSpace, Slot
-from equivar_jax.kernels.neighbours import Neighbours, from_slots, require_slots, to_slots
+from equivar_jax.kernels.neighbours import (
+    Neighbours,
+    Size,
+    from_slots,
+    has_symbolic_sizes,
+    require_slots,
+    to_slots,
+)
 from equivar_jax.kernels.paths import ProductPlan
 from equivar_jax.kernels.reference import DEGREE_SLICES
 
 CHUNK_BYTES = {"cpu": 3 * 2**20, "gpu": 2**30}
 """Working set of one chunk: on a CPU about what the caches of a core hold; a GPU hides latency by size."""
+EXPORTED_CHUNK_BYTES = 2**24
+"""The same where the sizes are symbols: an exported function has one size of chunks for all platforms."""
 PRECISION = jax.lax.Precision.HIGHEST
 COPIES_PER_EDGE = 4
 """Arrays of the size of the gathered features: these, and their products with the radial part by degree."""
@@ -51,7 +61,7 @@ def evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form) -> l
 def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, slices: int) -> list[Array]:
     """Compute outputs for one slice, chunk by chunk; each of `slices` takes its share of the working set."""
     nodes, width = neighbours.slots.shape
-    edges, space = len(neighbours.senders), form.space
+    edges, space = neighbours.senders.shape[0], form.space
     assert isinstance(space, NeighbourSpace)
     operands = [_keep_apart(array) for array in operands]
     node_operands = [k for k, slot in enumerate(form.slots) if slot == Slot.SUMS]
@@ -61,10 +71,10 @@ def _evaluate(operands: Sequence[Array], neighbours: Neighbours, form: Form, sli
         chunk = _Chunk(space, operands, dict(zip(node_operands, sums, strict=True)), neighbours, slots)
         return chunk.senders, [chunk.output(output) for output in form.outputs]
 
-    chunk = -(-nodes // max(1, -(-nodes // _nodes_per_chunk(space, width, slices))))  # about equal sizes
     nothing = [jnp.zeros(space.shape(Slot.FEATURES), space.dtype) for _ in collected]
     sums = [operands[k] for k in node_operands]
-    if chunk >= nodes:
+    chunk = _nodes_per_chunk(space, nodes, width, slices)
+    if not has_symbolic_sizes(neighbours) and chunk >= nodes:
         senders, found = one_chunk(neighbours.slots, sums)
         is_edge = neighbours.slots < edges
         for place, zeros in zip(collected, nothing, strict=True):
@@ -103,7 +113,7 @@ class _Chunk:
             total = made if total is None else jax.tree.map(jnp.add, total, made)
         if output.slot == Slot.SUMS:
             if total is None:
-                nothing = (len(self.slots), self.space.plan.output_components, self.space.channels)
+                nothing = (self.slots.shape[0], self.space.plan.output_components, self.space.channels)
                 return jnp.zeros(nothing, self.space.dtype)
             return _clebsch_gordan(_keep_apart(total), self.space.plan)
         if total is None:
@@ -166,7 +176,7 @@ class _Chunk:
                     jnp.einsum(
                         "nks,nsd->nkd",
                         self._harmonics_of(y)[:, :, DEGREE_SLICES[degree]],
-                        bar.reshape(len(bar), 2 * degree + 1, -1),
+                        bar.reshape(bar.shape[0], 2 * degree + 1, -1),
                         precision=PRECISION,
                     )
                 ).reshape(*self.slots.shape, components, channels)
@@ -297,22 +307,27 @@ def _nonzero(coefficients):
     return np.nonzero(np.abs(coefficients) > 1e-12)
 
 
-def _nodes_per_chunk(space: NeighbourSpace, width: int, slices: int) -> int:
-    """Return the number of nodes whose edge tensors fill the working set."""
+def _nodes_per_chunk(space: NeighbourSpace, nodes: Size, width: Size, slices: int) -> Size:
+    """Return the number of nodes whose edge tensors fill the working set, so that chunks are about equal."""
     row_bytes = space.plan.input_components * space.channels * space.dtype.itemsize * slices
+    if is_symbolic_dim(nodes) or is_symbolic_dim(width):  # `max` would have to know what they stand for
+        largest = 1 + EXPORTED_CHUNK_BYTES // (COPIES_PER_EDGE * width * row_bytes)
+        return -(-nodes // -(-nodes // largest))
     budget = CHUNK_BYTES.get(jax.default_backend(), CHUNK_BYTES["gpu"])
-    return max(1, budget // max(1, COPIES_PER_EDGE * width * row_bytes))
+    largest = max(1, budget // max(1, COPIES_PER_EDGE * width * row_bytes))
+    return -(-nodes // max(1, -(-nodes // largest)))
 
 
-def _split(array, chunk: int, filling):
+def _split(array, chunk: Size, filling):
     """Reshape [nodes, ...] to [chunks, chunk, ...], and fill up the last chunk with `filling`."""
     chunks = -(-array.shape[0] // chunk)
     missing = chunks * chunk - array.shape[0]
     edges = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
-    padded = jnp.pad(array, edges, constant_values=filling) if missing else array
+    is_full = not is_symbolic_dim(missing) and missing == 0
+    padded = array if is_full else jnp.pad(array, edges, constant_values=filling)
     return padded.reshape(chunks, chunk, *array.shape[1:])
 
 
-def _join(arrays, nodes: int):
+def _join(arrays, nodes: Size):
     """Undo `_split`: reshape to [nodes, ...] and drop the filling."""
     return jax.tree.map(lambda array: array.reshape(-1, *array.shape[2:])[:nodes], arrays)

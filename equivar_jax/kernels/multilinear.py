@@ -14,7 +14,7 @@ Which forms there are: `neighbour_form` and `node_form`.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +53,7 @@ class Space(Protocol):
     def integers(self) -> int:
         """Number of integer arrays that come before the operands."""
 
-    def shape(self, slot: int) -> tuple[int, ...]:
+    def shape(self, slot: int) -> tuple[Any, ...]:
         """Return the shape of an array in a slot, without a batch."""
 
     def compute(self, integers: Sequence[Array], operands: Sequence[Array], form: "Form") -> Sequence[Array]:
@@ -73,7 +73,7 @@ class Form:
     """Slices of the batch; 0 if nothing is batched."""
     outputs: tuple[Output, ...]
 
-    def shape(self, slot: int, batched: bool) -> tuple[int, ...]:
+    def shape(self, slot: int, batched: bool) -> tuple[Any, ...]:
         """Return the shape of an operand or output."""
         shape = self.space.shape(slot)
         return (self.slices, *shape) if batched else shape

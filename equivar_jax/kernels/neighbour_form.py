@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from equivar_jax.kernels.multilinear import MISSING, ONE, Form, derivative
-from equivar_jax.kernels.neighbours import Neighbours
+from equivar_jax.kernels.neighbours import Neighbours, Size
 from equivar_jax.kernels.paths import ProductPlan
 
 
@@ -44,18 +44,18 @@ class NeighbourSpace:
     """The form of the neighbours for arrays of given sizes (see `multilinear.Space`)."""
 
     plan: ProductPlan
-    table: int
-    nodes: int
-    edges: int
+    table: Size
+    nodes: Size
+    edges: Size
     channels: int
     dtype: np.dtype
     implementation: Implementation
     """The kernel."""
     integers = len(Neighbours._fields)
 
-    def shape(self, slot: int) -> tuple[int, ...]:
+    def shape(self, slot: int) -> tuple[Size, ...]:
         """Return the shape of an array in a slot."""
-        shapes: dict[int, tuple[int, ...]] = {
+        shapes: dict[int, tuple[Size, ...]] = {
             Slot.FEATURES: (self.table, self.plan.input_components, self.channels),
             Slot.RADIAL: (self.edges, 3, self.channels),
             Slot.SCALE: (self.edges,),

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from equivar_jax.kernels import native
 from equivar_jax.kernels.multilinear import MISSING, Form, derivative, evaluate_slice_by_slice
+from equivar_jax.kernels.neighbours import Size
 
 PRECISION = jax.lax.Precision.HIGHEST
 
@@ -51,14 +52,14 @@ class NodeSpace:
     """The form of the nodes for arrays of given sizes (see `multilinear.Space`)."""
 
     coefficients: Coefficients
-    nodes: int
+    nodes: Size
     channels: int
     dtype: np.dtype
     in_cpp: bool
     """Compute in C++ and not in XLA."""
     integers = 0
 
-    def shape(self, slot: int) -> tuple[int, ...]:
+    def shape(self, slot: int) -> tuple[Size, ...]:
         """Return the shape of an array in a slot."""
         rows = (self.coefficients.sizes[slot], self.channels)
         return rows if slot == Slot.WEIGHTS else (self.nodes, *rows)

@@ -75,7 +75,7 @@ class Polarisation(Core):
         fields = jnp.broadcast_to(jnp.eye(3, dtype=dipoles.dtype)[:, None], (3, *dipoles.shape))
         (rows,) = jax.vmap(pullback)(fields)
         per_edge = jnp.swapaxes(rows, 0, 1)
-        tensors = jnp.zeros((len(species), 3, 3), per_edge.dtype)
+        tensors = jnp.zeros((species.shape[0], 3, 3), per_edge.dtype)
         tensors = tensors.at[graph.senders].add(per_edge).at[graph.receivers].add(-per_edge)
         return tensors + self.charges(graph)[:, None, None] * jnp.eye(3, dtype=tensors.dtype), dipoles
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from equivar_jax.kernels import Size
 from equivar_jax.network.plan import change_of_basis
 
 
@@ -31,7 +32,7 @@ def cartesian_to_irreps(tensors: Float[Array, "*atoms 3 3"]) -> Float[Array, "*a
     return jnp.einsum("...ab,kab->...k", tensors, change_of_basis(tensors.dtype), precision="highest")
 
 
-def graph_of_node(atom_counts: Int[Array, " graphs"], nodes: int) -> Int[Array, " nodes"]:
+def graph_of_node(atom_counts: Int[Array, " graphs"], nodes: Size) -> Int[Array, " nodes"]:
     """Return the index of the graph that each of `nodes` nodes belongs to."""
     return jnp.repeat(jnp.arange(atom_counts.shape[0]), atom_counts, total_repeat_length=nodes)
 

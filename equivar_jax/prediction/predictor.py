@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
@@ -514,6 +516,38 @@ class Predictor:
         """
         roots = np.eye(3) + self._networks.dielectric(samples)
         return np.eye(3) + np.einsum("msac,msbc->msab", roots, roots)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        platforms: Sequence[str] = ("cpu", "cuda"),
+        *,
+        members: str = "mean",
+        kernel: str = "chunked",
+    ) -> Path:
+        """Write the network as a file that a program with JAX alone can run, by `jax.export`.
+
+        The archive has any number of atoms and neighbours, and one backward derivative. Its `metadata.json`
+        and `exported_reader.py` (see `equivar_jax.prediction.exported_reader`) say what goes in and comes
+        out. It is `born_effective_charges`, in the precision of the weights, with the sum rule; of networks
+        in the form of a polarisation also the dipoles.
+
+        Args:
+            path: The file; "model.jaxexport" is a good name.
+            platforms: For which JAX platforms; none of them need be there.
+            members: What of a committee: "mean", or "each" member on a leading axis.
+            kernel: "chunked" is the only one that can be exported.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: another kernel or other members are asked for, JAX knows no such platform, the package
+                flatbuffers is not installed, or the file cannot be written.
+        """
+        from equivar_jax.prediction.export import export_predictor  # brings JAX along
+
+        return export_predictor(self, Path(path), platforms, members=members, kernel=kernel)
 
     @functools.cached_property
     def _networks(self) -> Networks:

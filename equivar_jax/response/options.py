@@ -13,6 +13,10 @@ Window = Literal["gaussian", "hann"]
 """What the correlation function of a trajectory is multiplied by before its Fourier transform."""
 Correction = Literal["harmonic", "none"]
 """What corrects the absorption of classical dynamics for quantum mechanics."""
+WaveForm = Literal["triangle", "sine", "steps"]
+"""How the field of a loop changes: linearly, as a sine, or in steps to the values of the triangle."""
+CellMotion = Literal["fixed", "relax"]
+"""What the cell does in a loop: it is that of the file, or relaxed before the field acts."""
 Ranking = Literal["anomaly", "uncertainty", "epsilon"]
 """By what a screening sorts crystals."""
 FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
@@ -24,6 +28,10 @@ SHORTEST, DISPLACEMENT = 7.5, 0.01
 """Shortest lattice vector of a supercell for force constants, and length of a displacement in it, in Å."""
 
 _ALLOW_UNSEEN = "only warn about elements never trained on"
+_HYSTERESIS = """\
+P-E loop of a crystal in an alternating field: of model BaTiO3 (--example, or --checkpoint alone), or of any
+crystal with an interatomic potential. With --potential there are error bars from several runs, a table beside
+the picture, and an interrupted run goes on with the same command."""
 _LO_TO = "LO-TO splitting from predicted tensors: phonopy's BORN and YAML files, and the bands."
 _DIELECTRIC = """\
 Dielectric tensor of a crystal whose ions are free to move, from Born charges and phonons at Gamma.
@@ -74,19 +82,26 @@ def hysteresis_options() -> OptionParser:
     """Make the parser of `equivar response hysteresis`."""
     parser = OptionParser(
         prog="equivar response hysteresis",
-        description="P-E loop of model BaTiO3 in a field along z that rises and falls linearly.",
+        description=_HYSTERESIS,
     )
     add = parser.add_argument
-    add("--example", action="store_true", help="with fixed Born charges")
+    add("structure", nargs="?", help="one crystal, any structure file; with --potential")
+    add("--example", action="store_true", help="model BaTiO3 with fixed Born charges")
     add("--checkpoint", help="run directory of a trained model, whose charges act instead")
     add("-o", "--output", default="hysteresis.png", help="picture; the numbers go to a .json file beside it")
-    add("--amplitude", type=float, help="largest field in kV/cm (default: 1.5 times the coercive field)")
-    add("--points", type=int, default=150, help="points in each quarter of the cycle (%(default)s)")
+    add(
+        "--amplitude",
+        type=float,
+        help="largest field in kV/cm; the example's default is 1.5 times its coercive field",
+    )
+    add("--points", type=int, help="points in each quarter of the cycle (example 150, else 25)")
     add("--repeat", type=int, default=1, help="cells along each axis (%(default)s)")
     add("--temperature", type=float, default=0.0, help="in K; at 0 atoms relax in each field (%(default)s)")
     add("--period", type=float, default=20.0, help="of the field in ps, at a --temperature (%(default)s)")
     add("--seed", type=int, default=0, help="of velocities and thermostat (%(default)s)")
     add("--allow-unseen", action="store_true", help=_ALLOW_UNSEEN)
+    _add_potential_option(parser)
+    _add_driving_options(parser)
     return parser
 
 
@@ -255,6 +270,33 @@ def _add_potential_option(parser: OptionParser) -> None:
         help="interatomic potential that gives the forces: chgnet, sevenn, mace, nequix, orb, mattersim, "
         "upet (install its package first), or your own ASE calculator as module:factory",
     )
+
+
+def _add_driving_options(parser: OptionParser) -> None:
+    """Add the options of loops that `polarisation.from_potential` makes with a potential."""
+    group = parser.add_argument_group("with --potential")
+    add = group.add_argument
+    add(
+        "--direction",
+        type=float,
+        nargs=3,
+        default=[0.0, 0.0, 1.0],
+        metavar=("X", "Y", "Z"),
+        help="of the field, Cartesian (default: 0 0 1)",
+    )
+    add("--wave-form", choices=get_args(WaveForm), default="triangle", help="default: %(default)s")
+    add("--cycles", type=int, default=1, help="full cycles; the last one is measured (%(default)s)")
+    add("--runs", type=int, default=2, help="with other random numbers, for error bars (%(default)s)")
+    add(
+        "--cell",
+        choices=get_args(CellMotion),
+        default="fixed",
+        help="fixed: as in the file; relax: relaxed with the atoms before the field acts (default: fixed)",
+    )
+    add("--timestep", type=float, help="in fs (default 1, with hydrogen 0.5)")
+    add("--friction", type=float, default=5.0, help="of the thermostat in 1/ps (%(default)s)")
+    add("--largest-force", type=float, default=2e-3, help="at 0 K, when relaxed, in eV/Å (%(default)s)")
+    add("--rattle", type=float, default=0.01, help="at 0 K, of the atoms at the start, in Å (%(default)s)")
 
 
 def _add_dynamics_options(parser: OptionParser) -> None:

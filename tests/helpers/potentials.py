@@ -7,6 +7,7 @@ from ase.calculators.lj import LennardJones
 
 from equivar_jax.response.phonons.gamma_input import example_phonons
 from equivar_jax.response.phonons.harmonic import HarmonicCrystal
+from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
 
 a_calculator = LennardJones(epsilon=0.01, sigma=2.0)
 a_number = 3
@@ -85,3 +86,24 @@ class Bond(Calculator):
         length = np.linalg.norm(between)
         pull = 40.0 * (length - 1.62) * between / length
         self.results = {"energy": 20.0 * (length - 1.62) ** 2, "forces": np.array([pull, -pull])}
+
+
+def model_barium_titanate():
+    """Of one cell, with Born charges."""
+    return SoftModeCrystal(barium_titanate())
+
+
+class Stopping(SoftModeCrystal):
+    """The same, until it has been asked `allowed` times."""
+
+    allowed = None
+
+    def __init__(self):
+        super().__init__(barium_titanate())
+
+    def calculate(self, *arguments, **others):
+        if Stopping.allowed is not None:
+            Stopping.allowed -= 1
+            if Stopping.allowed < 0:
+                raise KeyboardInterrupt
+        super().calculate(*arguments, **others)

@@ -1,6 +1,7 @@
 """P-E loop of a crystal in an alternating field.
 
     equivar response hysteresis --example -o loop.png
+    equivar response hysteresis BaTiO3.cif --potential sevenn --amplitude 5000 -o loop.png
 
 The force on the atoms is `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`. The polarisation is that of the
 network, if it is one of the form "polarisation", else the sum of Z du / V along the path of the atoms, which
@@ -26,15 +27,13 @@ from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
+from equivar_jax.response.polarisation.follower import MAX_STEP, Follower
 from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop, measure_loop, write_loop
-from equivar_jax.response.polarisation.path import Method, PolarisationTracker
+from equivar_jax.response.polarisation.path import Method
 from equivar_jax.response.polarisation.path_report import describe_method
 from equivar_jax.response.polarisation.protocols import Protocol, triangle
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 from equivar_jax.structures import BEC, source
-
-MAX_STEP = 0.02
-"""Largest step of an atom in a relaxation, in Å. Wells are farther apart, so that none is skipped."""
 
 
 class Loop(NamedTuple):
@@ -73,7 +72,7 @@ def quasi_static_loop(
     """
     atoms = atoms.copy()
     atoms.calc = calculator = FieldCalculator(potential, charges, np.zeros(3))
-    follower = _Follower(atoms, calculator)
+    follower = Follower(atoms, calculator)
     polarisation = []
     for field in fields:
         calculator.field = field
@@ -143,7 +142,7 @@ def thermal_loop(
         fixcm=False,  # a drift of the whole crystal is no polarisation
     )
     calculator.follow(dynamics)
-    follower = _Follower(atoms, calculator)
+    follower = Follower(atoms, calculator)
     field, polarisation = [], []
 
     def record() -> None:
@@ -157,35 +156,18 @@ def thermal_loop(
     return Loop(means[0], means[1], follower.method)
 
 
-class _Follower:
-    """Knows the change of polarisation of atoms that move in a field, since it was made.
-
-    It is the network's own where the calculator has it; else Z is integrated, without rigid translations.
-    """
-
-    def __init__(self, atoms: Atoms, calculator: FieldCalculator):
-        self._atoms, self._calculator, self._volume = atoms, calculator, atoms.get_volume()
-        self._tracker = PolarisationTracker(atoms, calculator.get_property(BEC, atoms))
-        self.method: Method = "network" if calculator.has_polarisation else "integral"
-        self.change = np.zeros(3)
-        """P - P(start) in e/Å², Cartesian components."""
-
-    def advance(self) -> Float[np.ndarray, "3"]:
-        """Take the present configuration into account, and return `change`."""
-        if self.method == "network":
-            self._calculator.get_property(BEC, self._atoms)
-            self.change = self._calculator.dipole_change / self._volume
-        else:
-            self.change = self._tracker.advance(self._atoms, self._calculator.results[BEC])
-        return self.change
-
-
 def run(options: argparse.Namespace) -> None:
-    """Drive the model crystal through a loop; write the picture and the numbers."""
+    """Drive a crystal through a loop; write the picture and the numbers."""
+    if options.potential is not None or options.structure is not None:
+        from equivar_jax.response.polarisation.from_potential import run_with_potential
+
+        run_with_potential(options)
+        return
+    options.points = 150 if options.points is None else options.points
     if not (options.example or options.checkpoint):
         raise InputError(
-            "give --example (fixed charges) or --checkpoint RUN (those of a model), on model BaTiO3; for "
-            "a potential of your own call quasi_static_loop or thermal_loop of this module"
+            "give a structure and --potential; or --example (fixed charges) or --checkpoint RUN (those of a "
+            "model), on model BaTiO3"
         )
     if options.repeat < 1 or options.points < 4 or not options.temperature >= 0:
         raise InputError("give --repeat of 1 or more, --points of 4 or more and no negative --temperature")

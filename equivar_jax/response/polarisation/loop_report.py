@@ -1,7 +1,7 @@
 """Coercive field and remanent polarisation of a P-E loop, its picture, and its file of numbers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,3 +180,98 @@ def write_loop(
     with input_error_unless_writable(path, "--output"):
         path.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def loop_numbers(figures: Sequence[LoopFigures | str]) -> dict[str, Any]:
+    """Collect the figures of several runs: their means, standard errors, and each by itself, for JSON.
+
+    Args:
+        figures: Of each run; where it is no loop, the reason.
+    """
+    loops = [one for one in figures if isinstance(one, LoopFigures)]
+    numbers: dict[str, Any] = {
+        "runs": len(figures),
+        "runs_that_switched": len(loops),
+        "not_switched_because": [one for one in figures if isinstance(one, str)],
+    }
+    values = {
+        "coercive_field_kV_per_cm": [np.array(one.coercive_field) * KILOVOLT_PER_CM for one in loops],
+        "remanent_polarisation_uC_per_cm2": [
+            np.array(one.remanent_polarisation) * MICROCOULOMB_PER_CM2 for one in loops
+        ],
+        "centre_uC_per_cm2": [np.array(one.centre) * MICROCOULOMB_PER_CM2 for one in loops],
+        "loss_J_per_cm3": [np.array(one.loss) / J * (1e-2 * m) ** 3 for one in loops],
+    }
+    for name, each in values.items():
+        numbers[name] = np.mean(each, axis=0).tolist() if each else None
+        error = np.std(each, axis=0, ddof=1) / len(each) ** 0.5 if len(each) > 1 else None
+        numbers[f"{name}_error"] = None if error is None else error.tolist()
+        numbers[f"{name}_of_each"] = [value.tolist() for value in each]
+    return numbers
+
+
+def describe_loops(figures: Sequence[LoopFigures | str]) -> str:
+    """Format means and standard errors of the figures of several runs, one line each."""
+    numbers = loop_numbers(figures)
+    lines = [f"{numbers['runs_that_switched']} of {numbers['runs']} runs switched"]
+    lines += [f"not switched: {reason}" for reason in dict.fromkeys(numbers["not_switched_because"])]
+    for name, words, digits in (
+        ("coercive_field_kV_per_cm", "coercive field (kV/cm)", 0),
+        ("remanent_polarisation_uC_per_cm2", "remanent polarisation (µC/cm²)", 2),
+    ):
+        if numbers[name] is not None:
+            errors = numbers[f"{name}_error"] or [None] * 2
+            found = [
+                f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+                for value, error in zip(numbers[name], errors, strict=True)
+            ]
+            lines.append(f"{words}: {found[0]} and {found[1]}")
+    return "\n".join(lines)
+
+
+def draw_loops(
+    path: Path,
+    fields: Float[np.ndarray, "runs points"],
+    polarisations: Float[np.ndarray, "runs points"],
+    figures: Sequence[LoopFigures | str],
+    first: int,
+) -> None:
+    """Draw the mean loop of several runs with its standard error, and each run as a thin line.
+
+    Args:
+        path: File of the picture.
+        fields: E in V/Å of each run.
+        polarisations: P in e/Å² of each run, from the start.
+        figures: Of each run; where it is no loop, the reason. The centres of loops are subtracted.
+        first: Index of the point at which the last cycle begins.
+    """
+    centres = [one.centre if isinstance(one, LoopFigures) else 0.0 for one in figures]
+    field = fields.mean(axis=0) * KILOVOLT_PER_CM
+    values = (polarisations - np.reshape(centres, (-1, 1))) * MICROCOULOMB_PER_CM2
+    mean = values.mean(axis=0)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 4.1), layout=ConstrainedLayoutEngine(rect=(0.0, 0.04, 1.0, 0.96)))
+        axes = figure.add_subplot()
+        axes.axhline(0.0, color="0.8", linewidth=0.6, zorder=0)
+        axes.axvline(0.0, color="0.8", linewidth=0.6, zorder=0)
+        axes.plot(field[: first + 1], mean[: first + 1], color="0.6", linewidth=1.0, label="before")
+        axes.plot(field[first:], mean[first:], color=COLOURS[0], linewidth=1.6, label="last cycle")
+        if len(values) > 1:
+            error = np.std(values, axis=0, ddof=1) / len(values) ** 0.5
+            axes.errorbar(
+                field[first:],
+                mean[first:],
+                error[first:],
+                linestyle="none",
+                ecolor=COLOURS[0],
+                elinewidth=0.7,
+                label="standard error",
+            )
+            for one in values:
+                axes.plot(field[first:], one[first:], color="0.75", linewidth=0.5, zorder=1)
+        axes.set_xlabel("Electric field (kV/cm)")
+        axes.set_ylabel("Polarisation (µC/cm²)")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.2)
+        note = "a small cell: real crystals switch in fields orders of magnitude lower"
+        figure.text(0.99, 0.005, note, ha="right", va="bottom", fontsize=7.0, color="0.35")
+        save_figure(figure, path)
