@@ -4,6 +4,8 @@ Nothing that another file of the repository knows is written down again in a pag
 
 - `[[benchmarks/results/metals.json tests.experiment.metals_found | .0%]]`: a number of a result file, see `values`;
 - a block ```` ```math ````, one equation a line, which becomes a drawing (`equations`);
+- a comment `<!-- tables of FILE: SECTION -->`, in whose place the tables of that section stand;
+- a comment `<!-- table of index orders -->`, the same for what the readers of `equivar_jax.io` say;
 - a comment `<!-- small: ... -->`, which is for the test of the page (`tests/docs`) and is left out.
 """
 
@@ -17,12 +19,13 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from reference import commands_page, formats_page, index_orders, settings_page
-from results import benchmark_page, result_pages
+from results import benchmark_page, result_pages, tables_of
 from tutorials import tutorial_pages
 from values import fill_in
 
 ROOT = Path(__file__).parents[2]
 ORDERS = "<!-- table of index orders -->"
+TABLES = re.compile(r"<!-- tables of (?P<path>\S+): (?P<section>.*?) -->")
 SMALL = re.compile(r"^<!-- (small|long):.*?-->\n", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -50,6 +53,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     text = SMALL.sub("", markdown)
     if ORDERS in text:
         text = text.replace(ORDERS, index_orders())
+    text = TABLES.sub(lambda match: tables_of(match["path"], match["section"]), text)
     return draw_equations(fill_in(text))
 
 

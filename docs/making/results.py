@@ -95,3 +95,17 @@ def _commands() -> str:
     text = (ROOT / "benchmarks" / "README.md").read_text()
     named = dict.fromkeys(re.findall(r"python -m benchmarks[\w.]*", text))
     return "\n## Run them\n\n" + "".join(f"    {command}\n" for command in named) + "\n`benchmarks/README.md` says what each does.\n"
+
+
+def tables_of(path: str, section: str) -> str:
+    """Return the tables of a section of a page of results.
+
+    Raises:
+        KeyError: the page has no such section, or no table in it.
+    """
+    text = (ROOT / path).read_text()
+    match = re.search(rf"^## {re.escape(section)}[^\n]*\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    tables = re.findall(r"(?:^\|.*\n)+", match[1], flags=re.MULTILINE) if match else []
+    if not tables:
+        raise KeyError(f"{path}: no table below a heading {section!r}")
+    return "\n".join(tables)
