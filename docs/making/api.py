@@ -35,11 +35,13 @@ def api_page() -> str:
 
 def room_pages() -> dict[str, str]:
     """Make a page for each package, which mkdocstrings fills from the docstrings."""
-    return {_page_of(room): _room_page(room) for room in rooms()}
+    return {_page_of(room): _room_page(room) for room in rooms() if room is not equivar_jax}
 
 
 def _page_of(room: ModuleType) -> str:
-    return f"reference/api-{room.__name__.removeprefix('equivar_jax').strip('.') or 'equivar_jax'}.md"
+    if room is equivar_jax:  # its names are those of a room
+        room = importlib.import_module("equivar_jax.prediction")
+    return f"reference/api-{room.__name__.removeprefix('equivar_jax').strip('.')}.md"
 
 
 def _room_page(room: ModuleType) -> str:
@@ -48,8 +50,6 @@ def _room_page(room: ModuleType) -> str:
         thing = getattr(room, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
             text += f"\n::: {thing.__module__}.{thing.__qualname__}\n"
-        elif name == "predict":  # the function and the module are one object
-            text += "\n::: equivar_jax.prediction.loading.predict\n"
         else:
             text += f"\n### `{name}`\n\n{_summary(thing)}\n"
     return text

@@ -10,10 +10,14 @@ Nothing that another file of the repository knows is written down again in a pag
 """
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for `gallery`
 
 from api import api_page, room_pages
 from equations import draw_equations
+from gallery import gallery_text
 from messages import messages_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -49,7 +53,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Put numbers and equations into a page, and leave out what is for its test."""
-    del page, config, files
+    del config, files
+    if page.file.src_uri == "gallery.md":
+        markdown = markdown.replace("<!-- gallery -->", gallery_text())
     text = SMALL.sub("", markdown)
     if ORDERS in text:
         text = text.replace(ORDERS, index_orders())
