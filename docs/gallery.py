@@ -1,7 +1,7 @@
 """Make the pictures of the site: `python docs/gallery.py [NAME ...]`.
 
-Each comes from an example or a tutorial that a reader can run, or is drawn here; nothing needs a file or a network. They
-are kept small (a palette of 128 colours) in `docs/pictures`.
+Each comes from an example or a tutorial that a reader can run, or is drawn here; nothing needs a file or a
+network. They are kept small (a palette of 128 colours) in `docs/pictures`.
 """
 
 import contextlib
@@ -68,9 +68,15 @@ def drawing(name: str) -> Callable[[], Path]:
 
 TRAINING = "train --config quickstart.py --run-dir run"
 GALLERY = {
-    "charges": Picture("Predicted charges beside published ones and nominal ones", "start/first-tensor.md", drawing("charges")),
+    "charges": Picture(
+        "Predicted charges beside published ones and nominal ones",
+        "start/first-tensor.md",
+        drawing("charges"),
+    ),
     "bands": Picture(
-        "Bands of model NaCl with LO-TO splitting", "howto/born.md", command("response born --example -o bands.png", "bands.png")
+        "Bands of model NaCl with LO-TO splitting",
+        "howto/born.md",
+        command("response born --example -o bands.png", "bands.png"),
     ),
     "dielectric": Picture(
         "Dielectric function and reflectivity of a model crystal",
@@ -88,27 +94,41 @@ GALLERY = {
         command("response crystal --example -o crystal", "crystal/bands.png"),
     ),
     "hysteresis": Picture(
-        "P-E loop of model BaTiO3", "howto/loop.md", command("response hysteresis --example -o loop.png", "loop.png")
+        "P-E loop of model BaTiO3",
+        "howto/loop.md",
+        command("response hysteresis --example -o loop.png", "loop.png"),
     ),
     "dynamics": Picture(
         "Model SrTiO3 in a pulse of the field",
         "howto/field.md",
         command("response dynamics --example --cells 5 -o dynamics.png", "dynamics.png"),
     ),
-    "parity": Picture("Parity plot of a minute of training", "howto/judge.md", command(TRAINING, "run/parity.png")),
-    "history": Picture("Loss of a minute of training", "howto/fine-tune.md", command(TRAINING, "run/history.png")),
+    "parity": Picture(
+        "Parity plot of a minute of training", "howto/judge.md", command(TRAINING, "run/parity.png")
+    ),
+    "history": Picture(
+        "Loss of a minute of training", "howto/fine-tune.md", command(TRAINING, "run/history.png")
+    ),
     "taught": Picture("Errors on BaTiO3 at 300 K, by how one trains", "howto/teach.md", drawing("taught")),
     "selection": Picture("Candidates, and the chosen ones", "howto/select.md", drawing("selection")),
     "screening": Picture("Anomalous charges of prototypes", "howto/screen.md", drawing("screening")),
     "scaling": Picture("Time against the number of atoms", "howto/million.md", drawing("scaling")),
     "derivative": Picture("Z of Ti as it moves, and its derivative", "howto/jax.md", drawing("derivative")),
-    "transposition": Picture("What tells a transposed file", "concepts/transposition.md", drawing("transposition")),
+    "transposition": Picture(
+        "What tells a transposed file", "concepts/transposition.md", drawing("transposition")
+    ),
     "quanta": Picture("A polarisation and its quanta", "concepts/polarisation.md", drawing("quanta")),
     "network": Picture("The network", "method/network.md", drawing("network")),
     "factored": Picture("The factored form", "method/factored.md", drawing("factored")),
-    "gallium_nitride": Picture("GaN: polar modes and infrared", "tutorials/gallium_nitride.md", tutorial("gallium_nitride")),
-    "barium_titanate": Picture("BaTiO3: from frames to a loop", "tutorials/barium_titanate.md", tutorial("barium_titanate")),
-    "screening_oxides": Picture("Oxides screened", "tutorials/screening_oxides.md", tutorial("screening_oxides")),
+    "gallium_nitride": Picture(
+        "GaN: polar modes and infrared", "tutorials/gallium_nitride.md", tutorial("gallium_nitride")
+    ),
+    "barium_titanate": Picture(
+        "BaTiO3: from frames to a loop", "tutorials/barium_titanate.md", tutorial("barium_titanate")
+    ),
+    "screening_oxides": Picture(
+        "Oxides screened", "tutorials/screening_oxides.md", tutorial("screening_oxides")
+    ),
     "custom_readout": Picture("A scalar read out", "tutorials/custom_readout.md", tutorial("custom_readout")),
 }
 
@@ -122,7 +142,8 @@ def file_of(name: str) -> Path:
 def gallery_text() -> str:
     """Return the gallery as Markdown: every picture with its caption and a link."""
     return "\n\n".join(
-        f"[![{one.caption}](pictures/{file_of(name).name}){{ width=360 }}]({one.page})\n[{one.caption}]({one.page})"
+        f"[![{one.caption}](pictures/{file_of(name).name}){{ width=360 }}]({one.page})\n"
+        f"[{one.caption}]({one.page})"
         for name, one in GALLERY.items()
     )
 
@@ -147,7 +168,10 @@ def main(names: list[str]) -> None:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             keep(GALLERY[name].make(), name)
         path = file_of(name)
-        print(f"{re.sub(str(DOCS.parent) + os.sep, '', str(path))}: {path.stat().st_size / 1000:.0f} kB", flush=True)
+        print(
+            f"{re.sub(str(DOCS.parent) + os.sep, '', str(path))}: {path.stat().st_size / 1000:.0f} kB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

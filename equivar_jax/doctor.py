@@ -19,11 +19,29 @@ from equivar_jax import __version__
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.errors import plain_messages
 
-LIBRARIES = ("flax", "optax", "orbax-checkpoint", "jraph", "numpy", "scipy", "ase", "matscipy", "phonopy", "spglib")
+LIBRARIES = (
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "jraph",
+    "numpy",
+    "scipy",
+    "ase",
+    "matscipy",
+    "phonopy",
+    "spglib",
+)
 """Dependencies whose version matters for numbers."""
 EXTRAS = {"abinit": "abipy", "screen": "pymatgen-core", "potentials": "sevenn"}
 """The package by which an extra is recognised."""
-VARIABLES = ("EQUIVAR_CACHE", "EQUIVAR_COMPILATION_CACHE", "CXX", "JAX_PLATFORMS", "XLA_FLAGS", "JAX_ENABLE_X64")
+VARIABLES = (
+    "EQUIVAR_CACHE",
+    "EQUIVAR_COMPILATION_CACHE",
+    "CXX",
+    "JAX_PLATFORMS",
+    "XLA_FLAGS",
+    "JAX_ENABLE_X64",
+)
 
 CELL, PLACES = 3.905, ((0, 0, 0), (0.5, 0.5, 0.5), (0.5, 0.5, 0), (0.5, 0, 0.5), (0, 0.5, 0.5))
 MOVED = {1: (0.12, 0.06, -0.03), 2: (-0.04, 0.0, 0.02)}

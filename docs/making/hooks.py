@@ -2,7 +2,8 @@
 
 Nothing that another file of the repository knows is written down again in a page. A page may have
 
-- `[[benchmarks/results/metals.json tests.experiment.metals_found | .0%]]`: a number of a result file, see `values`;
+- `[[benchmarks/results/metals.json tests.experiment.metals_found | .0%]]`: a number of a result file, see
+  `values`;
 - a block ```` ```math ````, one equation a line, which becomes a drawing (`equations`);
 - a comment `<!-- tables of FILE: SECTION -->`, in whose place the tables of that section stand;
 - a comment `<!-- table of index orders -->`, the same for what the readers of `equivar_jax.io` say;

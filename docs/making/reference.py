@@ -10,12 +10,12 @@ import os
 import re
 from typing import Any
 
+from equivar_jax import io as files
 from equivar_jax.__main__ import COMMANDS
 from equivar_jax.__main__ import main as equivar
 from equivar_jax.config.schema import Config
 from equivar_jax.config.settings import setting_bounds, setting_types, type_name
 from equivar_jax.config.teaching import TeachConfig
-from equivar_jax import io as files
 from equivar_jax.io import formats
 from equivar_jax.response.__main__ import TASKS
 
@@ -24,8 +24,10 @@ COLUMNS = "100"
 
 def commands_page() -> str:
     """Make the page of the command line: what `--help` of every command prints."""
-    text = "# Command line\n\nThis page is what `--help` prints. `equivar` is also `python -m equivar_jax`, and `equivar train`"
-    text += " is `python -m equivar_jax.train`.\n\n```text\n" + help_of([]) + "```\n"
+    text = (
+        "# Command line\n\nThis page is what `--help` prints. `equivar` is also `python -m equivar_jax`, and "
+    )
+    text += "`equivar train` is `python -m equivar_jax.train`.\n\n```text\n" + help_of([]) + "```\n"
     for name, command in COMMANDS.items():
         text += f"\n## equivar {name}\n\n{command.what[0].upper()}{command.what[1:]}.\n"
         if name == "response":
@@ -63,9 +65,9 @@ def _without_settings(text: str) -> str:
 def settings_page() -> str:
     """Make the page of all settings, from the dataclasses and the lines below their fields."""
     text = (
-        "# Settings\n\nEvery setting of a run, as `equivar/config` has it: `--data.path my.extxyz` on the command "
-        "line, `DataConfig(path=...)` in a config file. Defaults are those of the dataclasses; a config such as "
-        "`bm3.py` has its own. [The command line](commands.md) has the options that are no settings.\n"
+        "# Settings\n\nEvery setting, as `equivar/config` has it: `--data.path my.extxyz` on the "
+        "command line, `DataConfig(path=...)` in a config file. Defaults are those of the dataclasses; a "
+        "config such as `bm3.py` has its own. [The command line](commands.md) has other options.\n"
     ).replace("equivar/config", "equivar_jax.config.schema")
     types, bounds = setting_types(Config), setting_bounds(Config)
     for prefix, kind in _sections(Config):
@@ -79,20 +81,26 @@ def _sections(kind: type, prefix: str = "") -> list[tuple[str, type]]:
     found: list[tuple[str, type]] = []
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if dataclasses.is_dataclass(default := _default(field)):
-            found += [(f"{prefix}{field.name}.", type(default)), *_sections(type(default), f"{prefix}{field.name}.")]
+            found += [
+                (f"{prefix}{field.name}.", type(default)),
+                *_sections(type(default), f"{prefix}{field.name}."),
+            ]
     return found
 
 
 def _section(prefix: str, kind: type, types: dict[str, Any], bounds: dict[str, Any]) -> str:
     said = field_docs(kind)
-    text = f"\n## {prefix.rstrip('.')}\n\n{inspect.getdoc(kind)}\n\n| setting | value | default | what |\n|---|---|---|---|\n"
+    text = f"\n## {prefix.rstrip('.')}\n\n{inspect.getdoc(kind)}\n\n"
+    text += "| setting | value | default | what |\n|---|---|---|---|\n"
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         name = f"{prefix}{field.name}"
         if name not in types:
             continue
         limit = bounds.get(name)
         value = type_name(types[name]) + (f", {_bound(limit)}" if limit else "")
-        text += f"| `--{name}` | {value} | `{_default(field)!r}` | {said.get(field.name, '')} |\n".replace("\n", " ")
+        text += f"| `--{name}` | {value} | `{_default(field)!r}` | {said.get(field.name, '')} |\n".replace(
+            "\n", " "
+        )
         text += "\n"
     return text
 
@@ -103,7 +111,11 @@ def field_docs(kind: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     said = {}
     for one, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(after, ast.Expr):
+        if (
+            isinstance(one, ast.AnnAssign)
+            and isinstance(one.target, ast.Name)
+            and isinstance(after, ast.Expr)
+        ):
             assert isinstance(after.value, ast.Constant)
             said[one.target.id] = " ".join(str(after.value.value).split())
     return said
@@ -122,8 +134,9 @@ def _bound(limit: Any) -> str:
 def formats_page() -> str:
     """Make the page of file formats: the table of readers with what their modules say, and the writers."""
     text = (
-        "# File formats\n\nA format is told by the content of a file, also through gzip, bzip2, xz and zstd, in the order of this "
-        "table. Whatever a file says, labels come out as float64 (N, 3, 3), [atom, field, displacement], in e.\n\n"
+        "# File formats\n\nA format is told by the content of a file, also compressed, in "
+        "the order of this table. Whatever a file says, labels come out as float64 (N, 3, 3), [atom, field, "
+        "displacement], in e.\n\n"
         "| format | read by |\n|---|---|\n"
     )
     for form in formats.FORMATS:
@@ -150,7 +163,11 @@ def index_orders() -> str:
         said = inspect.getdoc(importlib.import_module(f"equivar_jax.io.{module}")) or ""
         paragraphs = [" ".join(part.split()) for part in said.split("\n\n")]
         about = [part for part in paragraphs if re.match(r"Index order|.*first index|- \"Effective", part)]
-        bold = [part for part in re.findall(r"\*\*(.*?)\*\*", " ".join(about)) if re.search("field|displacement", part)]
+        bold = [
+            part
+            for part in re.findall(r"\*\*(.*?)\*\*", " ".join(about))
+            if re.search("field|displacement", part)
+        ]
         if bold:
             first = "displacement" if "displacement" in bold[0] else "field"
             detail = about[0].replace("|", "\\|")

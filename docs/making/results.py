@@ -33,13 +33,15 @@ def benchmark_page() -> str:
 
 
 def _machine(found: dict) -> str:
-    return f"{found['processor']}, {found['cores']} cores, JAX {found['versions']['jax']}, commit {found['commit']}"
+    versions = f"JAX {found['versions']['jax']}, commit {found['commit']}"
+    return f"{found['processor']}, {found['cores']} cores, {versions}"
 
 
 def _networks() -> str:
     found = load("networks.json")
     text = f"\n## Cost of the networks\n\n`networks.json`: {_machine(found)}.\n\n"
-    text += "| config | parameters | inference, ms an atom | µs an edge | training step, ms an atom |\n|---|---|---|---|---|\n"
+    text += "| config | parameters | inference, ms an atom | µs an edge | training step, ms an atom |\n"
+    text += "|---|---|---|---|---|\n"
     for row in found["results"]:
         text += (
             f"| `{row['config']}` | {row['parameters']:,} | {row['inference']['ms_per_atom']:.3f} "
@@ -50,12 +52,14 @@ def _networks() -> str:
 
 def _peers() -> str:
     found = load("peers.json")
-    text = f"\n## Beside torch with e3nn\n\n`peers.json`: {_machine(found)}, torch {found['torch']}; ms an atom.\n\n"
+    text = f"\n## Beside torch with e3nn\n\n`peers.json`: {_machine(found)}, torch {found['torch']}; "
+    text += "median, ms an atom.\n\n"
     text += "| config | structures | | inference | training |\n|---|---|---|---|---|\n"
     for row in found["results"]:
         for name in row["inference"]:
             cells = [_median(row[kind].get(name)) for kind in ("inference", "training")]
-            text += f"| `{row['config']}` | {row['shape']}, {row['atoms']} atoms | {name} | {' | '.join(cells)} |\n"
+            what = f"{row['shape']}, {row['atoms']} atoms"
+            text += f"| `{row['config']}` | {what} | {name} | {' | '.join(cells)} |\n"
     return text + "\n![ms an atom beside torch with e3nn](peers.png)\n"
 
 
@@ -72,13 +76,16 @@ def _scaling() -> str:
     text += "\n| config | atoms | seconds | peak memory, GiB |\n|---|---|---|---|\n"
     for row in giants:
         giant = row["giant"]
-        text += f"| `{row['config']}` | {giant['atoms']:,} | {giant['seconds']:.0f} | {giant['peak_GiB']:.1f} |\n"
+        text += (
+            f"| `{row['config']}` | {giant['atoms']:,} | {giant['seconds']:.0f} | {giant['peak_GiB']:.1f} |\n"
+        )
     return text
 
 
 def _derivatives() -> str:
     found = load("polarisation.json")
-    text = f"\n## Tensors as derivatives of a polarisation\n\n`polarisation.json`: {_machine(found)}; least of repeated runs, wall time, ms an atom.\n\n"
+    text = f"\n## Tensors as derivatives of a polarisation\n\n`polarisation.json`: {_machine(found)}; "
+    text += "least of repeated runs, wall time, ms an atom.\n\n"
     text += "| | parameters | prediction | training step |\n|---|---|---|---|\n"
     for row in found["results"]:
         cells = [_median(_wall(row.get(kind))) for kind in ("inference", "training")]
@@ -94,7 +101,11 @@ def _commands() -> str:
     """Take the commands from the page of the benchmarks."""
     text = (ROOT / "benchmarks" / "README.md").read_text()
     named = dict.fromkeys(re.findall(r"python -m benchmarks[\w.]*", text))
-    return "\n## Run them\n\n" + "".join(f"    {command}\n" for command in named) + "\n`benchmarks/README.md` says what each does.\n"
+    return (
+        "\n## Run them\n\n"
+        + "".join(f"    {command}\n" for command in named)
+        + "\n`benchmarks/README.md` says what each does.\n"
+    )
 
 
 def tables_of(path: str, section: str) -> str:
@@ -104,7 +115,9 @@ def tables_of(path: str, section: str) -> str:
         KeyError: the page has no such section, or no table in it.
     """
     text = (ROOT / path).read_text()
-    match = re.search(rf"^## {re.escape(section)}[^\n]*\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    match = re.search(
+        rf"^## {re.escape(section)}[^\n]*\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL
+    )
     tables = re.findall(r"(?:^\|.*\n)+", match[1], flags=re.MULTILINE) if match else []
     if not tables:
         raise KeyError(f"{path}: no table below a heading {section!r}")

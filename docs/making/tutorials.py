@@ -20,8 +20,7 @@ def tutorial_page(path: Path) -> str:
     match = re.match(r'"""(.*?)"""\n', source, flags=re.DOTALL)
     assert match is not None, path
     title, _, said = match[1].strip().partition("\n")
-    text = f"# {title.rstrip('.')}\n{said}\n\n[The script](https://github.com/) is `docs/tutorials/{path.name}`.\n"
-    text = text.replace("[The script](https://github.com/)", "The script")
+    text = f"# {title.rstrip('.')}\n{said}\n\nThe script is `docs/tutorials/{path.name}`.\n"
     for block in re.split(r"^# %%\n", source[match.end() :], flags=re.MULTILINE):
         lines = block.strip("\n").splitlines()
         words = []

@@ -1,8 +1,8 @@
 """Numbers of result files in texts: `[[FILE KEYS | FORMAT]]`.
 
-FILE is a JSON file of the repository, KEYS are names and places of lists, joined by dots (a part that has dots
-itself stands in quotation marks), FORMAT is one of Python's for numbers. `[[metals.json threshold]]` looks
-below `benchmarks/results`.
+FILE is a JSON file of the repository, KEYS are names and places of lists, joined by dots (a part that has
+dots itself stands in quotation marks), FORMAT is one of Python's for numbers. `[[metals.json threshold]]`
+looks below `benchmarks/results`.
 """
 
 import functools
@@ -41,6 +41,4 @@ def look_up(path: str, keys: str) -> Any:
 
 def fill_in(text: str) -> str:
     """Replace every `[[FILE KEYS | FORMAT]]` of a text by the number."""
-    return VALUE.sub(
-        lambda match: format(look_up(match["file"], match["keys"]), match["format"] or ""), text
-    )
+    return VALUE.sub(lambda match: format(look_up(match["file"], match["keys"]), match["format"] or ""), text)

@@ -1,8 +1,9 @@
 """BaTiO3 from labelled frames to a P-E loop.
 
-Frames with DFPT labels train a network of one material; it gives the charges with which a field moves the atoms.
-The frames are 59 of a molecular dynamics run at 300 K where the folder that `EQUIVAR_DATA` names has them. Else they are
-rattled cells with labels of the demonstration model, which is **not DFT**: then the road is shown, not BaTiO3.
+Frames with DFPT labels train a network of one material; it gives the charges with which a field moves the
+atoms. The frames are 59 of a molecular dynamics run at 300 K where the folder that `EQUIVAR_DATA` names has
+them. Else they are rattled cells with labels of the demonstration model, which is **not DFT**: then the
+road is shown, not BaTiO3.
 """
 
 import json
@@ -45,9 +46,10 @@ print(f"{len(frames)} frames of {len(frames[0])} atoms, {held_out} held out")
 # %%
 # ## Train
 #
-# The last frames are held out: neighbours in time resemble each other, so that a random choice would flatter. In the
-# shell: `equivar train --config bm3_deep.py --data train.extxyz --run-dir runs/barium`. Here are fewer channels and
-# epochs than it has, so that it takes minutes; `equivar teach` makes more of the same frames.
+# The last frames are held out: neighbours in time resemble each other, so that a random choice would
+# flatter. In the shell: `equivar train --config bm3_deep.py --data train.extxyz --run-dir runs/barium`.
+# Here are fewer channels and epochs than it has, so that it takes minutes; `equivar teach` makes more of
+# the same frames.
 size = ["--model.channels", "16", "--model.interactions", "2", "--train.epochs", "2" if SMALL else "60"]
 train(["--config", "bm3_deep.py", "--data", "train.extxyz", "--run-dir", "runs/barium", *size])
 
@@ -60,9 +62,9 @@ print(*errors, sep=", ")
 # %%
 # ## The loop
 #
-# A double well for the soft mode gives the forces, as in `equivar response hysteresis --example`; the network gives the
-# charges, and so the polarisation and what the field does. Charges of frames at 300 K are asked for at displacements
-# that a field of switching makes: look at the warnings, if there are any.
+# A double well for the soft mode gives the forces, as in `equivar response hysteresis --example`; the
+# network gives the charges, and so the polarisation and what the field does. Charges of frames at 300 K are
+# asked for at displacements that a field of switching makes: look at the warnings, if there are any.
 points = ["--points", "6" if SMALL else "60"]
 response(["hysteresis", "--checkpoint", "runs/barium", "-o", "loop.png", *points])
 response(["hysteresis", "--example", "-o", "fixed.png", *points])
@@ -71,8 +73,8 @@ found, fixed = (json.loads(Path(name).read_text()) for name in ("loop.json", "fi
 # %%
 # ## The picture
 #
-# Left the charges of the test frames; right the loop with charges of the network beside that with fixed ones. Coercive
-# fields are those of homogeneous switching, orders of magnitude above measured ones.
+# Left the charges of the test frames; right the loop with charges of the network beside that with fixed
+# ones. Coercive fields are those of homogeneous switching, orders of magnitude above measured ones.
 test = read_structures("test.extxyz")
 wanted = np.concatenate([labels_of(atoms).ravel() for atoms in test])
 got = np.concatenate([tensors.ravel() for tensors in load("runs/barium").predict(test)])

@@ -1,8 +1,8 @@
 """A custom readout in 40 lines.
 
-The network makes features of every atom; Born charges are one thing that can be read from them. Here the features of the
-package's weights learn another one, a scalar of every atom: its energy in a Lennard-Jones crystal, which is known, so that
-the result can be checked. Take a quantity of your own in its place.
+The network makes features of every atom; Born charges are one thing that can be read from them. Here the
+features of the package's weights learn another one, a scalar of every atom: its energy in a Lennard-Jones
+crystal, which is known, so that the result can be checked. Take a quantity of your own in its place.
 """
 
 import os
@@ -29,12 +29,14 @@ FRAMES, STEPS = (6, 3) if os.environ.get("SMALL") else (32, 150)
 # %%
 # ## The readout
 #
-# A subclass of the network with weights of its own. `last_features` are the irreps that the last interaction leaves;
-# the first, 0e, are scalars, one for each channel. Vectors and tensors are read in the same way from the others.
+# A subclass of the network with weights of its own. `last_features` are the irreps that the last
+# interaction leaves; the first, 0e, are scalars, one for each channel. Vectors and tensors are read in the
+# same way from the others.
 class SiteEnergy(Equivar):
     """A scalar of every atom."""
 
     def setup(self):
+        """Make the weights."""
         super().setup()
         self.site_weight = self.param("site_weight", jax.nn.initializers.zeros, (self.config.channels,))
         self.site_bias = self.param("site_bias", jax.nn.initializers.zeros, ())
@@ -83,6 +85,7 @@ def energies(params, moves):
 
 
 def loss(params):
+    """Return the mean square error, in units of the variance."""
     return jnp.mean((energies(params, moves[train]) - (labels[train] - mean) / spread) ** 2)
 
 
@@ -91,6 +94,7 @@ optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, STEPS))
 
 @jax.jit
 def step(params, state):
+    """Make one step of the optimiser."""
     value, gradient = jax.value_and_grad(loss)(params)
     updates, state = optimizer.update(gradient, state)
     return optax.apply_updates(params, updates), state, value
@@ -102,7 +106,8 @@ for _ in range(STEPS):
     losses.append(float(value))
 found = np.asarray(energies(params, moves[test])) * spread + mean
 error = abs(found - labels[test]).mean()
-print(f"error {1000 * error:.1f} meV of a spread of {1000 * spread:.1f} meV, on {len(found)} frames not trained on")
+print(f"error {1000 * error:.1f} of a spread of {1000 * spread:.1f} meV, {len(found)} frames not trained on")
+
 
 # %%
 # ## The picture

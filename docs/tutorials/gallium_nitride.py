@@ -1,8 +1,8 @@
 """GaN from a POSCAR to LO-TO splitting and infrared.
 
-A structure is enough for Born charges and the electronic dielectric tensor. Phonons need forces, too: here springs,
-so that nothing has to be installed; with `sevenn` installed, its forces are taken. The result is compared with
-what Raman spectra of GaN show.
+A structure is enough for Born charges and the electronic dielectric tensor. Phonons need forces, too: here
+springs, so that nothing has to be installed; with `sevenn` installed, its forces are taken. The result is
+compared with what Raman spectra of GaN show.
 """
 
 import importlib.util
@@ -47,11 +47,14 @@ for axis, name in ((0, "across"), (2, "along")):
 # %%
 # ## Forces
 #
-# phonopy makes displaced supercells. A potential gives the forces: that of sevenn, if it is there. Springs between
-# neighbours stand in for one otherwise; their stiffness is a fit to one number, the E1(TO) mode at 559 cm⁻¹
-# (Harima, J. Phys.: Condens. Matter 14, R967 (2002)), and the stiffness across a bond a third of that along it. So
-# transverse modes are put in here, and what is predicted is the splitting, from the charges.
-cell = PhonopyAtoms(numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions())
+# phonopy makes displaced supercells. A potential gives the forces: that of sevenn, if it is there. Springs
+# between neighbours stand in for one otherwise; their stiffness is a fit to one number, the E1(TO) mode at
+# 559 cm⁻¹ (Harima, J. Phys.: Condens. Matter 14, R967 (2002)), and the stiffness across a bond a third of
+# that along it. So transverse modes are put in here, and what is predicted is the splitting, from the
+# charges.
+cell = PhonopyAtoms(
+    numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+)
 phonon = Phonopy(cell, np.diag([2, 2, 1] if SMALL else [3, 3, 2]), primitive_matrix="P")
 phonon.generate_displacements(distance=0.01)
 supercells = phonon.supercells_with_displacements
@@ -80,8 +83,8 @@ phonon.save("phonopy_params.yaml", settings={"force_constants": True})
 response(["born", "phonopy_params.yaml", "-o", "with_nac.yaml", *([] if SMALL else ["bands.png"])])
 
 # %%
-# GaN is uniaxial, so that polar modes depend on the angle between the wave vector and the c axis, also where the
-# wave vector goes to zero. phonopy takes that limit from any direction.
+# GaN is uniaxial, so that polar modes depend on the angle between the wave vector and the c axis, also
+# where the wave vector goes to zero. phonopy takes that limit from any direction.
 splitting = phonopy.load("with_nac.yaml", is_nac=True, produce_fc=True)
 angles = np.linspace(0, 90, 5 if SMALL else 46)
 modes = []
@@ -95,8 +98,8 @@ print("A1(LO):", modes[0, -1].round(0), "cm⁻¹; measured: 734 and, E1, 741 (Ha
 # %%
 # ## Infrared
 #
-# The same as `equivar response infrared --phonons with_nac.yaml -o infrared.png`. The table beside the picture has the
-# spectrum.
+# The same as `equivar response infrared --phonons with_nac.yaml -o infrared.png`. The table beside the
+# picture has the spectrum.
 response(["infrared", "--phonons", "with_nac.yaml", "-o", "infrared.png"])
 table = np.genfromtxt("infrared.csv", delimiter=",", names=True, comments="#")
 print(f"strongest at {table['wavenumber_cm1'][table['absorption_cm1'].argmax()]:.0f} cm⁻¹")
@@ -105,19 +108,19 @@ print(f"strongest at {table['wavenumber_cm1'][table['absorption_cm1'].argmax()]:
 # ## The picture
 measured = {"A1(LO)": (0, 734), "E1(LO)": (90, 741), "E1(TO)": (0, 559), "A1(TO)": (90, 532)}  # Harima 2002
 with mpl.rc_context(STYLE):
-    figure = Figure(figsize=(6.4, 2.8), layout="constrained")
+    figure = Figure(figsize=(6.8, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(angles, modes[:, 3:], ".", ms=2.5, color=COLOURS[0])
     for name, (angle, value) in measured.items():
         left.plot(angle, value, "D", ms=5, color=COLOURS[3])
-        place, side = ((7, -3), "left") if angle == 0 else ((-7, -3), "right")
-        left.annotate(name, (angle, value), place, textcoords="offset points", ha=side, fontsize=7)
+        place, side = ((4, 8), "left") if angle == 0 else ((-4, -14 if "A1" in name else 8), "right")
+        left.annotate(name, (angle, value), place, textcoords="offset points", ha=side, fontsize=7.5)
     left.plot([], [], ".", color=COLOURS[0], label="here")
     left.plot([], [], "D", color=COLOURS[3], label="measured")
-    left.set(xlim=(-4, 94), ylim=(100, 820), xticks=[0, 30, 60, 90], title="Polar modes of GaN")
+    left.set(xlim=(-4, 94), ylim=(470, 800), xticks=[0, 30, 60, 90], title="Polar modes of GaN")
     left.set(xlabel="angle between q and the c axis (°)", ylabel="frequency (cm⁻¹)")
-    left.legend(loc="lower center", ncols=2)
-    right.plot(table["wavenumber_cm1"], table["absorption_cm1"] / 1e4, color=COLOURS[0])
-    right.set(xlabel="wave number (cm⁻¹)", ylabel="n × absorption coefficient (10⁴ cm⁻¹)", xlim=(400, 700))
-    right.set_title("Infrared spectrum, mean of all directions")
+    left.legend(loc="center", ncols=2)
+    right.plot(table["wavenumber_cm1"], table["absorption_cm1"] / 1e5, color=COLOURS[0])
+    right.set(xlabel="wavenumber (cm⁻¹)", ylabel="absorption αn (10⁵ cm⁻¹)", xlim=(400, 700))
+    right.set_title("Infrared, mean of directions")
     save_figure(figure, Path("gallium_nitride.png"))

@@ -1,7 +1,6 @@
 """What pages take from code and results: nothing is left out, and what is not there is an error."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,9 @@ def made(monkeypatch):
 
 def test_a_number_comes_from_its_file(made):
     values = made("values")
-    text = values.fill_in("a [[metals.json threshold]] b [[metals.json tests.\"Materials Project\".metals | ,]] c")
+    text = values.fill_in(
+        'a [[metals.json threshold]] b [[metals.json tests."Materials Project".metals | ,]] c'
+    )
     assert text == "a 0.8 b 1,939 c"
     with pytest.raises(KeyError, match=r"metals.json: nothing at 'no_such' of 'tests.no_such'"):
         values.fill_in("[[metals.json tests.no_such]]")
@@ -71,7 +72,9 @@ def test_every_format_and_every_index_order_is_there(made):
     assert first["VASP vaspout.h5"] == "displacement"
     assert first["CASTEP .castep"] == first["CP2K output"] == "displacement"
     assert first["Elk Born charges, another file of Elk's Born charges"] == "field"
-    assert next(value for name, value in first.items() if name.startswith("Abinit anaddb.nc")) == "displacement"
+    assert (
+        next(value for name, value in first.items() if name.startswith("Abinit anaddb.nc")) == "displacement"
+    )
     assert len(first) >= 12
 
 

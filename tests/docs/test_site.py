@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOADED = re.compile(r"<(?:script|img|iframe)[^>]*\ssrc=\"?(https?:[^\s\">]+)|<link[^>]*rel=\"?(?:stylesheet|preload)[^>]*href=\"?(https?:[^\s\">]+)")
+LOADED = re.compile(
+    r"<(?:script|img|iframe)[^>]*\ssrc=\"?(https?:[^\s\">]+)|<link[^>]*rel=\"?(?:stylesheet|preload)[^>]*href=\"?(https?:[^\s\">]+)"
+)
 
 
 @pytest.fixture(scope="module")

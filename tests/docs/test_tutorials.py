@@ -25,7 +25,9 @@ def test_there_are_four_of_which_one_is_a_readout_in_forty_lines():
     assert len(TUTORIALS) == 4
     source = (DOCS / "tutorials" / "custom_readout.py").read_text()
     start, end = source.index("class SiteEnergy"), source.index("state, losses")
-    code = [line for line in source[start:end].splitlines() if line.strip() and not line.strip().startswith("#")]
+    code = [
+        line for line in source[start:end].splitlines() if line.strip() and not line.strip().startswith("#")
+    ]
     assert len(code) <= 40
 
 
@@ -34,7 +36,9 @@ def test_text_and_code_of_a_script_become_a_page(tmp_path, monkeypatch):
     from tutorials import tutorial_page
 
     script = tmp_path / "one.py"
-    script.write_text('"""A title.\n\nWhat it says.\n"""\n\nx = 1\n\n# %%\n# ## A heading\n#\n# Words.\ny = 2\n')
+    script.write_text(
+        '"""A title.\n\nWhat it says.\n"""\n\nx = 1\n\n# %%\n# ## A heading\n#\n# Words.\ny = 2\n'
+    )
     page = tutorial_page(script)
     assert page.startswith("# A title\n")
     assert "What it says." in page

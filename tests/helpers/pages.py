@@ -106,10 +106,14 @@ def phonopy_params() -> None:
     """Phonons of MgO of springs, with forces, and the crystal itself."""
     poscar()
     cell = bulk("MgO", "rocksalt", a=4.21)
-    unit = PhonopyAtoms(numbers=cell.numbers, cell=cell.cell.array, scaled_positions=cell.get_scaled_positions())
+    unit = PhonopyAtoms(
+        numbers=cell.numbers, cell=cell.cell.array, scaled_positions=cell.get_scaled_positions()
+    )
     phonon = Phonopy(unit, 2 * np.eye(3, dtype=int), primitive_matrix="P")
     phonon.generate_displacements()
-    large = cell.__class__(phonon.supercell.numbers, positions=phonon.supercell.positions, cell=phonon.supercell.cell, pbc=True)
+    large = cell.__class__(
+        phonon.supercell.numbers, positions=phonon.supercell.positions, cell=phonon.supercell.cell, pbc=True
+    )
     constants = springs_of(large)
     for step in phonon.dataset["first_atoms"]:
         step["forces"] = -constants[:, step["number"]] @ step["displacement"]
@@ -131,6 +135,7 @@ def trajectory() -> None:
     """Frames with velocities of a crystal of springs; and a potential."""
     from ase import units
     from ase.md.verlet import VelocityVerlet
+
     from helpers.field_crystals import springs
 
     potential()
@@ -174,7 +179,9 @@ def labelled() -> None:
     from equivar_jax.train import main as train
 
     write_structures("labelled.extxyz", [labelled_crystal(seed) for seed in range(8)])
-    train(["--config", "test.py", "--data", "labelled.extxyz", "--run-dir", "runs/mine", "--train.epochs", "1"])
+    train(
+        ["--config", "test.py", "--data", "labelled.extxyz", "--run-dir", "runs/mine", "--train.epochs", "1"]
+    )
 
 
 def material() -> None:
