@@ -15,7 +15,7 @@ PACKAGES = (ROOT / "equivar_jax", ROOT / "benchmarks", ROOT / "configs")
 TEXTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
     *(ROOT / "equivar_jax").rglob("README.md"),
 ]
 DOTTED = re.compile(r"`((?:equivar_jax|benchmarks)(?:\.\w+)+)`")

@@ -3,6 +3,7 @@ if (location.protocol === "file:") {
   window.Worker = class extends EventTarget {
     constructor(url) {
       super()
+      const worker = new URL(url, location.href)
       const frame = document.createElement("iframe")
       frame.hidden = true
       this.waiting = []
@@ -12,14 +13,14 @@ if (location.protocol === "file:") {
         inside.postMessage = message => this.answer(message)
         const load = source => new Promise((done, failed) => {
           const script = inside.document.createElement("script")
-          script.src = new URL(source, url).href
+          script.src = new URL(source, worker).href
           script.onload = done
           script.onerror = failed
           inside.document.head.append(script)
         })
         inside.importScripts = (...sources) =>
           sources.reduce((before, source) => before.then(() => load(source)), Promise.resolve())
-        load(url).then(() => {
+        load(worker).then(() => {
           this.inside = inside
           this.waiting.splice(0).forEach(message => this.deliver(message))
         })
