@@ -1,7 +1,8 @@
 """Make the pictures of the site: `python docs/gallery.py [NAME ...]`.
 
-Each comes from an example or a tutorial that a reader can run, or is drawn here; nothing needs a file or a
-network. They are kept small (a palette of 128 colours) in `docs/pictures`.
+Each comes from an example or a tutorial that a reader can run, or is drawn here; nothing needs a network, and a
+file only that of BaTiO3, which takes DFPT frames where `EQUIVAR_DATA` names their folder. They are kept small (a
+palette of 128 colours) in `docs/pictures`.
 """
 
 import contextlib
@@ -124,7 +125,7 @@ GALLERY = {
         "GaN: polar modes and infrared", "tutorials/gallium_nitride.md", tutorial("gallium_nitride")
     ),
     "barium_titanate": Picture(
-        "BaTiO3: from frames to a loop", "tutorials/barium_titanate.md", tutorial("barium_titanate")
+        "BaTiO3: from DFPT frames to a loop", "tutorials/barium_titanate.md", tutorial("barium_titanate")
     ),
     "screening_oxides": Picture(
         "Oxides screened", "tutorials/screening_oxides.md", tutorial("screening_oxides")
