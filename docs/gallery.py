@@ -1,8 +1,8 @@
 """Make the pictures of the site: `python docs/gallery.py [NAME ...]`.
 
-Each comes from an example or a tutorial that a reader can run, or is drawn here; nothing needs a network, and a
-file only that of BaTiO3, which takes DFPT frames where `EQUIVAR_DATA` names their folder. They are kept small (a
-palette of 128 colours) in `docs/pictures`.
+Each comes from an example or a tutorial that a reader can run, or is drawn here; nothing needs a network, and
+a file only that of BaTiO3, which takes DFPT frames where `EQUIVAR_DATA` names their folder. They are kept
+small (a palette of 128 colours) in `docs/pictures`.
 """
 
 import contextlib

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -40,3 +41,22 @@ def test_the_first_screen_has_the_two_commands():
 def test_every_named_config_is_shipped():
     named = set(re.findall(r"`(\w+\.py)`", README))
     assert named == set(shipped_configs())
+
+
+def test_its_numbers_are_those_of_the_results():
+    card = (ROOT / "equivar_jax" / "weights" / "README.md").read_text()
+    assert "0.051 and 0.066 e" in README
+    assert "**0.0514**" in card
+    assert "**0.0662**" in card
+    tables = (ROOT / "benchmarks" / "results" / "accuracy" / "README.md").read_text()
+    assert "0.042, 0.015, 0.011 e" in README
+    for row in ("BM1 | 510,081 | 120 | 1 | 312 | 0.406 | 0.0208 | 0.0424", "0.0153 ± 0.0002"):
+        assert row in tables
+    peers = json.loads((ROOT / "benchmarks" / "results" / "peers.json").read_text())["results"][0]
+    for kind, times in (("inference", 36), ("training", 22)):
+        medians = {name: one["median"] for name, one in peers[kind].items()}
+        assert round(medians["torch e3nn uuw"] / medians["equivar_jax"]) == times
+    assert "| 36, 22 (" in README
+    found = json.loads((ROOT / "benchmarks" / "results" / "from_structure.json").read_text())["medians"]
+    assert f"{found['both']['static']:.0%}" == "17%"
+    assert "| 17 % off (" in README
