@@ -11,11 +11,12 @@ PAGES = sorted(
     if path.parent.name != "making" and blocks_of(path.read_text())
 )
 SLOW = {
-    "start/first-spectrum.md",
-    "start/install.md",
+    "howto/infrared-md.md",
     "howto/judge.md",
     "howto/loop.md",
-    "howto/infrared-md.md",
+    "howto/train.md",
+    "start/first-spectrum.md",
+    "start/install.md",
 }
 """Pages that take more than half a minute, also with small sizes."""
 PICTURE = re.compile(r"!\[[^\]]+\]\((?:\.\./)*(pictures/[\w.-]+)\)")
