@@ -30,6 +30,7 @@ COMMANDS = {
     "ipi": Command("ipi", "charges for i-PI, which moves atoms in a field"),
     "export": Command("export", "a network as a file for programs that have JAX alone"),
     "data": Command("data", "find broken, rotated, transposed and duplicate labels"),
+    "doctor": Command("doctor", "what this installation is, and whether it works"),
 }
 
 _SCREEN = """\
@@ -53,11 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(_SCREEN.format(version=__version__, commands=lines))
         return
     if words[0] == "--version":
-        print(f"equivar {__version__}")
+        from equivar_jax.doctor import version_line  # not needed for what comes above
+
+        print(version_line())
         return
     with plain_messages():
         if words[0] not in COMMANDS:
-            from equivar_jax.config.settings import did_you_mean  # not needed for what comes above
+            from equivar_jax.config.settings import did_you_mean  # nor this
 
             raise InputError(
                 f"no command {words[0]!r}; `equivar` lists all{did_you_mean(words[0], COMMANDS)}"

@@ -1,6 +1,7 @@
 """The program `equivar`."""
 
 import importlib
+import re
 from importlib import metadata
 
 import pytest
@@ -39,6 +40,7 @@ def test_every_command_is_a_program_of_its_own():
         "ipi",
         "export",
         "data",
+        "doctor",
         "response",
     } == COMMANDS.keys()
 
@@ -49,8 +51,14 @@ def test_words_are_handed_over(capsys):
 
 
 def test_the_version(capsys):
+    """One line for a report: this package, Python, JAX, and whether C++ kernels are compiled already."""
     main(["--version"])
-    assert capsys.readouterr().out == f"equivar {__version__}\n"
+    shown = capsys.readouterr().out
+    assert re.fullmatch(
+        rf"equivar {re.escape(__version__)} \(Python 3\.\d+\.\S+, JAX {re.escape(metadata.version('jax'))}; "
+        r"C\+\+ kernels: (came with|compiled|to be compiled|not there).*\)\n",
+        shown,
+    )
 
 
 def test_a_mistyped_command_is_one_line(complaint):

@@ -1,6 +1,10 @@
+import os
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -57,6 +61,55 @@ def test_the_wheel_brings_the_weights_and_stays_small(wheel):
     assert len(files) > 5
     assert set(files) <= set(zipfile.ZipFile(wheel).namelist())
     assert wheel.stat().st_size < 10e6
+
+
+@pytest.fixture(scope="module")
+def source_distribution(tmp_path_factory):
+    """The source distribution, built without fetching anything."""
+    folder = tmp_path_factory.mktemp("sdist")
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True)
+    (path,) = folder.glob("*.tar.gz")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wheel", "source_distribution"])
+def test_it_works_in_a_clean_environment(kind, request, tmp_path):
+    """Installed by pip; dependencies are those of this environment, so that nothing is fetched."""
+    distribution, folder = request.getfixturevalue(kind), tmp_path / "venv"
+    venv.create(folder, with_pip=True)
+    (site,) = folder.glob("lib/python3*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*words):
+        process = subprocess.run(
+            [str(word) for word in words],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
+
+    options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    run(folder / "bin" / "python", "-m", "pip", "install", *options, distribution)
+    report = run(folder / "bin" / "equivar", "doctor")
+    assert f"equivar    {equivar_jax.__version__}, {site / 'equivar_jax'}\n" in report
+    assert "self-test  good" in report
+    assert run(folder / "bin" / "equivar", "--version").startswith(f"equivar {equivar_jax.__version__} (")
+    run(folder / "bin" / "equivar", "response", "born", "--example", "-o", "BORN")
+    assert (tmp_path / "BORN").is_file()
+
+
+@pytest.mark.slow
+def test_the_source_distribution_has_the_site_and_the_tests(source_distribution):
+    with tarfile.open(source_distribution) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"mkdocs.yml", "docs/index.md", "docs/pictures/bands.png", "tests/conftest.py"} <= names
 
 
 @pytest.mark.parametrize(

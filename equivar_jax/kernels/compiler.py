@@ -108,6 +108,20 @@ def _digest_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
+def library_state(name: Name) -> str:
+    """Say where a library would come from, in words for a report; nothing is compiled or loaded."""
+    key = source_key(name)
+    for level in LEVELS:
+        if prebuilt_path(name, key, level).is_file() and set(LEVELS[level]) <= _processor_flags():
+            return f"came with the wheel ({level})"
+    try:
+        compiler = find_compiler()
+    except NotCompiledError as error:
+        return f"not there: {error}"
+    path = cache_directory() / f"{name}-{key}-{_machine_key(compiler)}.so"
+    return "compiled, in the cache" if _is_whole(path) else f"to be compiled by {compiler[0]} at first use"
+
+
 def prebuilt_path(name: Name, key: str, level: str) -> Path:
     """Return where a wheel has the library of these sources for an instruction set, if it has it."""
     return PREBUILT / f"{name}-{key}-{level}.so"
