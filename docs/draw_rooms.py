@@ -56,14 +56,21 @@ def leave_out_implied(imports: Counter[tuple[str, str]]) -> Counter[tuple[str, s
     )
 
 
+def width_of(room: str) -> float:
+    """Return the width of a box that its name fits into."""
+    return 0.16 + 0.105 * len(room)
+
+
 def place_rooms(floors: list[list[str]]) -> dict[str, tuple[float, float]]:
-    """Choose the centre of each room: floors from the top down, rooms of one floor side by side."""
-    aside = [0.0 if len(floor) > 1 else 0.16 * WIDTH * (-1) ** level for level, floor in enumerate(floors)]
-    return {
-        room: ((number + 0.5) * WIDTH / len(floor) + aside[level], (len(floors) - level - 0.5) * FLOOR)
-        for level, floor in enumerate(floors)
-        for number, room in enumerate(floor)
-    }
+    """Choose the centre of each room: floors from the top down, rooms of one floor with equal gaps."""
+    places = {}
+    for level, floor in enumerate(floors):
+        gap = (WIDTH - sum(map(width_of, floor))) / len(floor)
+        left = gap / 2 + (0.0 if len(floor) > 1 else 0.16 * WIDTH * (-1) ** level)
+        for room in floor:
+            places[room] = (left + width_of(room) / 2, (len(floors) - level - 0.5) * FLOOR)
+            left += width_of(room) + gap
+    return places
 
 
 def draw(floors: list[list[str]], imports: Counter[tuple[str, str]]) -> Figure:
@@ -88,7 +95,7 @@ def draw(floors: list[list[str]], imports: Counter[tuple[str, str]]) -> Figure:
         )
         axes.add_patch(arrow)
     for room, (x, y) in places.items():
-        wide = 0.16 + 0.105 * len(room)
+        wide = width_of(room)
         box = FancyBboxPatch(
             (x - wide / 2, y - BOX / 2),
             wide,
