@@ -141,12 +141,12 @@ def file_of(name: str) -> Path:
 
 
 def gallery_text() -> str:
-    """Return the gallery as Markdown: every picture with its caption and a link."""
-    return "\n\n".join(
-        f"[![{one.caption}](pictures/{file_of(name).name}){{ width=360 }}]({one.page})\n"
-        f"[{one.caption}]({one.page})"
+    """Return the gallery as Markdown: every picture above its caption, with a link, side by side."""
+    pictures = (
+        f"[![{one.caption}](pictures/{file_of(name).name})<br>{one.caption}]({one.page})"
         for name, one in GALLERY.items()
     )
+    return '<div class="gallery" markdown>\n\n' + "\n\n".join(pictures) + "\n\n</div>"
 
 
 def keep(made: Path, name: str) -> None:
