@@ -175,9 +175,9 @@ def run_training(run: Run) -> signal.Signals | None:
                 bar.set_description(f"epoch {run.progress.epoch + 1}/{epochs}")
                 record = run_epoch(run, bar, interruption)
                 interruption.settle()
-                if record is not None and is_first:
+                if record is not None:
                     recorded = False
-                    append_record(run.plan.folder, record)
+                    _put_on_record(run, record)
                     recorded = True
                     bar.set_postfix_str(
                         f"loss {record['train_loss']:.4f} e, validation MAE {record['validation_mae']:.4f} e "
@@ -259,6 +259,11 @@ def run_epoch(run: Run, bar: ProgressBar, interruption: SharedInterruption) -> d
         "seconds": seconds,
         "compiles": dict(run.plan.steps.compiles),
     }
+
+
+def _put_on_record(run: Run, record: dict[str, Any]) -> None:
+    """Write down what an epoch has given; the first process does, and all stop if it cannot."""
+    together(lambda: append_record(run.plan.folder, record) if is_first_process() else None)
 
 
 def _no_errors(run: Run) -> ErrorSums:

@@ -19,6 +19,22 @@ from equivar_jax.weights.checkpoint import read_checkpoint
 QUICK = ("--config", "test.py", "--train.ema_decay", 0.5)
 """The settings of `trained`."""
 
+FULL_AT_THE_SECOND = """
+from equivar_jax import train
+from equivar_jax.training import loop
+
+append = loop.append_record
+
+def refuse(folder, record):
+    if record["epoch"] == 2:
+        raise train.InputError("the disk is full")
+    append(folder, record)
+
+loop.append_record = refuse
+train.main()
+"""
+"""A training whose second epoch cannot be put on record."""
+
 
 def assert_same_run(folder, other):
     """The same files, numbers and weights, but for rounding in single precision, and for times."""
@@ -142,6 +158,19 @@ def test_what_one_process_cannot_read_is_said_once(tmp_path, labelled_file):
     assert ended[0][2].splitlines()[-1].startswith("error: process 1: ")
     assert "absent.extxyz" in ended[0][2]
     assert ended[1][2] == ""
+
+
+@pytest.mark.slow  # processes of their own
+def test_an_epoch_that_cannot_be_put_on_record_ends_all_processes_with_one_line(tmp_path):
+    """The state before it stays, from which it is run again."""
+    folder = tmp_path / "run"
+    words = (*QUICK, "--train.checkpoint_minutes", 0, "--run-dir", folder)
+    ended = end_processes(begin_processes(2, *words, program=("-c", FULL_AT_THE_SECOND)))
+    assert [status for status, _, _ in ended] == [2, 2], ended
+    assert ended[0][2].splitlines()[-1] == "error: the disk is full"
+    assert ended[1][2] == ""
+    assert read_checkpoint(folder, "last")[1].epoch == 1
+    assert len(read_records(folder)) == 1
 
 
 @pytest.mark.slow  # processes of their own
