@@ -147,8 +147,9 @@ def _check_validation(config: Config) -> None:
     with announce_if_slow("reading the data"):
         held_out = len(load_dataset(config).validation)
     if held_out < FEWEST:
+        source = config.data.validation_path or config.data.path or "demonstration set"
         raise InputError(
-            f"{config.data.path}: {held_out} structure to validate on, but a committee's uncertainty is "
+            f"{source}: {held_out} structure to validate on, but a committee's uncertainty is "
             f"calibrated with {FEWEST} or more; give more structures, or more --data.validation_fraction"
         )
 

@@ -338,6 +338,9 @@ def test_a_committee_that_could_not_be_calibrated_is_refused_before_it_is_traine
     assert f"{path}: 1 structure to validate on" in found
     assert "--data.validation_fraction" in found
     assert not [*folder.glob("member-*")]
+    words = (*QUICK, "--data.validation_fraction", 0.1, "--members", 2, "--run-dir", folder)
+    found = complaint(train.main, *map(str, words))
+    assert "demonstration set: 1 structure to validate on" in found
 
 
 def test_more_epochs_can_be_added_and_the_config_file_tells(labelled_file, tmp_path):
