@@ -25,7 +25,8 @@ from jax import export
 from jaxtyping import Array, Float, Int
 
 from equivar_jax import __version__
-from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.errors import InputError
+from equivar_jax.io.files import complete_file
 from equivar_jax.network.core import Core
 from equivar_jax.network.forms import make_network
 from equivar_jax.network.polarisation import Polarisation
@@ -83,7 +84,7 @@ def export_predictor(
             name: _serialise(predictor, name, platforms, members) for name in _functions_of(predictor.network)
         }
     metadata = describe(predictor, functions, platforms, members)
-    with input_error_unless_writable(path, "--output"), zipfile.ZipFile(path, "w") as archive:
+    with complete_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         archive.writestr("metadata.json", json.dumps(metadata, indent=1) + "\n")
         reader = Path(exported_reader.__file__)
         archive.writestr(reader.name, reader.read_text(encoding="utf-8"))

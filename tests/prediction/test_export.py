@@ -1,6 +1,8 @@
 """Networks as files for programs that have JAX alone: `Predictor.export`, `equivar export`."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from jax import export as jax_export
 from equivar_jax import __main__ as program
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph import find_neighbours as our_neighbours
+from equivar_jax.prediction import export
 from equivar_jax.prediction.exported_reader import atomic_numbers, find_neighbours, read_exported, to_table
 
 pytest.importorskip("flatbuffers", reason="JAX serialises with it")
@@ -58,6 +61,24 @@ def predicted(model, atoms):
 def computed(model, *arguments):
     with jax.enable_x64(model.metadata["dtype"] == "float64"):
         return jax.tree.map(np.asarray, model.charges(*arguments))
+
+
+def test_an_archive_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    path = tmp_path / "model.jaxexport"
+    path.write_bytes(b"before")
+
+    def fill(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    lowered = jax_export.export(jax.jit(lambda x: x))(jax.ShapeDtypeStruct((), np.float32))
+    monkeypatch.setattr(export, "_serialise", lambda *_: (lowered, bytearray(b"lowered")))
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "writestr", fill)
+        with pytest.raises(InputError, match=r"model\.jaxexport: cannot be written \(No space left"):
+            network(0).export(path)
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [(path.name, b"before")]
+    network(0).export(path)
+    assert zipfile.ZipFile(path).read("charges.bin") == b"lowered"
 
 
 @pytest.mark.parametrize("kind", ["direct", "polarisation"])
