@@ -31,8 +31,8 @@ from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import plot_cross_validation
 from equivar_jax.reports.plots import plot_history
 from equivar_jax.reports.run_text import announce_run
-from equivar_jax.training.loop import last_checkpoint, run_training, start_run
-from equivar_jax.training.run_directory import drop_records_after, read_records, write_json
+from equivar_jax.training.loop import NotFiniteError, has_state, run_training, start_run
+from equivar_jax.training.run_directory import read_records, write_json
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 
@@ -117,15 +117,13 @@ def _train_row(row: Row, folder: Path) -> dict[str, Any] | signal.Signals:
         What belongs in the row, or the signal that interrupted the training.
     """
     config, failed = row.config, None
-    resume = any(path.name.isdecimal() for path in last_checkpoint(folder).glob("*"))
+    resume = has_state(folder)
     if not resume or read_checkpoint(folder, "last")[1].epoch < config.train.epochs:
         run = start_run(config, folder, resume=resume)
-        if not resume:
-            drop_records_after(folder, 0)  # left by a process that was killed before it saved anything
         announce_run(run)
         try:
             interrupted = run_training(run)
-        except InputError as error:  # the loss is no longer finite: that is a result, too
+        except NotFiniteError as error:  # that is a result, too
             failed, interrupted = str(error), None
             print(failed, flush=True)
         if interrupted is not None:

@@ -11,6 +11,8 @@ import equivar_jax
 
 PACKAGE = Path(equivar_jax.__file__).parent
 HEAD = (Path(__file__).parent / "messages_head.md").read_text()
+ERRORS = ("InputError", "NotFiniteError")
+"""The class, and the kind of it whose message is given where it is raised."""
 
 
 def messages_page() -> str:
@@ -50,7 +52,7 @@ def _by_room() -> dict[str, set[str]]:
 def messages_of(path: Path) -> Iterator[str]:
     """Yield the message of every `InputError(...)` of a source file, with ⟨...⟩ for what is filled in."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "InputError":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
             message = _template(node.args[0]) if node.args else ""
             if message.replace("⟨…⟩", "").strip(" :;,."):
                 yield message.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")

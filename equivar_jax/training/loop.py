@@ -45,6 +45,10 @@ from equivar_jax.uncertainty.domain import Domain
 from equivar_jax.weights.checkpoint import CheckpointWriter, Metadata, read_checkpoint
 
 
+class NotFiniteError(InputError):
+    """The loss or the error of a run is no longer finite, so that it cannot go on."""
+
+
 @dataclass
 class Run:
     """A training run in progress."""
@@ -161,7 +165,8 @@ def run_training(run: Run) -> signal.Signals | None:
         The signal that interrupted it (everything is saved), or None if it came to the end.
 
     Raises:
-        InputError: the loss is no longer finite, or the disk is full.
+        NotFiniteError: the loss is no longer finite.
+        InputError: the disk is full.
     """
     epochs, done = run.plan.config.train.epochs, run.progress.epoch
     best, last = CheckpointWriter(run.plan.folder, "best"), CheckpointWriter(run.plan.folder, "last")
@@ -290,7 +295,9 @@ def _require_finite(run: Run, what: str, value: float) -> None:
     rate = run.plan.config.train.learning_rate
 
     def complain() -> None:
-        raise InputError(f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}")
+        raise NotFiniteError(
+            f"{where} is {value}; {kept}; start anew with --train.learning_rate below {rate:g}"
+        )
 
     together(complain)
 

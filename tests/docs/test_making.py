@@ -82,6 +82,7 @@ def test_messages_and_warnings_are_listed(made):
     page = made("messages").messages_page()
     assert "; give one or more" not in page
     assert "no command ⟨…⟩; \\`equivar\\` lists all" in page.replace("`equivar`", "\\`equivar\\`")
+    assert "start anew with --train.learning\\_rate below" in page
     assert "| `LikelyMetalWarning` |" in page
     assert page.count("\n- ") > 200
 

@@ -25,6 +25,7 @@ from equivar_jax.datasets.load import load_dataset
 from equivar_jax.errors import InputError
 from equivar_jax.structures import born_effective_charges, with_born_effective_charges
 from equivar_jax.training import loop
+from equivar_jax.training.loop import NotFiniteError
 from equivar_jax.training.run_directory import read_records
 
 pytestmark = [
@@ -207,7 +208,7 @@ def test_an_interrupted_row_goes_on_and_a_test_set_can_come_later(tmp_path, monk
 
 def test_a_diverged_row_is_kept_and_not_tried_again(tmp_path, monkeypatch):
     def diverge(run):
-        raise InputError("the loss is nan")
+        raise NotFiniteError("the loss is nan")
 
     monkeypatch.setattr(accuracy_engine, "run_training", diverge)
     output = tmp_path / "small.json"
@@ -216,6 +217,17 @@ def test_a_diverged_row_is_kept_and_not_tried_again(tmp_path, monkeypatch):
     (found,) = read_rows(output)["rows"]
     assert found["failed"] == "the loss is nan"
     assert "1 diverged" in accuracy_report.make_section(output)
+
+
+def test_a_full_disk_is_no_result_of_a_row(tmp_path, monkeypatch):
+    def fill(run):
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(accuracy_engine, "run_training", fill)
+    output = tmp_path / "small.json"
+    with pytest.raises(InputError, match="the disk is full"):
+        accuracy_engine.run_rows([row()], output, tmp_path, protocol="small")
+    assert not output.exists()
 
 
 @pytest.mark.slow  # real training
