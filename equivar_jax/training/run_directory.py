@@ -130,7 +130,7 @@ def drop_closing_files(folder: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a file that appears complete or not at all, so that a process may be killed at any time."""
     partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
