@@ -26,6 +26,8 @@ LARGEST_FORCE, RELAXATION_STEPS = 1e-3, 500
 """When a relaxation by a potential stops, in eV/Å, and after how many steps it gives up."""
 SHORTEST, DISPLACEMENT = 7.5, 0.01
 """Shortest lattice vector of a supercell for force constants, and length of a displacement in it, in Å."""
+EXAMPLE_POINTS, POINTS = 150, 25
+"""Points in a quarter of a loop unless given, of model BaTiO3 and of a crystal with a potential."""
 
 _ALLOW_UNSEEN = "only warn about elements never trained on"
 _HYSTERESIS = """\
@@ -94,7 +96,8 @@ def hysteresis_options() -> OptionParser:
         type=float,
         help="largest field in kV/cm; the example's default is 1.5 times its coercive field",
     )
-    add("--points", type=int, help="points in each quarter of the cycle (example 150, else 25)")
+    points = f"points in each quarter of the cycle (example {EXAMPLE_POINTS}, else {POINTS})"
+    add("--points", type=int, help=points)
     add("--repeat", type=int, default=1, help="cells along each axis (%(default)s)")
     add("--temperature", type=float, default=0.0, help="in K; at 0 atoms relax in each field (%(default)s)")
     add("--period", type=float, default=20.0, help="of the field in ps, at a --temperature (%(default)s)")

@@ -1,12 +1,14 @@
 """Networks as files for programs that have JAX alone: `Predictor.export`, `equivar export`."""
 
 import errno
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from typing import get_args
 
 import jax
 import numpy as np
@@ -21,10 +23,12 @@ from helpers.crystals import titanate
 from jax import export as jax_export
 
 from equivar_jax import __main__ as program
+from equivar_jax import export as command
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph import find_neighbours as our_neighbours
 from equivar_jax.prediction import export
 from equivar_jax.prediction.exported_reader import atomic_numbers, find_neighbours, read_exported, to_table
+from equivar_jax.prediction.predictor import Predictor
 
 pytest.importorskip("flatbuffers", reason="JAX serialises with it")
 ROUNDING = 2e-5
@@ -61,6 +65,15 @@ def predicted(model, atoms):
 def computed(model, *arguments):
     with jax.enable_x64(model.metadata["dtype"] == "float64"):
         return jax.tree.map(np.asarray, model.charges(*arguments))
+
+
+def test_the_command_has_the_defaults_of_the_library():
+    words = command._parser().parse_args(["-o", "x"])
+    method = inspect.signature(Predictor.export).parameters
+    assert tuple(words.platforms) == method["platforms"].default == export.PLATFORMS
+    assert words.members == method["members"].default
+    assert words.kernel == method["kernel"].default
+    assert get_args(export.Members) == command.MEMBERS
 
 
 def test_an_archive_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):

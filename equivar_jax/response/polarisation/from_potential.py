@@ -32,6 +32,7 @@ from equivar_jax.io import read_structures
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.prediction.loading import load
 from equivar_jax.progress import ProgressBar
+from equivar_jax.response.options import POINTS, RELAXATION_STEPS
 from equivar_jax.response.polarisation.displacements import check_frames
 from equivar_jax.response.polarisation.driving import Driven, Driving, drive
 from equivar_jax.response.polarisation.loop_report import (
@@ -45,10 +46,6 @@ from equivar_jax.response.polarisation.path_report import describe_method
 from equivar_jax.response.polarisation.protocols import unit_vector
 from equivar_jax.response.units import KILOVOLT_PER_CM, MICROCOULOMB_PER_CM2
 from equivar_jax.structures import BEC, source
-
-POINTS = 25
-"""In a quarter of a cycle, unless given."""
-_STEPS_OF_CELL = 500
 
 
 def run_with_potential(options: argparse.Namespace) -> None:
@@ -144,10 +141,10 @@ def _prepare(
             raise InputError(f"--cell relax: potential {options.potential} has no stress; give --cell fixed")
         plain.calc = calculator
         if not FIRE(FrechetCellFilter(plain), logfile=None).run(
-            fmax=options.largest_force, steps=_STEPS_OF_CELL
+            fmax=options.largest_force, steps=RELAXATION_STEPS
         ):
             raise InputError(
-                f"{source(atoms)}: the cell is not relaxed after {_STEPS_OF_CELL} steps; raise "
+                f"{source(atoms)}: the cell is not relaxed after {RELAXATION_STEPS} steps; raise "
                 "--largest-force, or give a relaxed structure and --cell fixed"
             )
         plain.calc = None

@@ -26,6 +26,7 @@ from equivar_jax.calculators.field import FieldCalculator
 from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
 from equivar_jax.prediction.loading import load
+from equivar_jax.response.options import EXAMPLE_POINTS
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
 from equivar_jax.response.polarisation.follower import MAX_STEP, Follower
 from equivar_jax.response.polarisation.loop_report import LoopFigures, draw_loop, measure_loop, write_loop
@@ -163,7 +164,7 @@ def run(options: argparse.Namespace) -> None:
 
         run_with_potential(options)
         return
-    options.points = 150 if options.points is None else options.points
+    options.points = EXAMPLE_POINTS if options.points is None else options.points
     if not (options.example or options.checkpoint):
         raise InputError(
             "give a structure and --potential; or --example (fixed charges) or --checkpoint RUN (those of a "
