@@ -31,6 +31,10 @@ _SIGNS_OF_LOSS = ("gloo", "nccl", "unavailable", "deadline_exceeded", "aborted",
 """What errors of JAX say if another process does not answer."""
 
 
+class AgreedError(InputError):
+    """What the first process raises when all of several stop together; the others raise `SystemExit`."""
+
+
 def is_distributed(asked: bool) -> bool:
     """Tell whether this process is to take part in a distributed run.
 
@@ -87,7 +91,7 @@ def together(make: Callable[[], T], first_alone: bool = False) -> T:
             it has read, built and compiled.
 
     Raises:
-        InputError: in the first process, for the first one that refused.
+        InputError: in the first process, for the first one that refused; of several an `AgreedError`.
         SystemExit: in the other processes.
     """
     import jax
@@ -119,7 +123,7 @@ def _stop_if_refused(said: list[str]) -> None:
         return
     if not is_first_process():
         raise SystemExit(2)
-    raise InputError(said[0] or f"process {first}: {said[first]}")
+    raise AgreedError(said[0] or f"process {first}: {said[first]}")
 
 
 def from_first(make: Callable[[], str]) -> str:
@@ -153,7 +157,7 @@ def require_same(content: bytes, what: str) -> None:
         return
     if not is_first_process():
         raise SystemExit(2)
-    raise InputError(
+    raise AgreedError(
         f"process {', '.join(other)} of {len(digests)} has other {what} than the first; let all read the "
         "same files, with the same versions of this package, its libraries and the C++ compiler"
     )
@@ -197,13 +201,13 @@ class Watch:
         """What the user can do if one is lost."""
         self._finished = threading.Event()
 
-    def end(self, reason: str) -> NoReturn:
+    def end(self, reason: str, status: int = LOST) -> NoReturn:
         """End this process at once with a line on standard error."""
         import jax
 
         message = f"error: process {jax.process_index()} of {jax.process_count()}: {reason}; {self.advice}"
         print(message, file=sys.__stderr__, flush=True)
-        os._exit(LOST)  # what JAX does at the end of a process would wait for the one that is gone
+        os._exit(status)  # what JAX does at the end of a process would wait for the one that is gone
 
     def begin(self) -> None:
         """Look every few seconds from now on."""
@@ -233,7 +237,8 @@ def end_if_process_lost() -> Iterator[Watch]:
     """End this process with one line on standard error if another one of the run is gone or silent.
 
     Collective operations of JAX tell of a lost process at once on a CPU; on other devices they may wait for
-    ever, so a thread looks, too. At the end of the block the processes part: only the first can go on.
+    ever, so a thread looks, too. A process with an error of its own, such as a full disk, ends the same way
+    with status 2. At the end of the block the processes part: only the first can go on.
 
     Yields:
         The watch, whose advice should say how the run can go on.
@@ -248,12 +253,16 @@ def end_if_process_lost() -> Iterator[Watch]:
     try:
         try:
             yield watch
-        except (InputError, SystemExit):  # which all processes raise together
+        except (AgreedError, SystemExit):  # which all processes raise together
             _part(watch)
             raise
         _part(watch)
+    except AgreedError:
+        raise
+    except InputError as error:  # of this process alone: the others are not where they could part
+        watch.end(_first_line(error), status=2)
     except Exception as error:
-        if isinstance(error, InputError) or not _tells_of_loss(error):
+        if not _tells_of_loss(error):
             raise
         watch.end(f"lost contact with another process ({_first_line(error)})")
     finally:

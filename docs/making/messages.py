@@ -11,8 +11,8 @@ import equivar_jax
 
 PACKAGE = Path(equivar_jax.__file__).parent
 HEAD = (Path(__file__).parent / "messages_head.md").read_text()
-ERRORS = ("InputError", "NotFiniteError")
-"""The class, and the kind of it whose message is given where it is raised."""
+ERRORS = ("InputError", "NotFiniteError", "AgreedError")
+"""The class, and the kinds of it whose message is given where they are raised."""
 
 
 def messages_page() -> str:

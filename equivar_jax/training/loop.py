@@ -16,7 +16,7 @@ import numpy as np
 from flax import serialization
 
 from equivar_jax.config.schema import Config
-from equivar_jax.distributed import is_first_process, require_same, together
+from equivar_jax.distributed import AgreedError, is_first_process, require_same, together
 from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.graphs.batch import prefetch
 from equivar_jax.progress import ProgressBar, announce_if_slow
@@ -198,7 +198,7 @@ def run_training(run: Run) -> signal.Signals | None:
         except BaseException as error:
             # All processes save together, which they cannot if one has an error of its own. And a state whose
             # epochs are not all on record would lose one.
-            if recorded and (jax.process_count() == 1 or isinstance(error, InputError | SystemExit)):
+            if recorded and (jax.process_count() == 1 or isinstance(error, AgreedError | SystemExit)):
                 save(run, best, last)
             raise
         finally:

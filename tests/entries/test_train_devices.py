@@ -35,6 +35,24 @@ train.main()
 """
 """A training whose second epoch cannot be put on record."""
 
+FULL_IN_THE_FIRST = """
+import os
+from equivar_jax import train
+from equivar_jax.weights.checkpoint import CheckpointWriter
+
+saves, save = [], CheckpointWriter.save
+
+def refuse(self, state, metadata):
+    saves.append(metadata.epoch)
+    if len(saves) > 2 and os.environ["JAX_PROCESS_ID"] == "0":
+        raise train.InputError("the disk is full")
+    save(self, state, metadata)
+
+CheckpointWriter.save = refuse
+train.main()
+"""
+"""A training whose first process alone cannot save what follows the first epoch."""
+
 
 def assert_same_run(folder, other):
     """The same files, numbers and weights, but for rounding in single precision, and for times."""
@@ -171,6 +189,19 @@ def test_an_epoch_that_cannot_be_put_on_record_ends_all_processes_with_one_line(
     assert ended[1][2] == ""
     assert read_checkpoint(folder, "last")[1].epoch == 1
     assert len(read_records(folder)) == 1
+
+
+@pytest.mark.slow  # processes of their own
+def test_a_process_that_alone_cannot_save_says_so_in_one_line_and_ends_the_run(tmp_path):
+    folder = tmp_path / "run"
+    words = (*QUICK, "--train.checkpoint_minutes", 0, "--run-dir", folder)
+    first, second = end_processes(begin_processes(2, *words, program=("-c", FULL_IN_THE_FIRST)))
+    assert first[0] == 2, first
+    assert "Traceback" not in first[2]
+    advice = f"continue with --resume {folder}, also on fewer devices"
+    assert first[2].splitlines()[-1] == f"error: process 0 of 2: the disk is full; {advice}"
+    assert second[0] != 0  # with a message of its own, unless JAX ends it before
+    assert read_checkpoint(folder, "last")[1].epoch == 1
 
 
 @pytest.mark.slow  # processes of their own
