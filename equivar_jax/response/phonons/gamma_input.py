@@ -67,7 +67,7 @@ def phonons_of(options: argparse.Namespace) -> tuple[Phonons, Predictor | None]:
         otherwise=predict,
     )
     if used:
-        origin = f"the network in {options.checkpoint}" if options.checkpoint else "the weights of the package"
+        origin = f"the network in {options.checkpoint}" if options.checkpoint else "the package's weights"
     else:
         origin = f"{file_of_tensors(options.phonons)}; --checkpoint shipped predicts them"
     print(f"{options.phonons}: Born effective charges of {origin}")

@@ -73,7 +73,7 @@ def test_whose_charges_act_is_printed(phonons, tmp_path, capsys):
     """A BORN beside the file is taken without being named."""
     words = ["infrared", "--phonons", str(phonons), "-o", str(tmp_path / "a.png")]
     response(words)
-    assert f"{phonons}: Born effective charges of the weights of the package\n" in capsys.readouterr().out
+    assert f"{phonons}: Born effective charges of the package's weights\n" in capsys.readouterr().out
     response(["born", str(phonons), "-o", str(tmp_path / "BORN"), str(tmp_path / "nac.yaml")])
     capsys.readouterr()
     response(words)
