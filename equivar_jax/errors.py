@@ -1,5 +1,7 @@
 """`InputError`: the user's input cannot be used; the message says where, what is wrong and how to fix it."""
 
+import os
+import select
 import signal
 import sys
 import warnings
@@ -21,7 +23,8 @@ class InputError(ValueError):
 def plain_messages() -> Iterator[None]:
     """Print as a command does: an `InputError` becomes one line on standard error and exit status 2.
 
-    Ctrl-C, where nothing better is done about it, becomes one line and exit status 130.
+    Ctrl-C, where nothing better is done about it, becomes one line and exit status 130. A reader of the
+    output that goes away, such as `head`, ends the command without a word and with exit status 141.
     Warnings are one line each, `warning: ...`, without the path and source line that Python adds. One that
     was printed already, word for word, is not repeated (Python forgets it with every `catch_warnings`).
     """
@@ -37,6 +40,13 @@ def plain_messages() -> Iterator[None]:
     warnings.formatwarning = format_once
     try:
         yield
+        if sys.stdout is not None and not sys.stdout.closed:
+            sys.stdout.flush()  # here, and not when Python ends, a closed pipe can be answered
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
@@ -56,6 +66,18 @@ def input_error_unless_writable(path: Path, option: str) -> Iterator[None]:
         raise InputError(
             f"{path}: cannot be written ({error.strerror or error}); choose another {option}"
         ) from None
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output is a pipe whose reader is gone, as far as the system tells."""
+    if not hasattr(select, "poll") or sys.stdout is None:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):  # no file behind it
+        return False
 
 
 def _one_line(message: Warning | str) -> str:

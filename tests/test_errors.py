@@ -1,6 +1,9 @@
+import select
 import subprocess
 import sys
 import warnings
+
+import pytest
 
 from equivar_jax.errors import plain_messages
 
@@ -34,3 +37,24 @@ def test_ctrl_c_is_one_line_and_the_status_of_a_shell():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (130, "SIGINT: interrupted\n")
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="the system does not tell that a pipe is closed")
+@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+def test_a_reader_that_goes_away_ends_a_command_without_a_traceback(unbuffered):
+    """As with `equivar ... | head`."""
+    code = "from equivar_jax.errors import plain_messages\nwith plain_messages():\n"
+    code += "    input()\n    print('line')\n    print('line')\n"
+    command = [sys.executable, *unbuffered, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        process.stdout.close()
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (141, b"")
+
+
+def test_another_broken_pipe_is_a_fault():
+    with pytest.raises(BrokenPipeError), plain_messages():
+        raise BrokenPipeError

@@ -187,6 +187,7 @@ def labelled() -> None:
 def material() -> None:
     """Frames of one material, and the config of a small network."""
     write_structures("mine.extxyz", thermal_frames(10))
+    write_structures("labelled.extxyz", thermal_frames(12)[10:])
     Path("quick.py").write_text(QUICK_CONFIG)
     write("POSCAR", thermal_frames(1)[0], format="vasp", sort=False)
 

@@ -18,7 +18,7 @@ from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs, rock_salt
-from equivar_jax.response.phonons.phonopy_crystal import load_phonon, structure_of
+from equivar_jax.response.phonons.phonopy_crystal import file_of_tensors, load_phonon, structure_of
 from equivar_jax.structures import EPSILON, check_tensors
 
 
@@ -37,8 +37,8 @@ class Phonons:
 def phonons_of(options: argparse.Namespace) -> tuple[Phonons, Predictor | None]:
     """Read the phonons and Born effective charges that the options of a command name.
 
-    The charges are those of the network of `--checkpoint`, else of the phonopy file, else of the weights of
-    the package.
+    The charges are those of the network of `--checkpoint`, else of the phonopy file or the `BORN` beside it,
+    else of the weights of the package; whose they are is printed.
 
     Args:
         options: The options `checkpoint`, `force_constants`, `first_index` and `example`, and the path of the
@@ -66,6 +66,11 @@ def phonons_of(options: argparse.Namespace) -> tuple[Phonons, Predictor | None]:
         options.first_index,
         otherwise=predict,
     )
+    if used:
+        origin = f"the network in {options.checkpoint}" if options.checkpoint else "the package's weights"
+    else:
+        origin = f"{file_of_tensors(options.phonons)}; --checkpoint shipped predicts them"
+    print(f"{options.phonons}: Born effective charges of {origin}")
     return found, used[0] if used else None
 
 

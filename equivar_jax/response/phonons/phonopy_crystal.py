@@ -133,8 +133,20 @@ def load_phonon(
 
 def has_force_constants(path: Path) -> bool:
     """Return whether a phonopy YAML file has force constants, beside the forces that it may have."""
+    return _has_section(path, "force_constants:")
+
+
+def file_of_tensors(path: Path) -> Path | None:
+    """Find the file from which `load_phonon` takes Born effective charges and eps_inf, if one has them."""
+    if _has_section(path, "nac:", "born_effective_charge:"):  # the second is of older versions
+        return path
+    beside = path.parent / "BORN"
+    return beside if beside.is_file() else None
+
+
+def _has_section(path: Path, *names: str) -> bool:
     with open_text(path) as handle:
-        return any(line.startswith("force_constants:") for line in handle)
+        return any(line.startswith(names) for line in handle)
 
 
 def structure_of(phonon: Phonopy, cell: PhonopyAtoms, where: str) -> Atoms:

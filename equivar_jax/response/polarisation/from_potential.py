@@ -24,7 +24,7 @@ from ase.optimize import FIRE
 from jaxtyping import Float
 
 from equivar_jax.calculators.born import EquivarCalculator
-from equivar_jax.calculators.charges import Charges
+from equivar_jax.calculators.charges import Charges, make_charge_function
 from equivar_jax.calculators.potentials import check_potential, load_potential
 from equivar_jax.errors import InputError
 from equivar_jax.figures import check_picture
@@ -70,8 +70,9 @@ def run_with_potential(options: argparse.Namespace) -> None:
     along = unit_vector(options.direction)
     fields = np.array([one.field @ along for one in driven])
     polarisations = np.array([one.polarisation @ along for one in driven])
+    lag = 0.0 if options.temperature else _lag(make_charge_function(charges)(atoms), along, options)
     figures = [
-        _figures(field[runs[0].last_cycle], polarisation[runs[0].last_cycle])
+        _figures(field[runs[0].last_cycle], polarisation[runs[0].last_cycle], lag)
         for field, polarisation in zip(fields, polarisations, strict=True)
     ]
     numbers = {
@@ -192,14 +193,33 @@ def _file_of(picture: Path, driving: Driving) -> Path:
     return picture.with_name(f"{picture.stem}-{driving.repeat}.traj")
 
 
+def _lag(
+    tensors: Float[np.ndarray, "atoms 3 3"], along: Float[np.ndarray, "3"], options: argparse.Namespace
+) -> float:
+    """Return the field in V/Å whose force on every atom is below the one at which a relaxation ends.
+
+    Relaxed atoms may lag behind the field by so much, which opens the loop of any dielectric.
+    """
+    strongest = np.linalg.norm(np.einsum("a,iab->ib", along, tensors), axis=1).max()
+    return float(options.largest_force / strongest) if strongest else 0.0
+
+
 def _figures(
-    field: Float[np.ndarray, " points"], polarisation: Float[np.ndarray, " points"]
+    field: Float[np.ndarray, " points"], polarisation: Float[np.ndarray, " points"], lag: float
 ) -> LoopFigures | str:
-    """Measure a loop; return the reason if it is none."""
+    """Measure a loop; return the reason if it is none, or opened by no more than `lag` in V/Å."""
     try:
-        return measure_loop(field, polarisation)
+        found = measure_loop(field, polarisation)
     except InputError as error:
         return str(error)
+    coercive = (found.coercive_field[1] - found.coercive_field[0]) / 2
+    if abs(coercive) > lag:
+        return found
+    return (
+        f"no hysteresis beyond what unfinished relaxations make: it is {abs(coercive) * KILOVOLT_PER_CM:.3g} "
+        f"kV/cm wide, and atoms may lag by {lag * KILOVOLT_PER_CM:.3g} kV/cm; lower --largest-force, or "
+        "raise the amplitude"
+    )
 
 
 def _write_points(path: Path, driven: Sequence[Driven], along: Float[np.ndarray, "3"]) -> None:

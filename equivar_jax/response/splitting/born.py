@@ -24,6 +24,7 @@ from equivar_jax.io.files import format_suffix
 from equivar_jax.prediction.loading import load
 from equivar_jax.response.phonons.epsilon_inf import choose_epsilon_inf
 from equivar_jax.response.phonons.phonopy_crystal import (
+    file_of_tensors,
     has_force_constants,
     load_phonon,
     phonon_of,
@@ -97,6 +98,9 @@ def _read_and_predict(options: argparse.Namespace, kinds: set[str]) -> _Predicte
     predictor = load(options.checkpoint)
     if any(map(needs_epsilon, kinds)):
         epsilon = choose_epsilon_inf(atoms, options.epsilon_inf, predictor)
+        if options.epsilon_inf is None and EPSILON in atoms.info:
+            where = file_of_tensors(path) if format_suffix(path) in YAML else path
+            print(f"{path}: electronic dielectric tensor of {where}; --epsilon-inf takes another")
     else:
         epsilon = np.eye(3)
     tensors = predictor.predict(atoms, allow_unseen=options.allow_unseen)

@@ -67,3 +67,21 @@ def test_a_damaged_phonopy_file_is_not_taken_for_a_structure(tmp_path, complaint
     told = complaint(response, "dielectric", tmp_path / "phonopy.yaml", "-o", tmp_path / "a.png")
     assert "crystal" not in told.replace(str(tmp_path), "")
     assert "no such file" in complaint(response, "dielectric", tmp_path / "MgO.cif", "-o", tmp_path / "a.png")
+
+
+def test_whose_charges_act_is_printed(phonons, tmp_path, capsys):
+    """A BORN beside the file is taken without being named."""
+    words = ["infrared", "--phonons", str(phonons), "-o", str(tmp_path / "a.png")]
+    response(words)
+    assert f"{phonons}: Born effective charges of the package's weights\n" in capsys.readouterr().out
+    response(["born", str(phonons), "-o", str(tmp_path / "BORN"), str(tmp_path / "nac.yaml")])
+    capsys.readouterr()
+    response(words)
+    assert f"Born effective charges of {tmp_path / 'BORN'};" in capsys.readouterr().out
+    words[2] = str(tmp_path / "nac.yaml")
+    response(words)
+    assert f"Born effective charges of {tmp_path / 'nac.yaml'};" in capsys.readouterr().out
+    response([*words, "--checkpoint", "shipped"])
+    assert "Born effective charges of the network in shipped\n" in capsys.readouterr().out
+    response(["born", words[2], "-o", str(tmp_path / "again.yaml")])
+    assert f"electronic dielectric tensor of {tmp_path / 'nac.yaml'};" in capsys.readouterr().out

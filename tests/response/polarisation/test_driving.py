@@ -11,8 +11,10 @@ from helpers.potentials import Stopping
 from equivar_jax.calculators.potentials import load_potential
 from equivar_jax.io import write_structures
 from equivar_jax.response.__main__ import main as response
+from equivar_jax.response.phonons.gamma_input import example_phonons
 from equivar_jax.response.polarisation.driving import Driving
 from equivar_jax.response.polarisation.ferroelectric import SoftModeCrystal, barium_titanate
+from equivar_jax.response.polarisation.loop_report import measure_loop
 from equivar_jax.response.units import KILOVOLT_PER_CM
 
 MODEL = "helpers.potentials:model_barium_titanate"
@@ -103,6 +105,21 @@ def test_a_field_across_the_crystal_gives_the_polarisation_along_it(structure, t
     for row in rows:
         assert float(row["Py_uC/cm2"]) == pytest.approx(-float(row["P_uC/cm2"]))
         assert float(row["Px_uC/cm2"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_dielectric_that_only_lags_behind_the_field_has_not_switched(tmp_path, capsys):
+    """Springs have no hysteresis; what opens their loop are relaxations that end early."""
+    write_structures(tmp_path / "springs.extxyz", [example_phonons().atoms])
+    given = [str(tmp_path / "springs.extxyz"), "--potential", "helpers.potentials:springs"]
+    given += ["--amplitude", "2000", "--points", "6", "--runs", "1", "--largest-force", "0.02"]
+    response(["hysteresis", *given, "-o", str(tmp_path / "loop.png")])
+    found = numbers_of(tmp_path / "loop.png")
+    field, (polarisation,) = np.array(found["field_kV_per_cm"][-25:]), found["polarisation_uC_per_cm2"]
+    measured = measure_loop(field, np.array(polarisation[-25:]))
+    assert 50 < measured.coercive_field[1] < 0.02 / 2 * KILOVOLT_PER_CM  # charges of 2 e
+    assert found["runs_that_switched"] == 0
+    assert "lower --largest-force" in found["not_switched_because"][0]
+    assert "0 of 1 runs switched" in capsys.readouterr().out
 
 
 def test_a_field_that_is_too_weak_is_reported_and_all_is_written(structure, tmp_path, capsys):
