@@ -43,8 +43,7 @@ class SiteEnergy(Equivar):
 
     def __call__(self, graph):
         """Return (nodes,)."""
-        scalars = self.last_features(graph).select(HIDDEN[:1])[:, 0]
-        return scalars @ self.site_weight + self.site_bias
+        return self.last_features(graph).select(HIDDEN[:1])[:, 0] @ self.site_weight + self.site_bias
 
 
 # %%

@@ -107,8 +107,11 @@ class IPI:
     def running(self, input_file="input.xml"):
         """Run i-PI; it and drivers that are processes are killed if they still run in the end."""
         command = [str(Path(sys.executable).with_name("i-pi")), input_file]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # its log is read while it runs
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
         try:
             yield self
         finally:

@@ -221,7 +221,7 @@ def test_chunks_cover_all_nodes_and_fit_the_cache():
     plan, dtype = plan_products(HIDDEN, HIDDEN), np.dtype(np.float32)
     space = NeighbourSpace(plan, 10_000, 10_000, 50_000, 64, dtype, chunked.evaluate)
     many, slices = jnp.zeros((10_000, 5), jnp.int32), 3
-    size = chunked._nodes_per_chunk(space, 5, slices)
+    size = chunked._nodes_per_chunk(space, 10_000, 5, slices)
     assert size * 5 * slices * chunked.COPIES_PER_EDGE * 12 * 64 * 4 <= chunked.CHUNK_BYTES["cpu"]
     pieces = chunked._split(many, size, 0)
     assert pieces.shape[1] == size

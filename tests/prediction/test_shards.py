@@ -360,6 +360,10 @@ def test_shards_that_are_killed_at_any_time_lose_and_double_nothing(trained, mix
     assert Path(f"{out}.skipped.csv").read_bytes() == Path(f"{whole}.skipped.csv").read_bytes()
 
 
+class Stopped(BaseException):
+    """As if the process were killed there: nothing handles it."""
+
+
 @pytest.mark.parametrize("name", ["out.csv", pytest.param("out.extxyz.gz", marks=pytest.mark.slow)])
 def test_a_shard_that_stops_at_any_step_goes_on(trained, mixed, small_windows, tmp_path, monkeypatch, name):
     whole, out = tmp_path / f"whole-{name}", tmp_path / name
@@ -375,17 +379,17 @@ def test_a_shard_that_stops_at_any_step_goes_on(trained, mixed, small_windows, t
             def stop(self, values, calls=calls, step=step):
                 calls.append(1)
                 if len(calls) == step and step % 2:
-                    raise KeyboardInterrupt
+                    raise Stopped
                 original(self, values)
                 if len(calls) == step:
-                    raise KeyboardInterrupt
+                    raise Stopped
 
             with monkeypatch.context() as patch:
                 patch.setattr(sweep_run.Journal, "_write", stop)
                 try:
                     run(trained, mixed, "-o", out, "--shard", f"{number}/2")
                     break
-                except KeyboardInterrupt:
+                except Stopped:
                     stops += 1
         else:
             raise AssertionError("the shard never comes to its end")
