@@ -175,7 +175,7 @@ def finetune_table(rows: Rows) -> str:
     """Make a table of test MAE with a line for each number of frames and a column for each start."""
     starts = list(dict.fromkeys(row["facts"]["start"] for row in rows))
     lines = []
-    for frames in dict.fromkeys(row["facts"]["frames"] for row in rows):
+    for frames in sorted({row["facts"]["frames"] for row in rows}):
         cells = []
         for start in starts:
             chosen = [row for row in select_finished(rows) if (frames, start) == _start_of(row)]

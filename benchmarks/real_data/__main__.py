@@ -51,7 +51,7 @@ UNSEEN = {"Rb", "Sr", "In", "Se", "Br"}
 
 Of the 1,225 crystals 361 have one of them.
 """
-FINETUNE_FRAMES = (5, 10, 20, 47)
+FINETUNE_FRAMES = (5, 10, 20, 30, 47)
 FINETUNE_STEPS = 700
 PARTS: dict[str, tuple[Any, Any]] = {
     "edge_hidden": (0, 64),
