@@ -23,8 +23,9 @@ class InputError(ValueError):
 def plain_messages() -> Iterator[None]:
     """Print as a command does: an `InputError` becomes one line on standard error and exit status 2.
 
-    Ctrl-C, where nothing better is done about it, becomes one line and exit status 130. A reader of the
-    output that goes away, such as `head`, ends the command without a word and with exit status 141.
+    Ctrl-C, where nothing better is done about it, becomes one line and exit status 130 (SIGTERM, where it is
+    caught, 143). A reader of the output that goes away, such as `head`, ends the command without a word and
+    with exit status 141.
     Warnings are one line each, `warning: ...`, without the path and source line that Python adds. One that
     was printed already, word for word, is not repeated (Python forgets it with every `catch_warnings`).
     """
@@ -50,9 +51,10 @@ def plain_messages() -> Iterator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("SIGINT: interrupted", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+    except KeyboardInterrupt as stop:
+        kind = getattr(stop, "signal", signal.SIGINT)  # `runtime.Interrupted` names it
+        print(f"{kind.name}: interrupted", file=sys.stderr)
+        raise SystemExit(128 + kind) from None
     finally:
         warnings.formatwarning = before
 

@@ -127,13 +127,15 @@ def _train(options: argparse.Namespace, config: Config, named: set[str]) -> None
 def _train_one(config: Config, folder: Path, is_resumed: bool, number: int | None) -> "Run":
     """Train one network on a number of devices."""
     from equivar_jax.reports.run_text import announce_run
+    from equivar_jax.runtime import interruptible
     from equivar_jax.training.devices import choose_devices
     from equivar_jax.training.loop import has_state, run_training, start_run
 
-    devices = together(lambda: choose_devices(number))
-    # A run that was killed before it had saved a state begins anew.
-    run = start_run(config, folder, resume=is_resumed and has_state(folder), devices=devices)
-    announce_run(run)
+    with interruptible():  # from its first batch on, a training saves its state by itself
+        devices = together(lambda: choose_devices(number))
+        # A run that was killed before it had saved a state begins anew.
+        run = start_run(config, folder, resume=is_resumed and has_state(folder), devices=devices)
+        announce_run(run)
     interrupted = run_training(run)
     if interrupted is not None:
         raise SystemExit(128 + interrupted)

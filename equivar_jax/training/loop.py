@@ -169,12 +169,12 @@ def run_training(run: Run) -> signal.Signals | None:
         InputError: the disk is full.
     """
     epochs, done = run.plan.config.train.epochs, run.progress.epoch
-    best, last = CheckpointWriter(run.plan.folder, "best"), CheckpointWriter(run.plan.folder, "last")
     saved_at, recorded = time.monotonic(), True
     total = run.plan.batches_per_epoch * (epochs - done) - run.progress.batch
     is_first, devices = is_first_process(), run.plan.devices
     with Interruption() as own, ProgressBar(total=total, unit="batch", disable=not is_first) as bar:
         interruption = SharedInterruption(own, devices)
+        best, last = CheckpointWriter(run.plan.folder, "best"), CheckpointWriter(run.plan.folder, "last")
         try:
             while run.progress.epoch < epochs and interruption.signal is None:
                 bar.set_description(f"epoch {run.progress.epoch + 1}/{epochs}")
