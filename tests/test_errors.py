@@ -31,12 +31,18 @@ def test_a_warning_is_printed_once():
     assert found.stderr == "warning: one\nwarning: two\n"
 
 
-def test_ctrl_c_is_one_line_and_the_status_of_a_shell():
-    code = (
-        "from equivar_jax.errors import plain_messages\nwith plain_messages():\n    raise KeyboardInterrupt"
-    )
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        ("KeyboardInterrupt", 130, "SIGINT: interrupted\n"),
+        ("Interrupted(signal.SIGTERM)", 143, "SIGTERM: interrupted\n"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_the_status_of_a_shell(raised, status, said):
+    code = "import signal\nfrom equivar_jax.errors import plain_messages\n"
+    code += f"from equivar_jax.runtime import Interrupted\nwith plain_messages():\n    raise {raised}"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stderr) == (130, "SIGINT: interrupted\n")
+    assert (found.returncode, found.stderr) == (status, said)
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="the system does not tell that a pipe is closed")
