@@ -25,6 +25,10 @@ Which = Literal["best", "last"]
 """The two checkpoints of a run."""
 
 
+_SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")
+"""tensorstore tells the number of the system's error inside a long text."""
+
+
 class CheckpointWriter:
     """Writes checkpoints of one kind and keeps the newest.
 
@@ -69,12 +73,13 @@ class CheckpointWriter:
                     ),
                 )
         except (OSError, ValueError, RuntimeError) as error:  # tensorstore raises the latter two
+            if not isinstance(error, OSError) and not _SYSTEM_ERROR.search(str(error)):
+                raise  # not of a disk: another process of the run is gone, say
             raise self._cannot_be_written(error) from error
         self._next += 1
 
     def _cannot_be_written(self, error: Exception) -> InputError:
-        # tensorstore tells the number of the system's error inside a long text.
-        code = re.search(r"os_error_code='(\d+)'", str(error))
+        code = _SYSTEM_ERROR.search(str(error))
         reason = os.strerror(int(code[1])) if code else getattr(error, "strerror", None)
         reason = reason or " ".join(str(error).split())[:200]
         return InputError(

@@ -137,6 +137,10 @@ def test_a_signal_to_one_process_stops_all_and_any_number_of_devices_goes_on(tmp
     assert_same_run(copy, folder)
 
 
+JAX_LOG = re.compile(r"[IWE]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\]")
+"""A line that the C++ part of JAX writes to its log."""
+
+
 @pytest.mark.slow  # processes of their own
 def test_a_killed_process_ends_the_others_with_one_line_and_a_whole_checkpoint(tmp_path):
     folder = tmp_path / "run"
@@ -148,7 +152,8 @@ def test_a_killed_process_ends_the_others_with_one_line_and_a_whole_checkpoint(t
     assert [status for status, _, _ in ended] == [75, 75, -9], ended
     for place, (_, _, errors) in enumerate(ended[:2]):
         *before, complaint = errors.splitlines()
-        assert all(line.startswith("epoch") or line.endswith(" ...") for line in before), before
+        ours = [line for line in before if not JAX_LOG.match(line)]
+        assert all(line.startswith("epoch") or line.endswith(" ...") for line in ours), ours
         assert complaint.startswith(f"error: process {place} of 3: lost contact with another process (")
         assert complaint.endswith(f"; continue with --resume {folder}, also on fewer devices")
     done = read_checkpoint(folder, "last")[1].epoch
