@@ -347,8 +347,10 @@ def test_shards_that_are_killed_at_any_time_lose_and_double_nothing(trained, mix
             ) as process:
                 assert process.stdout.readline() == b"ready\n"
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    # Most of a sweep at first, so that some kills come late, in the last steps.
-                    process.wait(timeout=None if attempt > 12 else float(rng.uniform(0.1, 1.5)))
+                    # Early once, for kills on a quick machine, too; then most of a sweep, so that
+                    # some come late, in the last steps.
+                    longest = 0.1 if attempt == 0 else 1.5
+                    process.wait(timeout=None if attempt > 12 else float(rng.uniform(0.05, longest)))
                 process.kill()
             if process.returncode == 0:
                 break
