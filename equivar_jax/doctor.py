@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def version_line() -> str:
     """Return the versions that matter in one line, and where the C++ kernels come from."""
     try:
-        from equivar_jax.kernels.compiler import library_state
+        from equivar_jax.kernels.compiler import describe_origin
 
-        kernels = library_state("network")
+        kernels = describe_origin("network")
     except ImportError as error:  # a library that it needs is not installed
         kernels = str(error)
     versions = f"Python {platform.python_version()}, JAX {_version('jax')}"
@@ -177,9 +177,9 @@ def _compiler() -> str:
 
 
 def _kernels() -> str:
-    from equivar_jax.kernels.compiler import library_state
+    from equivar_jax.kernels.compiler import describe_origin
 
-    return f"prediction: {library_state('network')}; training: {library_state('bindings')}"
+    return f"prediction: {describe_origin('network')}; training: {describe_origin('bindings')}"
 
 
 def _cache() -> str:

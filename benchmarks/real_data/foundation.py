@@ -14,19 +14,17 @@ Runs are shorter than those of the weights that ship. Results go to `results/acc
 
 import argparse
 import dataclasses
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy.engine import run_rows
 from benchmarks.accuracy.rows import Row
 from benchmarks.common.timing import RESULTS
 from benchmarks.real_data.ship import CONFIG, parts_of
-from benchmarks.real_data.states import POLARISATION, change_settings
+from benchmarks.real_data.states import POLARISATION, change_settings, run_chosen
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import DataConfig
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import plain_messages
 from equivar_jax.runtime import use_compilation_cache
 
 EPOCHS = 12
@@ -77,17 +75,7 @@ def main() -> None:
         use_compilation_cache()
         union = options.union or options.runs / "union"
         rows = [row for seed in options.seeds for row in foundation_rows(union, seed)]
-        rows = [row for row in rows if all(word in row.label for word in options.only)]
-        if not rows:
-            raise InputError(f"no row has all words of --only {' '.join(options.only)}; give other words")
-        words = ["--only", *options.only] if options.only else []
-        words += ["--seeds", *map(str, options.seeds)]
-        command = shlex.join(["python", "-m", "benchmarks.real_data.foundation", *words])
-        interrupted = run_rows(
-            rows, options.output, options.runs, protocol="foundation", data="DFPT", command=command
-        )
-        if interrupted is not None:
-            raise SystemExit(128 + interrupted)
+        run_chosen(rows, options, "foundation")
 
 
 if __name__ == "__main__":

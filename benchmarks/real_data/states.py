@@ -148,6 +148,28 @@ def states_rows(parts: Path, seed: int) -> Iterator[Row]:
             yield Row(f"{name}, {variant}, seed {seed}", config, facts, tests)
 
 
+def run_chosen(rows: list[Row], options: argparse.Namespace, name: str) -> None:
+    """Run the rows that the command line chooses and that are not finished yet.
+
+    Args:
+        rows: All rows.
+        options: `only`, `seeds`, `output` and `runs`.
+        name: Of the protocol and of its module in this package.
+
+    Raises:
+        InputError: no row is chosen.
+    """
+    rows = [row for row in rows if all(word in row.label for word in options.only)]
+    if not rows:
+        raise InputError(f"no row has all words of --only {' '.join(options.only)}; give other words")
+    words = ["--only", *options.only] if options.only else []
+    words += ["--seeds", *map(str, options.seeds)]
+    command = shlex.join(["python", "-m", f"benchmarks.real_data.{name}", *words])
+    interrupted = run_rows(rows, options.output, options.runs, protocol=name, data="DFPT", command=command)
+    if interrupted is not None:
+        raise SystemExit(128 + interrupted)
+
+
 def main() -> None:
     """Run the rows that are not finished yet."""
     layout = argparse.RawDescriptionHelpFormatter
@@ -160,17 +182,7 @@ def main() -> None:
     with plain_messages():
         use_compilation_cache()
         rows = [row for seed in options.seeds for row in states_rows(options.runs / "states", seed)]
-        rows = [row for row in rows if all(word in row.label for word in options.only)]
-        if not rows:
-            raise InputError(f"no row has all words of --only {' '.join(options.only)}; give other words")
-        words = ["--only", *options.only] if options.only else []
-        words += ["--seeds", *map(str, options.seeds)]
-        command = shlex.join(["python", "-m", "benchmarks.real_data.states", *words])
-        interrupted = run_rows(
-            rows, options.output, options.runs, protocol="states", data="DFPT", command=command
-        )
-        if interrupted is not None:
-            raise SystemExit(128 + interrupted)
+        run_chosen(rows, options, "states")
 
 
 if __name__ == "__main__":

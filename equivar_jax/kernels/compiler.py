@@ -108,7 +108,7 @@ def _digest_path(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def library_state(name: Name) -> str:
+def describe_origin(name: Name) -> str:
     """Say where a library would come from, in words for a report; nothing is compiled or loaded."""
     key = source_key(name)
     for level in LEVELS:

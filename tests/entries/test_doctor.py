@@ -72,20 +72,20 @@ def test_the_known_tensor_is_asymmetric_beyond_its_tolerance():
 
 def test_it_is_said_where_kernels_come_from(monkeypatch, tmp_path):
     monkeypatch.setenv("EQUIVAR_CACHE", str(tmp_path))
-    assert compiler.library_state("network").endswith("at first use")
+    assert compiler.describe_origin("network").endswith("at first use")
     monkeypatch.setattr(compiler, "_machine_key", lambda _: "machine")
     library = tmp_path / f"network-{compiler.source_key('network')}-machine.so"
     library.write_bytes(b"code")
-    assert compiler.library_state("network").endswith("at first use")  # it may be half written
+    assert compiler.describe_origin("network").endswith("at first use")  # it may be half written
     compiler._digest_path(library).write_text(hashlib.sha256(b"code").hexdigest())
-    assert compiler.library_state("network") == "compiled, in the cache"
+    assert compiler.describe_origin("network") == "compiled, in the cache"
     monkeypatch.setattr(compiler, "PREBUILT", tmp_path)
     compiler.prebuilt_path("network", compiler.source_key("network"), "x86-64-v3").touch()
     monkeypatch.setattr(compiler, "_processor_flags", lambda: frozenset(compiler.LEVELS["x86-64-v3"]))
-    assert compiler.library_state("network") == "came with the wheel (x86-64-v3)"
+    assert compiler.describe_origin("network") == "came with the wheel (x86-64-v3)"
 
 
 def test_without_a_compiler_it_says_so(monkeypatch):
     monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
     monkeypatch.setattr(compiler, "_processor_flags", frozenset)
-    assert compiler.library_state("network").startswith("not there: no C++ compiler found")
+    assert compiler.describe_origin("network").startswith("not there: no C++ compiler found")
