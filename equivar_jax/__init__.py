@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from equivar_jax.prediction.loading import load, predict
     from equivar_jax.prediction.predictor import Predictor
 
+    __version__: str
+
 __all__ = ["Predictor", "load", "predict"]
-__version__ = "0.1.0"
 __path__ = [*__path__, f"{__path__[0]}/old_places"]  # see `forwarded`
 
 
@@ -26,4 +27,12 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         module = import_module("equivar_jax.predict")
         return module if name == "predict" else getattr(module, name)
+    if name == "__version__":
+        # From the installation, whose version is from the tags of git (docs/reference/releases.md).
+        from importlib import metadata
+
+        try:
+            return metadata.version("equivar_jax")
+        except metadata.PackageNotFoundError:  # a tree of sources that is not installed
+            return "0+unknown"
     raise AttributeError(f"module 'equivar_jax' has no attribute {name!r}")

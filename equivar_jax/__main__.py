@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from equivar_jax import __version__
 from equivar_jax.errors import InputError, plain_messages
 
 
@@ -34,7 +33,7 @@ COMMANDS = {
 }
 
 _SCREEN = """\
-equivar {version}: Born effective charges from a crystal structure
+equivar: Born effective charges from a crystal structure
 
 {commands}
 
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         lines = "\n".join(f"  equivar {name:14s}  {command.what}" for name, command in COMMANDS.items())
-        print(_SCREEN.format(version=__version__, commands=lines))
+        print(_SCREEN.format(commands=lines))
         return
     if words[0] == "--version":
         from equivar_jax.doctor import version_line  # not needed for what comes above

@@ -120,7 +120,20 @@ def self_test() -> tuple[bool, str]:
 
 
 def _package() -> str:
-    return f"{__version__}, {Path(__file__).parent}"
+    return f"{__version__}, {Path(__file__).parent}{_commit()}"
+
+
+def _commit() -> str:
+    """Name the commit of a tree of sources: it may have moved on since it was installed in place."""
+    tree = Path(__file__).parents[1]
+    if not (tree / ".git").exists():
+        return ""
+    command = ("git", "-C", str(tree), "describe", "--always", "--dirty=, edited", "--exclude=*")
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ", of a repository that git cannot read"
+    return f", sources of commit {said.stdout.strip()}"
 
 
 def _python() -> str:

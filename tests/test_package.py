@@ -1,4 +1,6 @@
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -6,6 +8,7 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -98,9 +101,10 @@ def test_it_works_in_a_clean_environment(kind, request, tmp_path):
     options = ("--no-deps", "--no-build-isolation", "--disable-pip-version-check")
     run(folder / "bin" / "python", "-m", "pip", "install", *options, distribution)
     report = run(folder / "bin" / "equivar", "doctor")
-    assert f"equivar    {equivar_jax.__version__}, {site / 'equivar_jax'}\n" in report
+    version = distribution.name.removesuffix(".tar.gz").split("-")[1]
+    assert f"equivar    {version}, {site / 'equivar_jax'}\n" in report
     assert "self-test  good" in report
-    assert run(folder / "bin" / "equivar", "--version").startswith(f"equivar {equivar_jax.__version__} (")
+    assert run(folder / "bin" / "equivar", "--version").startswith(f"equivar {version} (")
     run(folder / "bin" / "equivar", "response", "born", "--example", "-o", "BORN")
     assert (tmp_path / "BORN").is_file()
 
@@ -139,11 +143,100 @@ def test_predict_is_a_program():
     assert "--uncertainty" in subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-def test_versions_agree():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert equivar_jax.__version__ == version
-    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
-    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+def git(folder, *words):
+    """Run git without settings of the user or of a repository around the folder."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    variables |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    author = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+    command = ["git", "-C", str(folder), *author, *words]
+    return subprocess.run(command, env=variables, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def version_of(folder):
+    """The version that the build backend gives a tree."""
+    words = [sys.executable, "-m", "hatchling", "version"]
+    return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A repository of one commit, with the files that decide about the version."""
+    folder = tmp_path / "tree"
+    (folder / "equivar_jax").mkdir(parents=True)
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "equivar_jax/__init__.py"):
+        shutil.copy(ROOT / name, folder / name)
+    git(folder, "init", "--quiet")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "one")
+    return folder
+
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+
+
+@needs_git
+def test_a_tag_gives_the_version_and_later_commits_are_named(tree):
+    git(tree, "tag", "data-2026")  # no version
+    git(tree, "tag", "v0.1.0")
+    assert version_of(tree) == "0.1.0"
+    git(tree, "commit", "--quiet", "--allow-empty", "--message", "two")
+    after = f"0.1.0.post1.dev1+g{git(tree, 'rev-parse', '--short=9', 'HEAD')}"
+    assert version_of(tree) == after
+    (tree / "README.md").write_text("edited")
+    assert re.fullmatch(re.escape(after) + r"\.d\d{8}", version_of(tree))
+
+
+@needs_git
+def test_a_clone_without_tags_or_history_has_no_number_of_a_release(tree, tmp_path):
+    git(tree, "tag", "v0.1.0")
+    git(tree, "commit", "--quiet", "--allow-empty", "--message", "two")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", "--depth=1", "--no-tags", tree.as_uri(), str(clone))
+    commit = git(clone, "rev-parse", "--short=9", "HEAD")
+    assert version_of(clone) == f"0.post1.dev1+unknown.g{commit}"
+
+
+@needs_git
+def test_a_tree_without_git_is_unknown_also_inside_another_repository(tree):
+    git(tree, "tag", "v0.1.0")
+    inside = tree / "copy"
+    shutil.copytree(tree, inside, ignore=shutil.ignore_patterns(".git"))
+    assert version_of(inside) == "0+unknown"
+
+
+def test_distributions_keep_the_version_of_their_tree(wheel, source_distribution):
+    """Built within one test run from one tree; a wheel is then built from the source distribution, without git."""
+    version = wheel.name.split("-")[1]
+    assert source_distribution.name == f"equivar_jax-{version}.tar.gz"
+    with tarfile.open(source_distribution) as archive:
+        archive.extractall(source_distribution.parent, filter="data")
+    assert version_of(source_distribution.parent / f"equivar_jax-{version}") == version
+
+
+def test_the_version_is_that_of_the_installation(tmp_path):
+    """Its local part, too; sources that are not installed have none."""
+    shutil.copytree(ROOT / "equivar_jax", tmp_path / "equivar_jax", ignore=lambda *_: {"weights", "__pycache__"})
+    command = [sys.executable, "-S", "-c", "import equivar_jax; print(equivar_jax.__version__)"]
+
+    def said():
+        found = subprocess.run(
+            command, cwd=tmp_path, env={"PYTHONPATH": "."}, check=True, capture_output=True, text=True
+        )
+        return found.stdout.strip()
+
+    assert said() == "0+unknown"
+    (tmp_path / "equivar_jax-9.dist-info").mkdir()
+    version = "0.1.0.post1.dev3+g1a2b3c4d5.d20261201"
+    (tmp_path / "equivar_jax-9.dist-info/METADATA").write_text(f"Name: equivar_jax\nVersion: {version}\n")
+    assert said() == version
+    assert equivar_jax.__version__ == metadata.version("equivar_jax")
+
+
+def test_no_file_has_a_version_of_its_own():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "version" not in project
+    assert project["dynamic"] == ["version"]
+    assert not re.search(r"^version:", (ROOT / "CITATION.cff").read_text(), re.MULTILINE)
 
 
 def test_importing_the_package_does_not_start_jax():
