@@ -205,7 +205,7 @@ def test_a_tree_without_git_is_unknown_also_inside_another_repository(tree):
 
 
 def test_distributions_keep_the_version_of_their_tree(wheel, source_distribution):
-    """Built within one test run from one tree; a wheel is then built from the source distribution, without git."""
+    """That of the unpacked source distribution is the same, without git."""
     version = wheel.name.split("-")[1]
     assert source_distribution.name == f"equivar_jax-{version}.tar.gz"
     with tarfile.open(source_distribution) as archive:
@@ -215,7 +215,9 @@ def test_distributions_keep_the_version_of_their_tree(wheel, source_distribution
 
 def test_the_version_is_that_of_the_installation(tmp_path):
     """Its local part, too; sources that are not installed have none."""
-    shutil.copytree(ROOT / "equivar_jax", tmp_path / "equivar_jax", ignore=lambda *_: {"weights", "__pycache__"})
+    shutil.copytree(
+        ROOT / "equivar_jax", tmp_path / "equivar_jax", ignore=lambda *_: {"weights", "__pycache__"}
+    )
     command = [sys.executable, "-S", "-c", "import equivar_jax; print(equivar_jax.__version__)"]
 
     def said():
