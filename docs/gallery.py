@@ -108,8 +108,9 @@ GALLERY = {
         "Parity plot of a minute of training", "howto/judge.md", command(TRAINING, "run/parity.png")
     ),
     "history": Picture(
-        "Loss of a minute of training", "howto/fine-tune.md", command(TRAINING, "run/history.png")
+        "Loss of a minute of training", "howto/train.md", command(TRAINING, "run/history.png")
     ),
+    "frames": Picture("Errors by number of frames", "howto/fine-tune.md", drawing("frames")),
     "taught": Picture("Errors on BaTiO3 at 300 K, by how one trains", "howto/teach.md", drawing("taught")),
     "selection": Picture("Candidates, and the chosen ones", "howto/select.md", drawing("selection")),
     "screening": Picture("Anomalous charges of prototypes", "howto/screen.md", drawing("screening")),
@@ -121,6 +122,9 @@ GALLERY = {
     "quanta": Picture("A polarisation and its quanta", "concepts/polarisation.md", drawing("quanta")),
     "network": Picture("The network", "method/network.md", drawing("network")),
     "factored": Picture("The factored form", "method/factored.md", drawing("factored")),
+    "derivative_form": Picture(
+        "Tensors as derivatives", "method/polarisation.md", drawing("derivative_form")
+    ),
     "gallium_nitride": Picture(
         "GaN: polar modes and infrared", "tutorials/gallium_nitride.md", tutorial("gallium_nitride")
     ),
@@ -128,7 +132,7 @@ GALLERY = {
         "BaTiO3: from DFPT frames to a loop", "tutorials/barium_titanate.md", tutorial("barium_titanate")
     ),
     "screening_oxides": Picture(
-        "Oxides screened", "tutorials/screening_oxides.md", tutorial("screening_oxides")
+        "300 oxides screened", "tutorials/screening_oxides.md", tutorial("screening_oxides")
     ),
     "custom_readout": Picture("A scalar read out", "tutorials/custom_readout.md", tutorial("custom_readout")),
 }

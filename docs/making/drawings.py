@@ -98,7 +98,32 @@ def charges(axes: Axes) -> None:
     axes.legend(loc="upper left")
 
 
-@styled(4.8, 3.0)
+@styled(4.8, 3.1)
+def frames(axes: Axes) -> None:
+    """Draw errors against the number of frames trained on, from the results of the benchmark."""
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in results("accuracy/real_finetune.json")["rows"]:
+        number, start, _ = row["label"].split(", ")
+        sizes = found.setdefault(start, {})
+        sizes.setdefault(int(number.split()[0]), []).append(row["tests"]["test"]["overall"]["mae"])
+    taught_rows = results("accuracy/real_taught.json")["rows"]
+    names = {"shipped weights": "weights of the package, fine-tuned", "from scratch": "bm3_deep.py, fresh"}
+    for (start, name), colour, marker in zip(names.items(), (BLUE, ORANGE), "os", strict=True):
+        sizes = sorted(found[start])
+        means = [np.mean(found[start][size]) for size in sizes]
+        axes.plot(sizes, means, marker, ls="-", ms=4, lw=1, color=colour, label=name)
+    errors = [
+        row["tests"]["test"]["overall"]["mae"]
+        for row in taught_rows
+        if row["label"].startswith("BaTiO3-300K, BM3 taught") and "mean of" not in row["label"]
+    ]
+    axes.plot([47] * len(errors), errors, "D", ms=4, color=GREEN, label="taught")
+    axes.set(xlabel="frames trained on", ylabel="MAE on 12 other frames (e)", ylim=(0, None))
+    axes.set_title("BaTiO3 at 300 K, 135 atoms")
+    axes.legend(loc="upper right")
+
+
+@styled(5.4, 3.0)
 def taught(axes: Axes) -> None:
     """Draw errors on the frames of BaTiO3 that were held out, from the results of the benchmarks."""
     rows = results("accuracy/real_targets.json")["rows"] + results("accuracy/real_taught.json")["rows"]
@@ -322,7 +347,7 @@ def network() -> Path:
         ("structure", "elements,\npositions, cell"),
         ("graph", "every image\nwithin the cutoff"),
         ("embedding", "a vector for\neach element: 0e"),
-        ("interactions", "0e + 1o + 1e + 2e,\nf channels"),
+        ("interactions", "0e + 1o +\n1e + 2e,\nf channels"),
         ("readout", "0e + 1e + 2e\nto 3 × 3"),
         ("sum rule", r"$\sum_i Z_i = Q\,1$"),
     )
@@ -339,7 +364,7 @@ def network() -> Path:
                 )
             )
             axes.text(x + 0.6, 2.02, title, ha="center", weight="bold", color=colour, fontsize=11)
-            axes.text(x + 0.6, 1.6, text, ha="center", va="center", fontsize=9)
+            axes.text(x + 0.6, 1.6, text, ha="center", va="center", fontsize=8.6)
             if k:
                 axes.annotate(
                     "", (x - 0.03, 1.75), (x - 0.29, 1.75), arrowprops={"arrowstyle": "->", "lw": 1.2}
@@ -347,7 +372,8 @@ def network() -> Path:
         axes.text(
             4.6,
             0.55,
-            r"$x_i' = x_i + W\,\frac{1}{\sqrt{N}}\sum_j C_p\,x_j\;\rho_{ij}^{\,l}\;Y_l(\hat r_{ij})$",
+            r"$x_i' = x_i + W\,\frac{1}{\sqrt{N}}\;\sum_j\;\sum_p\;"
+            r"C_p\,x_j\;\rho_{ij}^{\,l}\;Y_l(\hat r_{ij})$",
             ha="center",
             fontsize=13,
         )
@@ -357,51 +383,52 @@ def network() -> Path:
 
 def factored() -> Path:
     """Draw the work of the plain and of the factored form."""
-    rows = (
-        (
-            "plain",
-            (
-                "for each edge:\nClebsch-Gordan product",
-                "stored: edges ×\ncomponents × channels",
-                "summed over edges",
-                "for each node:\nmix channels",
-            ),
-            (RED, RED, BLUE, GREEN),
-        ),
-        (
-            "factored",
-            (
-                "for each edge: outer product\nx ρ Y, summed in registers",
-                "for each node:\nClebsch-Gordan",
-                "for each node:\nmix channels",
-            ),
-            (BLUE, GREEN, GREEN),
-        ),
+    plain = (
+        ("for each edge:\nClebsch-Gordan\nproduct", RED),
+        ("stored: edges ×\ncomponents ×\nchannels", RED),
+        ("summed over\nedges", BLUE),
+        ("for each node:\nmix channels", GREEN),
     )
-    with mpl.rc_context({**STYLE, "svg.fonttype": "path", "svg.hashsalt": "factored"}):
-        figure = Figure(figsize=(9.2, 2.4))
+    outer = ("for each edge:\nouter product x ρ Y,\nsummed in registers", BLUE)
+    nodes = (("for each node:\nClebsch-Gordan", GREEN), ("for each node:\nmix channels", GREEN))
+    return _rows("factored", {"plain": plain, "factored": (outer, *nodes)})
+
+
+def derivative_form() -> Path:
+    """Draw how tensors come from features: read out, or as derivatives of a polarisation."""
+    features = ("features of\nevery atom", BLUE)
+    direct = (features, ("read out:\n0e + 1e + 2e", GREEN), ("Z, less its mean:\nsum rule", RED))
+    derived = (
+        features,
+        ("dipole μ of an atom,\ncharge q of an element", GREEN),
+        ("V P =\nΣ μ + q u", GREEN),
+        ("Z = V ∂P/∂u:\nsum rule exact", RED),
+    )
+    return _rows("derivative_form", {"direct": direct, "polarisation": derived})
+
+
+def _rows(name: str, rows: dict[str, tuple[tuple[str, str], ...]]) -> Path:
+    """Draw rows of boxes with arrows between them; each has a text and a colour."""
+    with mpl.rc_context({**STYLE, "svg.fonttype": "path", "svg.hashsalt": name}):
+        figure = Figure(figsize=(9.2, 2.6))
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, 9.2), ylim=(0, 2.4))
+        axes.set(xlim=(0, 9.2), ylim=(0, 2.6))
         axes.axis("off")
-        for row, (name, steps, colours) in enumerate(rows):
-            y = 1.35 - 1.1 * row
-            axes.text(0.05, y + 0.4, name, va="center", weight="bold", fontsize=11)
-            width = 8.0 / len(steps)
-            for k, (text, colour) in enumerate(zip(steps, colours, strict=True)):
+        for row, (title, steps) in enumerate(rows.items()):
+            y, width = 1.45 - 1.25 * row, 7.9 / len(steps)
+            axes.text(0.05, y + 0.5, title, va="center", weight="bold", fontsize=11)
+            for k, (text, colour) in enumerate(steps):
+                x = 1.25 + k * width
                 box = mpl.patches.FancyBboxPatch(
-                    (1.0 + k * width, y), width - 0.2, 0.75, "round,pad=0.02", fc="white", ec=colour, lw=1.4
+                    (x, y), width - 0.35, 1.0, "round,pad=0.02", fc="white", ec=colour, lw=1.4
                 )
                 axes.add_patch(box)
-                axes.text(
-                    1.0 + k * width + width / 2 - 0.1,
-                    y + 0.38,
-                    text,
-                    ha="center",
-                    va="center",
-                    fontsize=10,
-                    color=colour,
-                )
-        return _vector(figure, "factored")
+                middle = x + width / 2 - 0.175
+                axes.text(middle, y + 0.5, text, ha="center", va="center", fontsize=9.5, color=colour)
+                if k:
+                    ends = (x - 0.03, y + 0.5), (x - 0.32, y + 0.5)
+                    axes.annotate("", *ends, arrowprops={"arrowstyle": "->", "lw": 1.2})
+        return _vector(figure, name)
 
 
 def _vector(figure: Figure, name: str) -> Path:

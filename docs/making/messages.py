@@ -19,7 +19,8 @@ def messages_page() -> str:
     """Make the page: a head by hand, the warnings, then the errors of every room."""
     text = HEAD + "\n## Warnings\n\n| kind | what it means |\n|---|---|\n"
     for kind in sorted(set(_warnings()), key=lambda kind: kind.__name__):
-        said = " ".join((inspect.getdoc(kind) or "").split()).replace("|", "\\|")
+        said = (inspect.getdoc(kind) or "").partition("\n\nArgs:")[0]
+        said = " ".join(said.split()).replace("|", "\\|")
         text += f"| `{kind.__name__}` | {said} |\n"
     text += "\n## Errors\n\nEach names the place and the fix; ⟨…⟩ stands for what is filled in.\n"
     for room, found in _by_room().items():

@@ -19,7 +19,7 @@ from equivar_jax.config.teaching import TeachConfig
 from equivar_jax.io import formats
 from equivar_jax.response.__main__ import TASKS
 
-COLUMNS = "100"
+COLUMNS = "96"
 
 
 def commands_page() -> str:
@@ -98,9 +98,8 @@ def _section(prefix: str, kind: type, types: dict[str, Any], bounds: dict[str, A
             continue
         limit = bounds.get(name)
         value = type_name(types[name]) + (f", {_bound(limit)}" if limit else "")
-        text += f"| `--{name}` | {value} | `{_default(field)!r}` | {said.get(field.name, '')} |\n".replace(
-            "\n", " "
-        )
+        what = said.get(field.name, "").replace("|", "\\|")  # else it would end the cell
+        text += f"| `--{name}` | {value} | `{_default(field)!r}` | {what} |".replace("\n", " ")
         text += "\n"
     return text
 

@@ -30,8 +30,10 @@ SMALL = bool(os.environ.get("SMALL"))
 # %%
 # ## The structure
 #
-# Measured lattice constants. If you have a POSCAR of your own, put it in the place of this one.
-write("POSCAR", bulk("GaN", "wurtzite", a=3.189, c=5.185, u=0.377), format="vasp")
+# Measured lattice constants (3.1893 and 5.1851 Å without strain, table 1 of
+# [Sci. Rep. 8 (2018)](https://doi.org/10.1038/s41598-018-28328-7)); all four bonds of an atom are equally
+# long. If you have a POSCAR of your own, put it in the place of this one.
+write("POSCAR", bulk("GaN", "wurtzite", a=3.189, c=5.185), format="vasp")
 atoms = read("POSCAR")
 
 # %%
@@ -48,10 +50,9 @@ for axis, name in ((0, "across"), (2, "along")):
 # ## Forces
 #
 # phonopy makes displaced supercells. A potential gives the forces: that of sevenn, if it is there. Springs
-# between neighbours stand in for one otherwise; their stiffness is a fit to one number, the E1(TO) mode at
-# 559 cm⁻¹ (Harima, J. Phys.: Condens. Matter 14, R967 (2002)), and the stiffness across a bond a third of
-# that along it. So transverse modes are put in here, and what is predicted is the splitting, from the
-# charges.
+# between neighbours stand in for one otherwise. Their stiffness is chosen so that one mode, E1(TO), is where
+# it was measured, at 561 cm⁻¹; the stiffness across a bond is a third of that along it. So transverse modes
+# are put in here, and what is predicted is the splitting, from the charges.
 cell = PhonopyAtoms(
     numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
 )
@@ -63,7 +64,7 @@ rest = Atoms(numbers=big.numbers, cell=big.cell, positions=big.positions, pbc=Tr
 if importlib.util.find_spec("sevenn"):
     potential = load_potential("sevenn")
 else:
-    along = 6.0  # eV/Å²
+    along = 6.1  # eV/Å²
     springs = nearest_neighbour_springs(rest, along, along / 3)
     potential = HarmonicCrystal(rest, springs, np.zeros((len(rest), 3, 3)))
 forces = []
@@ -84,7 +85,10 @@ response(["born", "phonopy_params.yaml", "-o", "with_nac.yaml", *([] if SMALL el
 
 # %%
 # GaN is uniaxial, so that polar modes depend on the angle between the wave vector and the c axis, also
-# where the wave vector goes to zero. phonopy takes that limit from any direction.
+# where the wave vector goes to zero. phonopy takes that limit from any direction. Raman lines of an epitaxial
+# layer are those of Azuhata, Sota, Suzuki and Nakamura,
+# [J. Phys.: Condens. Matter 7, L129 (1995)](https://doi.org/10.1088/0953-8984/7/10/002).
+measured = {"A1(LO)": (0, 735), "E1(TO)": (0, 561), "A1(TO)": (90, 533), "E1(LO)": (90, 743)}
 splitting = phonopy.load("with_nac.yaml", is_nac=True, produce_fc=True)
 angles = np.linspace(0, 90, 5 if SMALL else 46)
 modes = []
@@ -92,8 +96,8 @@ for angle in np.radians(angles):
     splitting.run_qpoints([[0, 0, 0]], nac_q_direction=[np.sin(angle), 0, np.cos(angle)])
     modes.append(splitting.qpoints.frequencies[0] * 33.3564)  # THz to cm⁻¹
 modes = np.array(modes)
-print("A1(TO), E1(TO):", modes[-1, -3:-1].round(0), " E1(LO):", modes[-1, -1].round(0), "cm⁻¹")
-print("A1(LO):", modes[0, -1].round(0), "cm⁻¹; measured: 734 and, E1, 741 (Harima 2002)")
+print(f"A1(LO) {modes[0, -1]:.0f}, E1(LO) {modes[-1, -1]:.0f}, E1(TO) {modes[0, -2]:.0f} cm⁻¹")
+print("measured:", *(f"{name} {value}" for name, (_, value) in measured.items()))
 
 # %%
 # ## Infrared
@@ -106,18 +110,17 @@ print(f"strongest at {table['wavenumber_cm1'][table['absorption_cm1'].argmax()]:
 
 # %%
 # ## The picture
-measured = {"A1(LO)": (0, 734), "E1(LO)": (90, 741), "E1(TO)": (0, 559), "A1(TO)": (90, 532)}  # Harima 2002
 with mpl.rc_context(STYLE):
     figure = Figure(figsize=(6.8, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(angles, modes[:, 3:], ".", ms=2.5, color=COLOURS[0])
     for name, (angle, value) in measured.items():
         left.plot(angle, value, "D", ms=5, color=COLOURS[3])
-        place, side = ((4, 8), "left") if angle == 0 else ((-4, -14 if "A1" in name else 8), "right")
-        left.annotate(name, (angle, value), place, textcoords="offset points", ha=side, fontsize=7.5)
+        x, side = (angle - 4, "right") if angle == 0 else (angle + 4, "left")  # outside: dots are between
+        left.text(x, value, name, ha=side, va="center", fontsize=8)
     left.plot([], [], ".", color=COLOURS[0], label="here")
     left.plot([], [], "D", color=COLOURS[3], label="measured")
-    left.set(xlim=(-4, 94), ylim=(470, 800), xticks=[0, 30, 60, 90], title="Polar modes of GaN")
+    left.set(xlim=(-34, 124), ylim=(470, 800), xticks=[0, 30, 60, 90], title="Polar modes of GaN")
     left.set(xlabel="angle between q and the c axis (°)", ylabel="frequency (cm⁻¹)")
     left.legend(loc="center", ncols=2)
     right.plot(table["wavenumber_cm1"], table["absorption_cm1"] / 1e5, color=COLOURS[0])

@@ -1,6 +1,7 @@
 """What pages take from code and results: nothing is left out, and what is not there is an error."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ def test_every_setting_has_a_line(made):
     assert "| `--teach.members` |" in page
 
 
+def test_no_bar_of_a_description_ends_its_cell(made):
+    page = made("reference").settings_page()
+    rows = [line for line in page.splitlines() if line.startswith("| `--")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+    assert r"Largest \|Z\| of a component" in page
+
+
 def test_every_command_prints_its_help(made):
     page = made("reference").commands_page()
     for task in TASKS:
@@ -84,6 +92,7 @@ def test_messages_and_warnings_are_listed(made):
     assert "no command ⟨…⟩; \\`equivar\\` lists all" in page.replace("`equivar`", "\\`equivar\\`")
     assert "start anew with --train.learning\\_rate below" in page
     assert "| `LikelyMetalWarning` |" in page
+    assert "Args:" not in page.partition("## Errors")[0]
     assert page.count("\n- ") > 200
 
 
