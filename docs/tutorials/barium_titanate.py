@@ -87,5 +87,5 @@ with mpl.rc_context(STYLE):
     for name, loop, colour in (("network", found, COLOURS[0]), ("fixed charges", fixed, COLOURS[1])):
         right.plot(loop["field_kV_per_cm"], loop["polarisation_uC_per_cm2"], color=colour, label=name)
     right.set(xlabel="field (kV/cm)", ylabel="polarisation (µC/cm²)", title="P-E loop")
-    right.legend()
+    right.legend(loc="center", bbox_to_anchor=(0.5, 0.36))  # inside the loop, on no line
     save_figure(figure, Path("barium_titanate.png"))
