@@ -186,6 +186,24 @@ def complete_file(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def write_whole(path: Path, text: str, *, is_shared: bool = False) -> None:
+    """Write a text file that appears complete or not at all, so that a process may be killed at any time.
+
+    Args:
+        path: the file. An existing one is replaced.
+        text: its content, which is written in UTF-8.
+        is_shared: whether several processes may write the file at the same time. Each then writes to a file
+            of its own first; if it is killed, nobody takes that away.
+
+    Raises:
+        OSError: the folder does not exist, may not be written to, or is full; the caller says what it means.
+    """
+    own = f"-{os.getpid()}" if is_shared else ""
+    partial = path.with_name(f".{path.name}{own}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
 @contextmanager
 def open_for_writing(path: Path) -> Iterator[TextIO]:
     """Open a text file for writing that appears under its name only when it is complete.
