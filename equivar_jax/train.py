@@ -22,7 +22,6 @@ from equivar_jax.config.schema import Config
 from equivar_jax.distributed import (
     ADDRESS,
     connect,
-    end_if_process_lost,
     from_first,
     is_distributed,
     is_first_process,
@@ -30,6 +29,7 @@ from equivar_jax.distributed import (
     together,
 )
 from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.lost_processes import end_if_process_lost
 
 if TYPE_CHECKING:
     from equivar_jax.training.loop import Run
