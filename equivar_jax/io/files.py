@@ -134,6 +134,15 @@ def open_text(path: Path, errors: str = "strict", newline: str | None = None) ->
             raise EOFError("it ends before its end mark")
 
 
+def has_line_with(path: Path, words: str) -> bool:
+    """Return whether a text file has a line with these words; one that cannot be read has none."""
+    try:
+        with open_text(path, errors="replace") as handle:
+            return any(words in line for line in handle)
+    except InputError:
+        return False
+
+
 @contextmanager
 def plain_file(path: Path) -> Iterator[Path]:
     """Provide a plain file for parsers that cannot decompress: the file itself or a temporary copy.
