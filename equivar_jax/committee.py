@@ -13,7 +13,7 @@ from typing import get_args
 
 from equivar_jax.config.command_line import OptionParser
 from equivar_jax.config.schema import DataConfig, FirstIndex
-from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.errors import plain_messages, require_free_folder
 
 
 def _parser() -> OptionParser:
@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with plain_messages():
         options = _parser().parse_args(arguments)
         folder = Path(options.output)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: exists and is not an empty folder; choose another -o")
+        require_free_folder(folder, "-o")
         _join(options, folder)
 
 

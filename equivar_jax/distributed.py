@@ -1,18 +1,17 @@
-"""Several processes that train one network: how they find each other, agree, and notice that one is gone.
+"""Several processes that train one network: how they find each other, and agree.
 
 A program takes part in a distributed run if it is told to (`--distributed`) or if JAX_COORDINATOR_ADDRESS is
 in the environment. Number and place of the process are JAX_NUM_PROCESSES and JAX_PROCESS_ID, or what JAX
-finds out itself under Slurm's srun and Open MPI's mpirun.
+finds out itself under Slurm's srun and Open MPI's mpirun. What happens if one of them is gone is in
+`equivar_jax.lost_processes`.
 """
 
 import contextlib
 import hashlib
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from equivar_jax.errors import InputError
 
@@ -22,13 +21,8 @@ ADDRESS, NUMBER, PLACE = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PR
 """Environment variables: host:port of the first process, number of processes, place of this one from 0 on."""
 HEARTBEAT_SECONDS = 60
 """A process that has given no sign of life for so long is lost."""
-SECONDS_BETWEEN_LOOKS = 5.0
-"""How often processes look whether all are there."""
-LOST = 75
-"""Exit status if another process was lost: EX_TEMPFAIL of sysexits.h, since the run can go on."""
 _LONGEST_MESSAGE = 2000
-_SIGNS_OF_LOSS = ("gloo", "nccl", "unavailable", "deadline_exceeded", "aborted", "barrier", "heartbeat")
-"""What errors of JAX say if another process does not answer."""
+"""Bytes of a text that processes give each other."""
 
 
 class AgreedError(InputError):
@@ -63,14 +57,17 @@ def connect() -> None:
         jax.distributed.initialize(
             num_processes=number, process_id=place, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
         )
+        # All are there at this moment. At the first collective operation gloo gives up after 30 s without one
+        # of them, which may read or compile for longer; at later ones it waits.
+        _gather("")
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"--distributed: {_first_line(error)}; set {ADDRESS}, {NUMBER} and {PLACE} for every process, or "
+            f"--distributed: {first_line(error)}; set {ADDRESS}, {NUMBER} and {PLACE} for every process, or "
             "begin them with srun or Open MPI's mpirun"
         ) from None
     except RuntimeError as error:
         raise InputError(
-            f"--distributed: cannot connect to the first process ({_first_line(error)}); see that all "
+            f"--distributed: cannot connect to the first process ({first_line(error)}); see that all "
             f"processes run and that {ADDRESS} is the address of the first"
         ) from None
 
@@ -193,103 +190,8 @@ def one_voice() -> Iterator[None]:
         yield
 
 
-class Watch:
-    """What looks whether all processes of a run are there, and ends this one if not."""
-
-    def __init__(self):
-        self.advice = "begin again"
-        """What the user can do if one is lost."""
-        self._finished = threading.Event()
-
-    def end(self, reason: str, status: int = LOST) -> NoReturn:
-        """End this process at once with a line on standard error."""
-        import jax
-
-        message = f"error: process {jax.process_index()} of {jax.process_count()}: {reason}; {self.advice}"
-        print(message, file=sys.__stderr__, flush=True)
-        os._exit(status)  # what JAX does at the end of a process would wait for the one that is gone
-
-    def begin(self) -> None:
-        """Look every few seconds from now on."""
-        threading.Thread(target=self._look, daemon=True, name="watch for lost processes").start()
-
-    def finish(self) -> None:
-        """Look no longer."""
-        self._finished.set()
-
-    def _look(self) -> None:
-        import jax
-        from jax.experimental import multihost_utils
-
-        everyone = jax.devices()
-        while not self._finished.wait(SECONDS_BETWEEN_LOOKS):
-            there = everyone
-            with contextlib.suppress(Exception), multihost_utils.live_devices(everyone) as alive:
-                there = list(alive)
-            gone = {each.process_index for each in everyone} - {each.process_index for each in there}
-            # Others leave at the end of a run, too; and the main thread may know more, so it comes first.
-            if gone and not self._finished.wait(SECONDS_BETWEEN_LOOKS):
-                self.end(f"lost process {', '.join(map(str, sorted(gone)))}")
-
-
-@contextlib.contextmanager
-def end_if_process_lost() -> Iterator[Watch]:
-    """End this process with one line on standard error if another one of the run is gone or silent.
-
-    Collective operations of JAX tell of a lost process at once on a CPU; on other devices they may wait for
-    ever, so a thread looks, too. A process with an error of its own, such as a full disk, ends the same way
-    with status 2. At the end of the block the processes part: only the first can go on.
-
-    Yields:
-        The watch, whose advice should say how the run can go on.
-    """
-    import jax
-
-    watch = Watch()
-    if jax.process_count() == 1:
-        yield watch
-        return
-    watch.begin()
-    try:
-        try:
-            yield watch
-        except (AgreedError, SystemExit):  # which all processes raise together
-            _part(watch)
-            raise
-        _part(watch)
-    except AgreedError:
-        raise
-    except InputError as error:  # of this process alone: the others are not where they could part
-        watch.end(_first_line(error), status=2)
-    except Exception as error:
-        if not _tells_of_loss(error):
-            raise
-        watch.end(f"lost contact with another process ({_first_line(error)})")
-    finally:
-        watch.finish()
-
-
-def _part(watch: Watch) -> None:
-    """Let all processes but the first leave the run, when all have come so far."""
-    import jax
-    from jax.experimental import multihost_utils
-
-    first = is_first_process()
-    multihost_utils.sync_global_devices("end of the run")
-    watch.finish()
-    if not first:
-        jax.distributed.shutdown()
-        return
-    with contextlib.suppress(Exception), multihost_utils.live_devices(jax.devices()):
-        pass  # has waited for the others, which would complain if the first were gone before them
-
-
-def _tells_of_loss(error: Exception) -> bool:
-    text = str(error).lower()
-    return any(sign in text for sign in _SIGNS_OF_LOSS)
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of the message of an error, or its kind if there is no message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

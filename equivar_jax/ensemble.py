@@ -19,6 +19,7 @@ from equivar_jax.config.schema import Config, DataConfig, check_config
 from equivar_jax.config.settings import to_dict
 from equivar_jax.datasets.load import load_dataset, load_structures
 from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
+from equivar_jax.io.files import write_whole
 from equivar_jax.parallel import available_cores
 from equivar_jax.prediction.committee import (
     FEWEST,
@@ -33,7 +34,8 @@ from equivar_jax.progress import ProgressBar, announce_if_slow
 from equivar_jax.reports.committee_report import committee_table, write_committee, write_uncalibrated
 from equivar_jax.reports.run_text import announce_run, report_run
 from equivar_jax.runtime import use_compilation_cache
-from equivar_jax.training.loop import has_state, run_training, start_run
+from equivar_jax.training.loop import run_training
+from equivar_jax.training.run import has_state, start_run
 from equivar_jax.training.run_directory import missing_closing_files, read_records, write_json
 from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
@@ -120,7 +122,7 @@ def train_committee(
         _check_validation(config)
     with input_error_unless_writable(folder, "--run-dir"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "README.md").write_text(_README.format(folder=folder, last=members - 1))
+        write_whole(folder / "README.md", _README.format(folder=folder, last=members - 1))
         write_json(folder / MEMBERS, {"members": members, "config": to_dict(config)})
     runs = [folder / f"member-{number}" for number in range(members)]
     left = [number for number, run in enumerate(runs) if not is_finished(run, config)]

@@ -70,6 +70,22 @@ def input_error_unless_writable(path: Path, option: str) -> Iterator[None]:
         ) from None
 
 
+def require_free_folder(folder: Path, option: str) -> None:
+    """Refuse a folder for results that has something in it, or is a file.
+
+    Args:
+        folder: It need not exist.
+        option: Of the command line, by which the user has named it.
+
+    Raises:
+        InputError: results of something else would be mixed or lost, or it may not be looked into.
+    """
+    with input_error_unless_writable(folder, option):
+        is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if is_taken:
+        raise InputError(f"{folder}: exists and is not an empty folder; choose another {option}")
+
+
 def _nobody_reads() -> bool:
     """Return whether standard output is a pipe whose reader is gone, as far as the system tells."""
     if not hasattr(select, "poll") or sys.stdout is None:

@@ -11,9 +11,11 @@ from equivar_jax.config.old_settings import read_config
 from equivar_jax.config.schema import Config, check_config
 from equivar_jax.config.settings import to_dict
 from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.io.files import write_whole
 from equivar_jax.reports.fold_report import CrossValidation, plot_cross_validation, read_evaluation_report
 from equivar_jax.reports.run_text import announce_run, report_run
-from equivar_jax.training.loop import has_state, run_training, start_run
+from equivar_jax.training.loop import run_training
+from equivar_jax.training.run import has_state, start_run
 from equivar_jax.training.run_directory import write_json
 from equivar_jax.weights.checkpoint import read_checkpoint
 
@@ -89,7 +91,8 @@ def _describe(config: Config, folder: Path) -> None:
     """Write the README and the config of the whole cross-validation."""
     shared = dataclasses.replace(config, data=dataclasses.replace(config.data, fold=0))
     with input_error_unless_writable(folder, "--run-dir"):
-        (folder / "README.md").write_text(_README.format(folder=folder, last=(config.data.folds or 1) - 1))
+        last = (config.data.folds or 1) - 1
+        write_whole(folder / "README.md", _README.format(folder=folder, last=last))
         write_json(folder / "config.json", to_dict(shared))
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from equivar_jax.prediction.in_xla import apply
     from equivar_jax.prediction.loading import load, predict
     from equivar_jax.prediction.members import Prediction
-    from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
+    from equivar_jax.prediction.predictor import Predictor
+    from equivar_jax.prediction.remarks import IsolatedAtomWarning, UnseenElementWarning
 
 __all__ = [
     "IsolatedAtomWarning",
@@ -34,9 +35,9 @@ _PLACES = {
     "predict": "loading",
     "apply": "in_xla",
     "Prediction": "members",
-    "IsolatedAtomWarning": "predictor",
+    "IsolatedAtomWarning": "remarks",
     "Predictor": "predictor",
-    "UnseenElementWarning": "predictor",
+    "UnseenElementWarning": "remarks",
 }
 """Name -> module of `equivar_jax.prediction`, which is imported when the name is first asked for.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from equivar_jax.config.command_line import OptionParser
-from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages
+from equivar_jax.errors import InputError, input_error_unless_writable, plain_messages, require_free_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -67,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with plain_messages():
         options = _parser().parse_args(arguments)
         folder = Path(options.output)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: exists and is not an empty folder; choose another -o")
+        require_free_folder(folder, "-o")
         if options.number < 1:
             raise InputError(f"-n {options.number}: ask for one structure or more")
         _select(options, folder)

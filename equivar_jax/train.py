@@ -22,7 +22,6 @@ from equivar_jax.config.schema import Config
 from equivar_jax.distributed import (
     ADDRESS,
     connect,
-    end_if_process_lost,
     from_first,
     is_distributed,
     is_first_process,
@@ -30,9 +29,10 @@ from equivar_jax.distributed import (
     together,
 )
 from equivar_jax.errors import InputError, plain_messages
+from equivar_jax.lost_processes import end_if_process_lost
 
 if TYPE_CHECKING:
-    from equivar_jax.training.loop import Run
+    from equivar_jax.training.run import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -129,7 +129,8 @@ def _train_one(config: Config, folder: Path, is_resumed: bool, number: int | Non
     from equivar_jax.reports.run_text import announce_run
     from equivar_jax.runtime import interruptible
     from equivar_jax.training.devices import choose_devices
-    from equivar_jax.training.loop import has_state, run_training, start_run
+    from equivar_jax.training.loop import run_training
+    from equivar_jax.training.run import has_state, start_run
 
     with interruptible():  # from its first batch on, a training saves its state by itself
         devices = together(lambda: choose_devices(number))
@@ -145,7 +146,7 @@ def _train_one(config: Config, folder: Path, is_resumed: bool, number: int | Non
 def _config_of_run(folder: Path) -> Config:
     """Return the settings that a run, or the training of a committee, was begun with."""
     from equivar_jax.ensemble import stored_committee
-    from equivar_jax.training.loop import has_state, last_checkpoint
+    from equivar_jax.training.run import has_state, last_checkpoint
     from equivar_jax.training.run_directory import stored_config
     from equivar_jax.weights.checkpoint import read_checkpoint
 

@@ -1,10 +1,11 @@
 """Fixtures that many modules share."""
 
 import contextlib
+import fcntl
 import io
 import os
 import resource
-import time
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from ase.spacegroup import crystal
+from helpers import kept_kernels
 from helpers.crystals import labelled_crystal
 from helpers.examples import ALL, FEW
 from helpers.lammps_runs import open_or_skip
@@ -20,6 +22,7 @@ from hypothesis import settings
 
 from equivar_jax import progress, runtime, train
 from equivar_jax.io import write_structures
+from equivar_jax.io.files import write_whole
 
 
 def pytest_configure(config):
@@ -97,18 +100,21 @@ def calcium_titanate():
 def cache_folder(tmp_path_factory, pytestconfig):
     """Where generated data and compiled programs go while tests run: one folder for all worker processes.
 
-    Compiled programs are kept for the next run as well (`pytest --cache-clear` deletes them).
+    Compiled programs and kernels are kept for the next run as well (`pytest --cache-clear` deletes them).
     """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     folder.mkdir(exist_ok=True)
     with contextlib.suppress(FileExistsError):
         (folder / "compiled").symlink_to(pytestconfig.cache.mkdir("compiled"))
+    kernels = pytestconfig.cache.mkdir("kernels")
+    kept_kernels.take(kernels, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EQUIVAR_CACHE", str(folder))
         runtime.use_compilation_cache()
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
         yield folder
+    kept_kernels.keep(folder, kernels)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -135,22 +141,16 @@ class Trained(NamedTuple):
 @pytest.fixture(scope="session")
 def trained(cache_folder):
     """`configs/test.py` with a moving average of the weights, from beginning to end, by one worker."""
-    folder, told = cache_folder.parent / "trained", cache_folder.parent / "trained.txt"
-    try:
-        cache_folder.with_name("trained.lock").mkdir()
-    except FileExistsError:
-        deadline = time.monotonic() + 1800
-        while not told.exists():
-            assert time.monotonic() < deadline, "the other worker has not trained the network"
-            time.sleep(0.1)
-        return Trained(folder, told.read_text())
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
-        train.main(["--config", "test.py", "--run-dir", str(folder), "--train.ema_decay", "0.5"])
-    partial = told.with_suffix(".part")
-    partial.write_text(output.getvalue())
-    partial.rename(told)
-    return Trained(folder, output.getvalue())
+    folder, told = cache_folder.with_name("trained"), cache_folder.with_name("trained.txt")
+    with cache_folder.with_name("trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # which a worker that dies lets go, so that nobody waits in vain
+        if not told.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
+                train.main(["--config", "test.py", "--run-dir", str(folder), "--train.ema_decay", "0.5"])
+            write_whole(told, output.getvalue())
+    return Trained(folder, told.read_text(encoding="utf-8"))
 
 
 @pytest.fixture

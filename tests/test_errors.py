@@ -2,10 +2,11 @@ import select
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
-from equivar_jax.errors import plain_messages
+from equivar_jax.errors import InputError, plain_messages, require_free_folder
 
 
 def test_a_warning_of_a_command_is_one_line():
@@ -64,3 +65,24 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_traceback(unbuffered):
 def test_another_broken_pipe_is_a_fault():
     with pytest.raises(BrokenPipeError), plain_messages():
         raise BrokenPipeError
+
+
+def test_a_folder_for_results_is_absent_or_empty(tmp_path):
+    require_free_folder(tmp_path / "absent", "-o")
+    require_free_folder(tmp_path, "-o")
+    taken = tmp_path / "file"
+    taken.touch()
+    for place in (tmp_path, taken):
+        with pytest.raises(
+            InputError, match=f"^{place}: exists and is not an empty folder; choose another -o$"
+        ):
+            require_free_folder(place, "-o")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused_in_one_line(tmp_path, monkeypatch):
+    def deny(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", deny)
+    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\); choose another -o$"):
+        require_free_folder(tmp_path, "-o")

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 
 import pytest
 
@@ -12,7 +11,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.processes import Command, run_side_by_side
 
 SLEEP = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit('saved'))\n"
-SLEEP += "print('begun', flush=True)\ntime.sleep(60)"
+SLEEP += "print('begun', flush=True)\ntime.sleep(600)"
 
 
 def command(folder, name, code):
@@ -71,7 +70,5 @@ def test_a_signal_ends_all_which_save_their_work_first(tmp_path, kind):
             os.kill(os.getpid(), kind)
 
     sent: list[signal.Signals] = []
-    started = time.monotonic()
     assert run_side_by_side(some, look) is kind
-    assert time.monotonic() - started < 50  # and not the 60 seconds that they would sleep
     assert all("saved" in one.log.read_text() for one in some)

@@ -31,7 +31,8 @@ from equivar_jax.reports.evaluation import evaluate_model
 from equivar_jax.reports.fold_report import plot_cross_validation
 from equivar_jax.reports.plots import plot_history
 from equivar_jax.reports.run_text import announce_run
-from equivar_jax.training.loop import NotFiniteError, has_state, run_training, start_run
+from equivar_jax.training.loop import NotFiniteError, run_training
+from equivar_jax.training.run import has_state, start_run
 from equivar_jax.training.run_directory import read_records, write_json
 from equivar_jax.weights.checkpoint import read_checkpoint
 

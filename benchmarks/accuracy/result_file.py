@@ -21,6 +21,7 @@ from typing import Any
 
 from equivar_jax.config.schema import Config
 from equivar_jax.config.settings import to_dict
+from equivar_jax.io.files import write_whole
 
 
 def read_rows(path: Path) -> dict[str, Any]:
@@ -59,9 +60,7 @@ def keep_row(path: Path, head: Mapping[str, Any], row: Mapping[str, Any]) -> Non
     defaults = _common_defaults(rows, _read_file(path).get("defaults", {}))
     written = [_shorten_config(_drop_elements(each), defaults) for each in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".json.part")
-    partial.write_text(json.dumps({**head, "defaults": defaults, "rows": written}, indent=1) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps({**head, "defaults": defaults, "rows": written}, indent=1) + "\n")
 
 
 def _read_file(path: Path) -> dict[str, Any]:

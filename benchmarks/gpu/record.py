@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.tables import make_page
+from equivar_jax.io.files import write_whole
 
 UNMEASURED, MEASURED, FAILED = "unmeasured", "measured", "failed"
 
@@ -58,7 +59,5 @@ class Record:
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.part")
-        partial.write_text(json.dumps(self.result, indent=2) + "\n")
-        partial.replace(self.path)
+        write_whole(self.path, json.dumps(self.result, indent=2) + "\n")
         self.path.with_suffix(".md").write_text(make_page(self.result))

@@ -45,8 +45,8 @@ from equivar_jax.reports.committee_report import write_committee
 from equivar_jax.runtime import use_compilation_cache
 from equivar_jax.structures import source
 from equivar_jax.training.domain import measure_features
-from equivar_jax.training.loop import last_checkpoint
 from equivar_jax.training.plan import plan_run
+from equivar_jax.training.run import last_checkpoint
 from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 

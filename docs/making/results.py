@@ -1,6 +1,7 @@
 """Pages made of result files: benchmarks, tables of accuracy, textbook crystals, the model card."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from values import RESULTS, ROOT, load
@@ -37,29 +38,44 @@ def _machine(found: dict) -> str:
     return f"{found['processor']}, {found['cores']} cores, {versions}"
 
 
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _networks() -> str:
     found = load("networks.json")
     text = f"\n## Cost of the networks\n\n`networks.json`: {_machine(found)}.\n\n"
-    text += "| config | parameters | inference, ms an atom | µs an edge | training step, ms an atom |\n"
-    text += "|---|---|---|---|---|\n"
-    for row in found["results"]:
-        text += (
-            f"| `{row['config']}` | {row['parameters']:,} | {row['inference']['ms_per_atom']:.3f} "
-            f"| {row['inference']['us_per_edge']:.2f} | {row['training']['ms_per_atom']:.3f} |\n"
+    head = ("config", "parameters", "inference, ms an atom", "µs an edge", "training step, ms an atom")
+    rows = [
+        (
+            f"`{row['config']}`",
+            f"{row['parameters']:,}",
+            f"{row['inference']['ms_per_atom']:.3f}",
+            f"{row['inference']['us_per_edge']:.2f}",
+            f"{row['training']['ms_per_atom']:.3f}",
         )
-    return text
+        for row in found["results"]
+    ]
+    return text + _table(head, rows)
 
 
 def _peers() -> str:
     found = load("peers.json")
     text = f"\n## Beside torch with e3nn\n\n`peers.json`: {_machine(found)}, torch {found['torch']}; "
     text += "median, ms an atom.\n\n"
-    text += "| config | structures | | inference | training |\n|---|---|---|---|---|\n"
-    for row in found["results"]:
-        for name in row["inference"]:
-            cells = [_median(row[kind].get(name)) for kind in ("inference", "training")]
-            what = f"{row['shape']}, {row['atoms']} atoms"
-            text += f"| `{row['config']}` | {what} | {name} | {' | '.join(cells)} |\n"
+    rows = [
+        (
+            f"`{row['config']}`",
+            f"{row['shape']}, {row['atoms']} atoms",
+            name,
+            *(_median(row[kind].get(name)) for kind in ("inference", "training")),
+        )
+        for row in found["results"]
+        for name in row["inference"]
+    ]
+    text += _table(("config", "structures", "", "inference", "training"), rows)
     return text + "\n![ms an atom beside torch with e3nn](peers.png)\n"
 
 
@@ -71,26 +87,28 @@ def _median(measured: object) -> str:
 
 def _scaling() -> str:
     found = load("scaling.json")
-    text = f"\n## Size\n\n`scaling.json`: {_machine(found)}.\n\n![time against size](scaling.png)\n"
-    giants = load("end_to_end.json")["results"]
-    text += "\n| config | atoms | seconds | peak memory, GiB |\n|---|---|---|---|\n"
-    for row in giants:
-        giant = row["giant"]
-        text += (
-            f"| `{row['config']}` | {giant['atoms']:,} | {giant['seconds']:.0f} | {giant['peak_GiB']:.1f} |\n"
-        )
-    return text
+    text = f"\n## Size\n\n`scaling.json`: {_machine(found)}.\n\n![time against size](scaling.png)\n\n"
+    giants = [(row["config"], row["giant"]) for row in load("end_to_end.json")["results"]]
+    rows = [
+        (f"`{config}`", f"{giant['atoms']:,}", f"{giant['seconds']:.0f}", f"{giant['peak_GiB']:.1f}")
+        for config, giant in giants
+    ]
+    return text + _table(("config", "atoms", "seconds", "peak memory, GiB"), rows)
 
 
 def _derivatives() -> str:
     found = load("polarisation.json")
     text = f"\n## Tensors as derivatives of a polarisation\n\n`polarisation.json`: {_machine(found)}; "
     text += "least of repeated runs, wall time, ms an atom.\n\n"
-    text += "| | parameters | prediction | training step |\n|---|---|---|---|\n"
-    for row in found["results"]:
-        cells = [_median(_wall(row.get(kind))) for kind in ("inference", "training")]
-        text += f"| {row['contestant']} | {row['parameters']:,} | {' | '.join(cells)} |\n"
-    return text
+    rows = [
+        (
+            row["contestant"],
+            f"{row['parameters']:,}",
+            *(_median(_wall(row.get(kind))) for kind in ("inference", "training")),
+        )
+        for row in found["results"]
+    ]
+    return text + _table(("", "parameters", "prediction", "training step"), rows)
 
 
 def _wall(measured: object) -> object:

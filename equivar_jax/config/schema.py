@@ -203,7 +203,7 @@ def check_config(config: Config) -> None:
         if value is None:
             continue
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"--{name} {value} is not finite")
+            raise InputError(f"--{name} {value} is not finite; give a number")
         if name in bounds and (fault := bounds[name].fault(value)):
             raise InputError(f"--{name} {value} {fault}")
     check_form(config.model)

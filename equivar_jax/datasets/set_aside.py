@@ -9,7 +9,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from equivar_jax.cache import cache_directory, code_version
@@ -17,6 +16,7 @@ from equivar_jax.config.schema import HygieneConfig
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.graph_table import SHOW_PROGRESS_FROM
 from equivar_jax.hygiene import Finding, check_labels, cross_duplicates
+from equivar_jax.io.files import write_whole
 from equivar_jax.progress import announce_if_slow
 from equivar_jax.storage.structure_table import StructureTable
 
@@ -100,9 +100,7 @@ def _from_cache_or_make(
         value = make()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(f"{path}.part")
-        partial.write_text(json.dumps(value))
-        partial.replace(path)
+        write_whole(path, json.dumps(value), is_shared=True)
     except OSError as error:
         warnings.warn(f"{path}: not cached ({error.strerror or error})", RuntimeWarning, stacklevel=3)
     return value

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.io.abinit_echo import read_echo, structure_of_dataset
 from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, refuse_choices
-from equivar_jax.io.files import excerpt, open_text
+from equivar_jax.io.files import excerpt, has_line_with, open_text
 from equivar_jax.io.options import ReadOptions
 
 _PROGRAM = re.compile(rb"\.Version\s+\S+\s+of (ABINIT|ANADDB)")
@@ -37,13 +37,7 @@ _LATTICE_TOLERANCE = 1e-5  # bohr, relative to lengths of some 10 bohr printed w
 
 def recognises_abinit_output(path: Path, head: bytes) -> bool:
     """Return whether a file is an output of Abinit or anaddb with effective charges."""
-    if not _PROGRAM.search(head):
-        return False
-    try:
-        with open_text(path, errors="replace") as handle:
-            return any("Effective charge" in line for line in handle)
-    except InputError:
-        return False
+    return _PROGRAM.search(head) is not None and has_line_with(path, "Effective charge")
 
 
 def read_abinit_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:

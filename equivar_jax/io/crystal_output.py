@@ -144,7 +144,9 @@ def _parse_charges(lines: list[str], atoms: Atoms, where: str) -> np.ndarray:
                 f"dynamic charge {charge:.4f} that is printed; copy the file again"
             )
     if any(map(_ATOM.fullmatch, lines[3 + _LINES * len(atoms) : 4 + _LINES * len(atoms)])):
-        raise InputError(f"{where}: more tensors than the {len(atoms)} atoms of the primitive cell")
+        raise InputError(
+            f"{where}: more tensors than the {len(atoms)} atoms of the primitive cell; copy the file again"
+        )
     return tensors
 
 

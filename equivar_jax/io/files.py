@@ -134,6 +134,15 @@ def open_text(path: Path, errors: str = "strict", newline: str | None = None) ->
             raise EOFError("it ends before its end mark")
 
 
+def has_line_with(path: Path, words: str) -> bool:
+    """Return whether a text file has a line with these words; one that cannot be read has none."""
+    try:
+        with open_text(path, errors="replace") as handle:
+            return any(words in line for line in handle)
+    except InputError:
+        return False
+
+
 @contextmanager
 def plain_file(path: Path) -> Iterator[Path]:
     """Provide a plain file for parsers that cannot decompress: the file itself or a temporary copy.
@@ -184,6 +193,24 @@ def complete_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink()
+
+
+def write_whole(path: Path, text: str, *, is_shared: bool = False) -> None:
+    """Write a text file that appears complete or not at all, so that a process may be killed at any time.
+
+    Args:
+        path: the file. An existing one is replaced.
+        text: its content, which is written in UTF-8.
+        is_shared: whether several processes may write the file at the same time. Each then writes to a file
+            of its own first; if it is killed, nobody takes that away.
+
+    Raises:
+        OSError: the folder does not exist, may not be written to, or is full; the caller says what it means.
+    """
+    own = f"-{os.getpid()}" if is_shared else ""
+    partial = path.with_name(f".{path.name}{own}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 @contextmanager

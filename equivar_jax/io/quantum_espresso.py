@@ -26,7 +26,7 @@ from ase.units import Bohr
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, whole_number
-from equivar_jax.io.files import open_text
+from equivar_jax.io.files import has_line_with
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_text import (
     CUT_SHORT,
@@ -53,13 +53,7 @@ def recognises_ph_output(path: Path, head: bytes) -> bool:
     """Return whether a file holds output of ph.x, at its beginning or after that of another program."""
     if b"Program PHONON v" in head:
         return True
-    if not _ANY_PROGRAM.search(head):
-        return False
-    try:
-        with open_text(path, errors="replace") as handle:
-            return any("Program PHONON v" in line for line in handle)
-    except InputError:
-        return False
+    return _ANY_PROGRAM.search(head) is not None and has_line_with(path, "Program PHONON v")
 
 
 def read_ph_output(path: Path, options: ReadOptions) -> Iterator[Atoms | InputError]:

@@ -31,7 +31,9 @@ def only_labelled(path: Path, structures: Iterable[Atoms], periodic: bool = True
     if born_effective_charges(atoms) is None:
         raise InputError(f"{source(atoms)}: no Born effective charges to write to {path}; predict them first")
     if periodic and not atoms.pbc.all():
-        raise InputError(f"{source(atoms)}: not periodic in all directions, as {path.name} needs it")
+        raise InputError(
+            f"{source(atoms)}: not periodic in all directions, as {path.name} needs it; set its cell and pbc"
+        )
     return atoms
 
 

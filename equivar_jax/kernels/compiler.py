@@ -34,8 +34,8 @@ _NOT_WRITABLE = (
     errno.ENOTDIR,
     errno.EEXIST,
 )
-TIMEOUT = 300
-"""Longest time for a compilation in seconds; it takes about ten."""
+TIMEOUT = 1800
+"""Longest time for a compilation in seconds; it takes about ten, and many times that where cores are busy."""
 LEVELS = {
     "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
     "x86-64-v3": ("avx2", "fma", "bmi2", "movbe"),

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from equivar_jax.prediction.loading import load, predict
     from equivar_jax.prediction.members import Prediction
     from equivar_jax.prediction.polarisation import CellDipole
-    from equivar_jax.prediction.predictor import IsolatedAtomWarning, Predictor, UnseenElementWarning
+    from equivar_jax.prediction.predictor import Predictor
+    from equivar_jax.prediction.remarks import IsolatedAtomWarning, UnseenElementWarning
     from equivar_jax.prediction.selection import Candidate, Choice, choose_structures, describe_candidates
 
 __all__ = [
@@ -39,10 +40,10 @@ __getattr__, __dir__ = import_lazily(
         "CellDipole": "polarisation",
         "Choice": "selection",
         "Committee": "committee",
-        "IsolatedAtomWarning": "predictor",
+        "IsolatedAtomWarning": "remarks",
         "Prediction": "members",
         "Predictor": "predictor",
-        "UnseenElementWarning": "predictor",
+        "UnseenElementWarning": "remarks",
         "calibrate_committee": "committee",
         "choose_structures": "selection",
         "describe_candidates": "selection",

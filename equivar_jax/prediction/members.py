@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from equivar_jax.graphs.batch import Sample
+from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.residuals import BY_SYMMETRY, Residuals, pool_spread
 
 Moments = tuple[Float[np.ndarray, "atoms 3 3"], Float[np.ndarray, "atoms 3 3"] | None]
@@ -43,6 +44,18 @@ class Prediction(NamedTuple):
         mean, spread = moments
         tensors = impose_sum_rule(mean, charge)
         return cls(tensors, mean, None if spread is None else pool_spread(spread), distances)
+
+    def sigma(
+        self, calibration: Calibration, species: Int[np.ndarray, " atoms"]
+    ) -> Float[np.ndarray, "atoms 3 3"]:
+        """Return the standard deviation of each component of `tensors`, in e.
+
+        Args:
+            calibration: Of the committee that gave this prediction.
+            species: Atomic numbers of the structure.
+        """
+        assert self.spread is not None  # a single network has no calibration
+        return calibration.sigma(self.spread, self.tensors, species, self.distances)
 
 
 @runtime_checkable

@@ -1,51 +1,35 @@
 """`Predictor`: a loaded network or committee that predicts Born effective charges of structures."""
 
-import contextlib
 import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from equivar_jax.config.schema import ModelConfig
 from equivar_jax.errors import InputError
-from equivar_jax.graphs.batch import Sample, prefetch
-from equivar_jax.graphs.graph import AnyGraph, find_neighbours, neighbour_counts
+from equivar_jax.graphs.batch import Sample
+from equivar_jax.graphs.graph import AnyGraph, find_neighbours
 from equivar_jax.prediction.dielectric import dielectric_tensors, require_readout
 from equivar_jax.prediction.in_cpp import NetworksInCpp, why_not_in_cpp
 from equivar_jax.prediction.members import Networks, Prediction, Uncertain
 from equivar_jax.prediction.polarisation import CellDipole, Images, cell_dipoles, require_polarisation
-from equivar_jax.prediction.windows import split_into_windows
-from equivar_jax.progress import ProgressBar
-from equivar_jax.structures import source
+from equivar_jax.prediction.remarks import element_warnings, prediction_warnings, structure_warnings
+from equivar_jax.prediction.windows import predict_in_windows
 from equivar_jax.uncertainty.calibration import Calibration
-from equivar_jax.uncertainty.domain import (
-    DomainWarning,
-    gather_warnings,
-    unfamiliar_atoms_warnings,
-    without_domain_warnings,
-)
+from equivar_jax.uncertainty.domain import DomainWarning, without_domain_warnings
 from equivar_jax.weights.metadata import Metadata
 from equivar_jax.weights.stacking import leaves_of, member_of
 
 if TYPE_CHECKING:
     from equivar_jax.network.core import Core
     from equivar_jax.prediction.giant import NetworksOnDevices
-
-
-class IsolatedAtomWarning(UserWarning):
-    """An atom has no neighbour within the cutoff."""
-
-
-class UnseenElementWarning(UserWarning):
-    """An element did not occur in the training data, so its predicted tensors are meaningless."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,7 +250,7 @@ class Predictor:
         if calibration is None:
             return [prediction.tensors for prediction in found]
         return [
-            (prediction.tensors, _sigma(calibration, atoms, prediction))
+            (prediction.tensors, prediction.sigma(calibration, atoms.numbers))
             for atoms, prediction in zip(structures, found, strict=True)
         ]
 
@@ -295,32 +279,8 @@ class Predictor:
         """
         for atoms in structures:  # before anything is computed
             self.check_elements(atoms, allow_unseen)
-        on_devices = None if devices is None else self.networks_on(devices)
-
-        def prepare(window: Sequence[Atoms]) -> tuple[list[Sample], list[UserWarning], Any]:
-            prepared = [self.prepare(atoms, allow_unseen=allow_unseen) for atoms in window]
-            samples = [sample for sample, _ in prepared]
-            remarks = [remark for _, remarks in prepared for remark in remarks]
-            staged = self._networks.stage(samples) if on_devices is None else window
-            return samples, remarks, staged
-
-        found: list[Prediction] = []
-        outside: list[DomainWarning] = []
-        windows = list(split_into_windows(structures))
-        # The batches of a window are made while the network works on the window before it.
-        ready = prefetch(prepare, windows, ahead=1) if len(windows) > 1 else map(prepare, windows)
-        with _progress_of(structures, progress and len(structures) > 1) as advance:
-            for samples, remarks, staged in ready:
-                outside += [remark for remark in remarks if isinstance(remark, DomainWarning)]
-                for remark in remarks:
-                    if not isinstance(remark, DomainWarning):
-                        warnings.warn(remark, stacklevel=3)
-                found += (on_devices or self._networks).run(samples, staged, progress, advance)
-        for atoms, prediction in zip(structures, found, strict=True):
-            outside += self.prediction_warnings(atoms, prediction)
-        for warning in gather_warnings(outside, len(structures)):
-            warnings.warn(warning, stacklevel=3)
-        return found
+        networks = self._networks if devices is None else self.networks_on(devices)
+        return predict_in_windows(self, networks, structures, allow_unseen, progress)
 
     @overload
     def polarisation(
@@ -394,6 +354,15 @@ class Predictor:
         graph = find_neighbours(atoms, self.config.cutoff)
         return Sample(graph, None), self.structure_warnings(atoms, graph, allow_unseen)
 
+    def check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
+        """Collect a warning about elements that did not occur in the training data, without emitting it.
+
+        Raises:
+            InputError: there are such elements, and either `allow_unseen` is false or the network has no
+                place for them.
+        """
+        return element_warnings(atoms, self.metadata, allow_unseen)
+
     def structure_warnings(self, atoms: Atoms, graph: AnyGraph, allow_unseen: bool) -> list[UserWarning]:
         """Collect the warnings about a structure that need no prediction, without emitting them.
 
@@ -409,15 +378,7 @@ class Predictor:
             InputError: the structure has an element that the model has never seen, and `allow_unseen` is
                 false; or the network has no place for the element.
         """
-        remarks = self.check_elements(atoms, allow_unseen)
-        unseen = {*atoms.numbers.tolist()} - self._elements
-        isolated = int(np.sum(neighbour_counts(graph) == 0))
-        if isolated:
-            message = f"{source(atoms)}: {isolated} atoms have no neighbour within {self.config.cutoff} Å"
-            remarks.append(IsolatedAtomWarning(message))
-        if self.metadata.domain is not None:
-            remarks += self.metadata.domain.structure_warnings(atoms, graph, unseen)
-        return remarks
+        return structure_warnings(atoms, graph, self.metadata, allow_unseen)
 
     def prediction_warnings(self, atoms: Atoms, prediction: Prediction) -> list[DomainWarning]:
         """Collect the warnings that need a prediction, without emitting them.
@@ -431,13 +392,7 @@ class Predictor:
             and one if atoms are less certain than those of the validation data, from a calibrated committee
             that knows its domain.
         """
-        remarks: list[DomainWarning] = []
-        if prediction.distances is not None:
-            remarks += unfamiliar_atoms_warnings(atoms, prediction.distances)
-        domain, calibration = self.metadata.domain, self.metadata.calibration
-        if domain is not None and calibration is not None and prediction.spread is not None:
-            remarks += domain.uncertainty_warnings(atoms, _sigma(calibration, atoms, prediction))
-        return remarks
+        return prediction_warnings(atoms, prediction, self.metadata)
 
     def check_knows_features(self) -> None:
         """Refuse to tell a distance from the training data if the checkpoint does not know their features.
@@ -566,40 +521,3 @@ class Predictor:
     def dtype(self) -> np.dtype:
         """Precision of the weights, and so of the computation."""
         return np.dtype(next(leaves_of(self.weights)).dtype)
-
-    @functools.cached_property
-    def _elements(self) -> frozenset[int]:
-        return frozenset(self.metadata.elements)
-
-    def check_elements(self, atoms: Atoms, allow_unseen: bool) -> list[UserWarning]:
-        """Collect a warning about elements that did not occur in the training data, without emitting it.
-
-        Raises:
-            InputError: there are such elements, and either `allow_unseen` is false or the network has no
-                place for them.
-        """
-        unseen = sorted(set(atoms.numbers.tolist()) - self._elements)
-        if not unseen:
-            return []
-        names = ", ".join(chemical_symbols[number] for number in unseen if number < len(chemical_symbols))
-        message = f"{source(atoms)}: the model has never seen {names}"
-        if not allow_unseen or unseen[-1] >= self.config.species:
-            known = " ".join(chemical_symbols[number] for number in self.metadata.elements)
-            raise InputError(f"{message}; it knows {known}; train on such data, or allow it (--allow-unseen)")
-        return [UnseenElementWarning(f"{message}; the tensors mean nothing there")]
-
-
-def _sigma(calibration: Calibration, atoms: Atoms, prediction: Prediction) -> Float[np.ndarray, "atoms 3 3"]:
-    """Return the standard deviations of what a committee predicted for a structure, in e."""
-    assert prediction.spread is not None  # a single network has no calibration
-    return calibration.sigma(prediction.spread, prediction.tensors, atoms.numbers, prediction.distances)
-
-
-@contextlib.contextmanager
-def _progress_of(structures: Sequence[Atoms], is_shown: bool) -> Iterator[Callable[[int], object]]:
-    """Show a bar of atoms if it is wanted; give the function that advances it."""
-    if not is_shown:
-        yield lambda _: None
-        return
-    with ProgressBar(total=sum(map(len, structures)), unit="atom", unit_scale=True, delay=0.5) as bar:
-        yield bar.update

@@ -9,6 +9,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equivar_jax.config.teaching import Teaching
+from equivar_jax.io.files import write_whole
 from equivar_jax.prediction.loading import load
 from equivar_jax.prediction.members import residuals_of
 from equivar_jax.prediction.predictor import Predictor
@@ -77,7 +78,7 @@ def write_report(teaching: Teaching, places: Places, frames: Frames) -> None:
         option="--uncertainty " * calibrated,
         second="has standard deviations, too" if calibrated else "is more accurate",
     )
-    (places.root / "README.md").write_text(text)
+    write_whole(places.root / "README.md", text)
     print(f"{describe_labels(labels)}\n\n{result}\n")
     print(f"fast network: {places.root}\ncommittee: {places.committee}")
 

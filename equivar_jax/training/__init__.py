@@ -1,6 +1,6 @@
 """A run: loss, compiled steps, epochs, checkpoints, the folder that explains itself."""
 
-from equivar_jax.training.loop import Run, last_checkpoint, run_training, start_run
+from equivar_jax.training.loop import run_training
 from equivar_jax.training.losses import (
     DielectricErrors,
     ErrorSums,
@@ -11,6 +11,7 @@ from equivar_jax.training.losses import (
     l1_loss,
 )
 from equivar_jax.training.plan import Plan
+from equivar_jax.training.run import Run, last_checkpoint, start_run
 from equivar_jax.training.steps import Steps, TrainState, make_optimizer, make_steps
 
 __all__ = [

@@ -15,6 +15,7 @@ from equivar_jax.config.settings import to_dict
 from equivar_jax.datasets.load import Dataset
 from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.hygiene import SET_ASIDE, write_findings
+from equivar_jax.io.files import write_whole
 from equivar_jax.structures import source
 
 _README = """\
@@ -125,13 +126,6 @@ def drop_closing_files(folder: Path) -> None:
     """Remove `CLOSING_FILES`: a run that goes on will have other weights than those they are about."""
     for name in CLOSING_FILES:
         (folder / name).unlink(missing_ok=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all, so that a process may be killed at any time."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -16,7 +16,7 @@ from helpers.frames import GOOD
 from equivar_jax import evaluate, predict, train
 from equivar_jax.config import load_config, override
 from equivar_jax.io import write_structures
-from equivar_jax.training import loop, run_directory
+from equivar_jax.training import run_directory, start_run
 
 
 @pytest.mark.parametrize("name", ["absent.extxyz", "absent.cif", "POSCAR", "folder", "absent/in.extxyz"])
@@ -56,7 +56,7 @@ def test_a_refused_start_does_not_block_the_next_one(complaint, labelled_file, t
     complaint(train.main, *words, tmp_path / "absent.extxyz")
     config = override(load_config("test"), ["--data.path", str(labelled_file)], "")
     assert run_directory.new_run_directory("test", str(tmp_path / "run")) == tmp_path / "run"
-    loop.start_run(config, tmp_path / "run")
+    start_run(config, tmp_path / "run")
     assert (tmp_path / "run" / "split.json").exists()
 
 

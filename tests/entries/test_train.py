@@ -27,7 +27,7 @@ from equivar_jax.datasets.load import load_structures
 from equivar_jax.io import write_structures
 from equivar_jax.reports.run_text import announce_run
 from equivar_jax.structures import born_effective_charges
-from equivar_jax.training import loop
+from equivar_jax.training import loop, start_run
 from equivar_jax.training.run_directory import read_records
 from equivar_jax.weights.checkpoint import read_checkpoint
 
@@ -87,7 +87,7 @@ def test_the_start_tells_what_is_trained_on_what(trained):
 
 def test_the_start_of_bm2_prints_its_139905_parameters(labelled_file, tmp_path):
     config = train.override(load_config("bm2"), ["--data.path", str(labelled_file)], "")
-    started = loop.start_run(config, tmp_path / "run")
+    started = start_run(config, tmp_path / "run")
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
         announce_run(started)

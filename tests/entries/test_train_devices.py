@@ -154,7 +154,10 @@ def test_a_killed_process_ends_the_others_with_one_line_and_a_whole_checkpoint(t
         *before, complaint = errors.splitlines()
         ours = [line for line in before if not JAX_LOG.match(line)]
         assert all(line.startswith("epoch") or line.endswith(" ...") for line in ours), ours
-        assert complaint.startswith(f"error: process {place} of 3: lost contact with another process (")
+        # A collective operation tells of it first, or the watch does, if this process was slow.
+        assert re.match(
+            rf"error: process {place} of 3: lost (contact with another process \(|process 2;)", complaint
+        )
         assert complaint.endswith(f"; continue with --resume {folder}, also on fewer devices")
     done = read_checkpoint(folder, "last")[1].epoch
     assert done >= 2

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import weakref
 from pathlib import Path
 
@@ -208,20 +207,27 @@ def test_a_killed_process_leaves_what_it_had_and_the_rest_follows(trained, small
     code = "\n".join(
         [
             "import sys, time",
+            "from pathlib import Path",
             "from equivar_jax import predict",
             "from equivar_jax.prediction.sweep import inputs as sweep_inputs, run as sweep",
             "sweep_inputs.WINDOW_STRUCTURES = 4",
-            "write = sweep._Writer.write",
-            "sweep._Writer.write = lambda *words: (time.sleep(0.2), write(*words))",
+            "write, journal = sweep._Writer.write, Path(sys.argv[-1] + '.progress')",
+            "def waiting(*words):",
+            "    if journal.read_bytes().count(b'\\n') > 3:",
+            "        print('killed here', flush=True)",
+            "        time.sleep(600)",
+            "    return write(*words)",
+            "sweep._Writer.write = waiting",
             "predict.main(sys.argv[1:])",
         ]
     )
     words = ["--checkpoint", str(trained.folder), str(data), "-o", str(out)]
-    with subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL) as process:
-        journal = tmp_path / "out.csv.progress"
-        while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 3):
-            time.sleep(0.01)
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout.readline() == b"killed here\n"
         process.kill()
+    journal = tmp_path / "out.csv.progress"
     assert process.returncode == -signal.SIGKILL
     assert not out.exists()
     done = json.loads(journal.read_bytes().splitlines()[-1])["structures"]

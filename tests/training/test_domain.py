@@ -13,7 +13,7 @@ from helpers.crystals import labelled_crystal, titanate
 from equivar_jax import load, predict, train
 from equivar_jax.datasets.load import load_dataset
 from equivar_jax.io import write_structures
-from equivar_jax.training import loop
+from equivar_jax.training import loop, start_run
 from equivar_jax.uncertainty.domain import DomainWarning, domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 
@@ -147,7 +147,7 @@ def test_mistakes_are_one_line(committee, tmp_path, complaint):
 
 
 def test_weights_that_are_not_finite_have_no_features(trained, monkeypatch, tmp_path):
-    found = loop.start_run(load(trained.folder).metadata.config, tmp_path / "run")
+    found = start_run(load(trained.folder).metadata.config, tmp_path / "run")
     params = dataclasses.replace(found.state).params
     broken = loop.jax.tree.map(lambda leaf: leaf * np.nan, params)
     assert loop.measure_features(found.plan, broken) is None

@@ -16,7 +16,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.network.initial_weights import start_from_labels
 from equivar_jax.reports.run_text import announce_run
 from equivar_jax.structures import born_effective_charges
-from equivar_jax.training import loop
+from equivar_jax.training import loop, start_run
 from equivar_jax.training.losses import ErrorSums
 from equivar_jax.training.run_directory import read_records
 from equivar_jax.training.starting_point import read_starting_point, use_stored_network
@@ -86,7 +86,7 @@ def same(first, second):
 
 def test_it_starts_from_exactly_the_weights_and_with_their_network(labelled_file, pretrained, tmp_path):
     config = configured(labelled_file, pretrained, ModelConfig(kernel="chunked"))
-    started = loop.start_run(config, tmp_path / "run")
+    started = start_run(config, tmp_path / "run")
     same(started.state.params, weights_of(0))
     same(started.state.ema, weights_of(0))
     assert started.plan.config.model == dataclasses.replace(NETWORK, kernel="chunked")
@@ -152,7 +152,7 @@ def test_a_place_without_weights_is_named(place, labelled_file, tmp_path, compla
 def test_elements_that_are_new_start_from_their_relatives_and_the_labels(labelled_file, tmp_path):
     stored = weights_of(3)
     start = write_weights(tmp_path / "start", stored, elements=(OXYGEN, CALCIUM))
-    started = loop.start_run(configured(labelled_file, start), tmp_path / "run")
+    started = start_run(configured(labelled_file, start), tmp_path / "run")
     assert started.progress.elements == (OXYGEN, MAGNESIUM, CALCIUM, TITANIUM)
     assert any("never seen Mg Ti" in remark for remark in started.remarks)
     old, new = stored["params"], started.state.params["params"]
@@ -181,7 +181,7 @@ def test_new_elements_need_no_tables_in_the_readout(labelled_file, tmp_path):
     network = dataclasses.replace(NETWORK, element_shift=False)
     stored = weights_of(3, network)
     start = write_weights(tmp_path / "start", stored, elements=(OXYGEN, CALCIUM), network=network)
-    new = loop.start_run(configured(labelled_file, start), tmp_path / "run").state.params["params"]
+    new = start_run(configured(labelled_file, start), tmp_path / "run").state.params["params"]
     np.testing.assert_array_equal(new["embedding"][MAGNESIUM], stored["params"]["embedding"][CALCIUM])
     assert new.keys() == stored["params"].keys()
 
@@ -212,7 +212,7 @@ def test_a_readout_that_the_run_does_not_train_is_left_out(labelled_file, tmp_pa
     network = dataclasses.replace(NETWORK, dielectric=True)
     stored = weights_of(1, network)
     start = write_weights(tmp_path / "start", stored, network)
-    started = loop.start_run(configured(labelled_file, start), tmp_path / "run")
+    started = start_run(configured(labelled_file, start), tmp_path / "run")
     kept = {name: leaf for name, leaf in stored["params"].items() if not name.startswith("dielectric_")}
     same(started.state.params["params"], kept)
     assert not started.plan.config.model.dielectric
@@ -222,7 +222,7 @@ def test_a_readout_that_the_run_does_not_train_is_left_out(labelled_file, tmp_pa
 def test_weights_of_another_shape_are_refused(labelled_file, tmp_path):
     wrong = write_weights(tmp_path / "wrong", weights_of(0), dataclasses.replace(NETWORK, channels=5))
     with pytest.raises(InputError, match=r"wrong: weight .* the checkpoint is of another architecture"):
-        loop.start_run(configured(labelled_file, wrong), tmp_path / "run")
+        start_run(configured(labelled_file, wrong), tmp_path / "run")
 
 
 @pytest.mark.slow  # real training
@@ -230,19 +230,17 @@ def test_a_frozen_fine_tuning_goes_on_without_the_weights_that_it_started_from(
     labelled_file, pretrained, tmp_path
 ):
     config = configured(labelled_file, pretrained, freeze="elements", keep="last", warmup_epochs=0.0)
-    assert loop.run_training(loop.start_run(config, tmp_path / "through")) is None
+    assert loop.run_training(start_run(config, tmp_path / "through")) is None
     shorter, run = with_settings(config, epochs=1), tmp_path / "run"
-    assert loop.run_training(loop.start_run(shorter, run)) is None
+    assert loop.run_training(start_run(shorter, run)) is None
     shutil.rmtree(pretrained)
     for change, found in (
         ({"freeze": "nothing"}, "began with --train.freeze elements, not nothing; start a new run"),
         ({"start_from": None}, "was trained on other|of another architecture|began with"),
     ):
         with pytest.raises(InputError, match=found):
-            loop.start_run(
-                with_settings(read_checkpoint(run)[1].config, epochs=2, **change), run, resume=True
-            )
-    assert loop.run_training(loop.start_run(config, run, resume=True)) is None
+            start_run(with_settings(read_checkpoint(run)[1].config, epochs=2, **change), run, resume=True)
+    assert loop.run_training(start_run(config, run, resume=True)) is None
 
     for which in ("best", "last"):
         resumed, through = (read_checkpoint(tmp_path / name, which) for name in ("run", "through"))
@@ -267,7 +265,7 @@ def test_the_weights_of_the_last_epoch_are_kept_if_asked_for(
     monkeypatch.setattr(loop, "validate", lambda _: next(errors))
     found = {}
     for keep in ("best", "last"):
-        started = loop.start_run(configured(labelled_file, pretrained, keep=keep), tmp_path / keep)
+        started = start_run(configured(labelled_file, pretrained, keep=keep), tmp_path / keep)
         steps = started.plan.steps._replace(
             train=lambda state, _: state.replace(sums=ErrorSums(jnp.ones(()), jnp.ones(())))
         )

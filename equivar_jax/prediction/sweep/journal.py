@@ -166,7 +166,9 @@ def read_journal(path: Path) -> tuple[dict[str, str], list[Progress]]:
         first, *commits = path.read_bytes().split(b"\n")[:-1]
         return json.loads(first), [Progress(**json.loads(line)) for line in commits]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from None
     except (ValueError, TypeError):
         raise InputError(f"{path}: the journal of a sweep is damaged; {_OTHERWISE}") from None
 

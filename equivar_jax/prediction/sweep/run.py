@@ -229,9 +229,7 @@ class _Writer:
         """Return a copy of a structure with its tensors and, if asked for, their sigma and its distances."""
         labelled = with_born_effective_charges(atoms, prediction.tensors)
         if self._calibration is not None and prediction.spread is not None:
-            sigma = self._calibration.sigma(
-                prediction.spread, prediction.tensors, atoms.numbers, prediction.distances
-            )
+            sigma = prediction.sigma(self._calibration, atoms.numbers)
             labelled.arrays[BEC_STD] = sigma.reshape(-1, 9)
         if self._distance and prediction.distances is not None:
             labelled.arrays[DISTANCE] = prediction.distances

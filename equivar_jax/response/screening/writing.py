@@ -73,7 +73,7 @@ class ScreeningWork:
         calibration = self.predictor.metadata.calibration
         if calibration is None or prediction.spread is None:
             return None
-        return calibration.sigma(prediction.spread, prediction.tensors, atoms.numbers, prediction.distances)
+        return prediction.sigma(calibration, atoms.numbers)
 
     def _dielectric(self, window: Window) -> dict[int, tuple[np.ndarray, np.ndarray | None]]:
         """Return tensor and standard deviation of each crystal, by its number among usable structures."""

@@ -127,6 +127,13 @@ def test_memory_that_grows_is_found(monkeypatch):
     assert leaks.watch(lambda: None, 50)["wrong"] == []
 
 
+@pytest.mark.parametrize("place", [8, 25, 48])
+def test_memory_that_grows_once_is_no_leak(monkeypatch, place):
+    sizes = iter([10**9] * place + [10**9 + 2 * leaks.ALLOWED] * (50 - place))
+    monkeypatch.setattr(leaks, "resident_bytes", lambda: next(sizes))
+    assert leaks.watch(lambda: None, 50)["wrong"] == []
+
+
 def measured(tmp_path, *words):
     output = tmp_path / "found.json"
     try:

@@ -196,7 +196,7 @@ def opened(browser, tmp_path):
     return show
 
 
-def wait_for(browser, script, seconds=30):
+def wait_for(browser, script, seconds=300):
     """Wait until a script returns true; say what it returned last if it never does."""
     deadline = time.monotonic() + seconds
     while not (found := browser.execute_script(script)):

@@ -92,7 +92,7 @@ document.body.textContent = JSON.stringify(seen);
     words = [f"--{word}" for word in f"{quiet} disable-component-update disable-sync".split()]
     command = ["chromium", "--headless", *words, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     shown = subprocess.run(
-        [*command, clicked.as_uri()], capture_output=True, text=True, check=True, timeout=120
+        [*command, clicked.as_uri()], capture_output=True, text=True, check=True, timeout=900
     )
     seen = json.loads(re.search(r"<body>(.*)</body>", shown.stdout, re.DOTALL)[1])
     assert seen == [

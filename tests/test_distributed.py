@@ -1,0 +1,24 @@
+"""Processes that find each other and agree; trainings in several processes are in `entries`."""
+
+import pytest
+from helpers.launch import begin_processes, end_processes
+
+FAR_APART = """
+import time
+from equivar_jax.distributed import connect, from_first, is_first_process
+from equivar_jax.lost_processes import end_if_process_lost
+
+connect()
+if is_first_process():
+    time.sleep(40)
+with end_if_process_lost():
+    print("agreed:", from_first(lambda: "the same"))
+"""
+"""Two processes of which one waits for longer than gloo would, if they had not met before."""
+
+
+@pytest.mark.slow  # processes of their own, and a long wait
+def test_a_process_may_be_late_for_the_first_agreement():
+    ended = end_processes(begin_processes(2, program=("-c", FAR_APART)))
+    assert [status for status, _, _ in ended] == [0, 0], ended
+    assert all("agreed: the same" in output for _, output, _ in ended)
