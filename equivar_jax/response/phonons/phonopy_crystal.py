@@ -28,7 +28,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, open_text, require_file
 from equivar_jax.io.options import ReadOptions, field_first
 from equivar_jax.io.phonopy_born import read_born_tensors
-from equivar_jax.io.phonopy_yaml import translate_phonopy_faults
+from equivar_jax.io.phonopy_yaml import translate_phonopy_faults, usable_primitive_matrix
 from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
 
@@ -43,8 +43,9 @@ def phonon_of(
         supercell: Number of unit cells along each axis of the supercell that the force constants belong to;
             or its matrix as phonopy has it, the columns its lattice vectors in those of the unit cell.
         primitive: phonopy's primitive matrix: "auto" lets phonopy find the primitive cell from the symmetry,
-            "P" takes the unit cell itself. phonopy's symmetry knows no masses: where atoms that a translation
-            maps onto each other are different isotopes, the unit cell itself is taken, too.
+            "P" takes the unit cell itself, as does "auto" of left-handed vectors. phonopy's symmetry knows no
+            masses: where atoms that a translation maps onto each other are different isotopes, the unit cell
+            itself is taken, too.
 
     Raises:
         InputError: `check_structure` refuses the structure, or it is not periodic in all directions.
@@ -197,7 +198,8 @@ def _phonon(cell: PhonopyAtoms, supercell: Any, primitive: Any, calculator: str 
     """Make a phonopy object without phonopy's warning that "auto" no longer means the unit cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Phonopy(cell, supercell, primitive_matrix=primitive, calculator=calculator)
+        matrix = usable_primitive_matrix(cell, primitive)
+        return Phonopy(cell, supercell, primitive_matrix=matrix, calculator=calculator)
 
 
 def _read_forces(phonon: Phonopy, file: Path, path: Path) -> None:

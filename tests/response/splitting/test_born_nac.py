@@ -136,3 +136,15 @@ def test_masses_of_isotopes_reach_phonopy():
     mixed = phonon_of(atoms, (2, 1, 1))
     assert mixed.primitive.masses == pytest.approx(masses)
     assert len(mixed.supercell) == 16
+
+
+def test_left_handed_vectors_are_taken_as_they_are():
+    """phonopy has no primitive cell of them; the tensors are those of the crystal all the same."""
+    atoms = labelled_crystal().repeat((1, 2, 1))
+    tensors = np.tile(born_effective_charges(labelled_crystal()), (2, 1, 1))
+    mirrored = atoms.copy()
+    mirrored.set_cell(atoms.cell.array[[1, 0, 2]])
+    phonon = phonon_of(mirrored)
+    assert len(phonon.primitive) == 6
+    np.testing.assert_allclose(nac_params(phonon, tensors, EPSILON)["born"], tensors, atol=1e-12)
+    assert len(phonon_of(atoms).primitive) == 3
