@@ -88,7 +88,9 @@ def write_borninfo(
     atoms = only_labelled(path, structures)
     epsilon = dielectric_tensor_of(atoms, epsilon_inf, path)
     with translate_phonopy_faults(path, "a crystal"):
-        hand = np.sign(determinant(atoms.cell.array))  # "auto" needs right-handed vectors; -a, -b, -c are that
+        hand = np.sign(
+            determinant(atoms.cell.array)
+        )  # "auto" needs right-handed vectors; -a, -b, -c are that
         cell = PhonopyAtoms(
             numbers=atoms.numbers,
             cell=hand * atoms.cell.array,
