@@ -30,7 +30,7 @@ from equivar_jax.io.options import ReadOptions, field_first
 from equivar_jax.io.phonopy_born import read_born_tensors
 from equivar_jax.io.phonopy_yaml import translate_phonopy_faults, usable_primitive_matrix
 from equivar_jax.response.options import FORCE_FILES
-from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
+from equivar_jax.structures import EPSILON, SOURCE, check_structure, determinant, source
 
 
 def phonon_of(
@@ -38,14 +38,16 @@ def phonon_of(
 ) -> Phonopy:
     """Make a phonopy object whose unit cell is the given crystal.
 
+    Of left-handed lattice vectors it gets the opposite ones, which span the same lattice: phonopy finds no
+    primitive cell of left-handed ones, and takes its signed volume for that of the non-analytical term.
+
     Args:
         atoms: The crystal.
         supercell: Number of unit cells along each axis of the supercell that the force constants belong to;
             or its matrix as phonopy has it, the columns its lattice vectors in those of the unit cell.
         primitive: phonopy's primitive matrix: "auto" lets phonopy find the primitive cell from the symmetry,
-            "P" takes the unit cell itself, as does "auto" of left-handed vectors. phonopy's symmetry knows no
-            masses: where atoms that a translation maps onto each other are different isotopes, the unit cell
-            itself is taken, too.
+            "P" takes the unit cell itself. phonopy's symmetry knows no masses: where atoms that a translation
+            maps onto each other are different isotopes, the unit cell itself is taken, too.
 
     Raises:
         InputError: `check_structure` refuses the structure, or it is not periodic in all directions.
@@ -56,10 +58,11 @@ def phonon_of(
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
     moments = atoms.get_initial_magnetic_moments()
+    hand = np.sign(determinant(atoms.cell.array))
     cell = PhonopyAtoms(
         numbers=atoms.numbers,
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
+        cell=hand * atoms.cell.array,
+        scaled_positions=hand * atoms.get_scaled_positions(),
         masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
         magnetic_moments=moments if moments.any() else None,
     )
@@ -130,6 +133,23 @@ def load_phonon(
         if file is not None:
             _read_forces(phonon, file, path)
     return phonon
+
+
+def require_right_handed(phonon: Phonopy) -> None:
+    """Refuse to have phonopy add the non-analytical term in a left-handed cell.
+
+    phonopy 4.10 divides by the determinant of the lattice vectors, so that LO would lie below TO.
+
+    Raises:
+        InputError: The vectors of the primitive cell are left-handed.
+    """
+    cell = phonon.primitive.cell
+    if determinant(cell) < 0:
+        raise InputError(
+            f"{phonon.primitive.formula}: left-handed lattice vectors {np.round(cell, 4).tolist()}, of which "
+            "phonopy subtracts the LO-TO splitting; swap two vectors of the unit cell, and the coordinates "
+            "along them, and begin again with phonopy"
+        )
 
 
 def has_force_constants(path: Path) -> bool:
