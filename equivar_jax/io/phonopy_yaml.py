@@ -26,6 +26,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure
 from equivar_jax.io.files import excerpt, format_suffix, open_text
 from equivar_jax.io.options import ReadOptions, field_first, refuse_key
+from equivar_jax.structures import determinant
 
 _MAPPING = re.compile(rb"^(phonopy|phono3py|unit_cell|primitive_cell):", re.MULTILINE)
 # YAML takes `_` for a separator of digits and `:` for one of minutes; phonopy writes neither in its rows.
@@ -138,11 +139,24 @@ def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) ->
     """
     from phonopy import Phonopy
 
+    matrix = usable_primitive_matrix(unit_cell, matrix)
     supercell = np.eye(3, dtype=int) if supercell_matrix is None else supercell_matrix
     primitive = Phonopy(unit_cell, supercell, primitive_matrix=matrix).primitive
     # "auto" gives an already primitive cell other lattice vectors; the user's own are kept.
     unchanged = isinstance(matrix, str) and len(primitive) == len(unit_cell)
     return unit_cell if unchanged else primitive
+
+
+def usable_primitive_matrix(unit_cell: Any, matrix: Any) -> Any:
+    """Return phonopy's primitive matrix, and "P" where "auto" was asked for and the cell is left-handed.
+
+    The vectors that "auto" finds are right-handed, and phonopy refuses a matrix of negative determinant.
+
+    Args:
+        unit_cell: a `PhonopyAtoms`.
+        matrix: "auto", or anything else that phonopy takes, which is returned as it is.
+    """
+    return "P" if isinstance(matrix, str) and matrix == "auto" and determinant(unit_cell.cell) < 0 else matrix
 
 
 def nac_tensors(nac: Any) -> dict[str, np.ndarray]:

@@ -24,7 +24,7 @@ from equivar_jax.io.files import open_for_writing
 from equivar_jax.io.phonopy_born_writer import dielectric_tensor_of
 from equivar_jax.io.phonopy_yaml import primitive_cell, translate_phonopy_faults
 from equivar_jax.io.single_structure import only_labelled, tensors_of
-from equivar_jax.structures import source
+from equivar_jax.structures import determinant, source
 
 
 def write_bec(path: Path, structures: Iterable[Atoms]) -> None:
@@ -88,8 +88,13 @@ def write_borninfo(
     atoms = only_labelled(path, structures)
     epsilon = dielectric_tensor_of(atoms, epsilon_inf, path)
     with translate_phonopy_faults(path, "a crystal"):
+        hand = np.sign(
+            determinant(atoms.cell.array)
+        )  # "auto" needs right-handed vectors; -a, -b, -c are that
         cell = PhonopyAtoms(
-            numbers=atoms.numbers, cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
+            numbers=atoms.numbers,
+            cell=hand * atoms.cell.array,
+            scaled_positions=hand * atoms.get_scaled_positions(),
         )
         primitive = len(primitive_cell(cell, "auto"))
     if primitive != len(atoms):

@@ -179,6 +179,16 @@ def test_a_conventional_cell_gives_its_primitive_cell_unless_phonopy_says_otherw
     np.testing.assert_allclose(distances, np.round(distances), atol=1e-9)
 
 
+def test_a_left_handed_cell_is_read_as_it_stands(tmp_path, triclinic):
+    """phonopy finds no primitive cell of it."""
+    atoms, tensors = triclinic
+    atoms.set_cell(atoms.cell.array[[0, 2, 1]])
+    assert np.linalg.det(atoms.cell.array) < 0
+    read = only(born_file(tmp_path, atoms, born_text(tensors)))
+    np.testing.assert_allclose(read.cell.array, atoms.cell.array, atol=1e-9)
+    np.testing.assert_allclose(label(read), tensors, atol=DIGITS)
+
+
 @pytest.mark.parametrize("first", ["14.4", "14.399652 0.5 0.2", "default", "# 1 2 3"])
 def test_the_first_line_scales_nothing(tmp_path, triclinic, first):
     atoms, tensors = triclinic

@@ -66,8 +66,10 @@ def test_epsilon_comes_first_and_then_three_rows_of_fields_an_atom(tmp_path, tri
     np.testing.assert_allclose(rows[3:].reshape(5, 3, 3), tensors_of(triclinic), atol=1e-12)
 
 
-def test_alamode_reads_the_primitive_cell_only(tmp_path, triclinic):
+@pytest.mark.parametrize("order", [[0, 1, 2], [1, 0, 2]], ids=["right-handed", "left-handed"])
+def test_alamode_reads_the_primitive_cell_only(tmp_path, triclinic, order):
     double = triclinic.repeat((2, 1, 1))
+    double.set_cell(double.cell.array[order])
     double.info = dict(triclinic.info)
     double = with_born_effective_charges(double, np.tile(tensors_of(triclinic), (2, 1, 1)))
     message = refusal(tmp_path / "BORNINFO", double)

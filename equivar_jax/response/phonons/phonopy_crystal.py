@@ -28,15 +28,18 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, open_text, require_file
 from equivar_jax.io.options import ReadOptions, field_first
 from equivar_jax.io.phonopy_born import read_born_tensors
-from equivar_jax.io.phonopy_yaml import translate_phonopy_faults
+from equivar_jax.io.phonopy_yaml import translate_phonopy_faults, usable_primitive_matrix
 from equivar_jax.response.options import FORCE_FILES
-from equivar_jax.structures import EPSILON, SOURCE, check_structure, source
+from equivar_jax.structures import EPSILON, SOURCE, check_structure, determinant, source
 
 
 def phonon_of(
     atoms: Atoms, supercell: Sequence[int] | Int[np.ndarray, "3 3"] = (1, 1, 1), primitive: str = "auto"
 ) -> Phonopy:
     """Make a phonopy object whose unit cell is the given crystal.
+
+    Of left-handed lattice vectors it gets the opposite ones, which span the same lattice: phonopy finds no
+    primitive cell of left-handed ones, and takes its signed volume for that of the non-analytical term.
 
     Args:
         atoms: The crystal.
@@ -55,10 +58,11 @@ def phonon_of(
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
     moments = atoms.get_initial_magnetic_moments()
+    hand = np.sign(determinant(atoms.cell.array))
     cell = PhonopyAtoms(
         numbers=atoms.numbers,
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
+        cell=hand * atoms.cell.array,
+        scaled_positions=hand * atoms.get_scaled_positions(),
         masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
         magnetic_moments=moments if moments.any() else None,
     )
@@ -131,6 +135,23 @@ def load_phonon(
     return phonon
 
 
+def require_right_handed(phonon: Phonopy) -> None:
+    """Refuse to have phonopy add the non-analytical term in a left-handed cell.
+
+    phonopy 4.10 divides by the determinant of the lattice vectors, so that LO would lie below TO.
+
+    Raises:
+        InputError: The vectors of the primitive cell are left-handed.
+    """
+    cell = phonon.primitive.cell
+    if determinant(cell) < 0:
+        raise InputError(
+            f"{phonon.primitive.formula}: left-handed lattice vectors {np.round(cell, 4).tolist()}, of which "
+            "phonopy subtracts the LO-TO splitting; swap two vectors of the unit cell, and the coordinates "
+            "along them, and begin again with phonopy"
+        )
+
+
 def has_force_constants(path: Path) -> bool:
     """Return whether a phonopy YAML file has force constants, beside the forces that it may have."""
     return _has_section(path, "force_constants:")
@@ -197,7 +218,8 @@ def _phonon(cell: PhonopyAtoms, supercell: Any, primitive: Any, calculator: str 
     """Make a phonopy object without phonopy's warning that "auto" no longer means the unit cell."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Phonopy(cell, supercell, primitive_matrix=primitive, calculator=calculator)
+        matrix = usable_primitive_matrix(cell, primitive)
+        return Phonopy(cell, supercell, primitive_matrix=matrix, calculator=calculator)
 
 
 def _read_forces(phonon: Phonopy, file: Path, path: Path) -> None:

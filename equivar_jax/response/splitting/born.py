@@ -35,7 +35,11 @@ from equivar_jax.response.phonons.surroundings import warn_of_vacuum
 from equivar_jax.response.splitting.born_example import sodium_chloride
 from equivar_jax.response.splitting.born_nac import nac_params, symmetry_change
 from equivar_jax.response.splitting.born_outputs import BANDS, YAML, needs_epsilon, output_kind, write_output
-from equivar_jax.structures import EPSILON
+from equivar_jax.structures import EPSILON, source
+
+
+class LeftHandedCellWarning(UserWarning):
+    """Warns that phonopy cannot be given the lattice vectors of a structure as they are."""
 
 
 class _Predicted(NamedTuple):
@@ -90,6 +94,13 @@ def _read_and_predict(options: argparse.Namespace, kinds: set[str]) -> _Predicte
             raise InputError(f"{path}: {len(several)} structures; give a file with exactly one")
         (atoms,) = several
         phonon = phonon_of(atoms)
+        if atoms.cell.handedness < 0:
+            warnings.warn(
+                f"{source(atoms)}: left-handed lattice vectors, of which phonopy subtracts the LO-TO "
+                "splitting; give it the opposite vectors -a, -b, -c and the same Cartesian coordinates",
+                LeftHandedCellWarning,
+                stacklevel=2,
+            )
     if BANDS in kinds and phonon.force_constants is None:
         raise InputError(
             f"{path}: no forces to draw bands from; give a phonopy YAML file with forces, or one with "

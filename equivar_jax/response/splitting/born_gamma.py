@@ -10,6 +10,7 @@ from phonopy.harmonic.dynamical_matrix import DynamicalMatrixNAC
 
 from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.levels import principal_dipoles
+from equivar_jax.response.phonons.phonopy_crystal import require_right_handed
 
 _SILENT = 1e-3
 """Modes are not called polar if their polarity is below this share of the strongest."""
@@ -82,10 +83,13 @@ def require_force_constants(phonon: Phonopy, splitting: bool = True) -> None:
     """Check that a phonopy object has what bands need.
 
     Raises:
-        InputError: There are no force constants, or no NAC parameters although `splitting` is true.
+        InputError: There are no force constants, or no NAC parameters although `splitting` is true, or for
+            these the lattice vectors are left-handed.
     """
     formula = phonon.primitive.formula
     if phonon.force_constants is None:
         raise InputError(f"{formula}: no force constants; give phonopy forces or force constants first")
     if splitting and phonon.nac_params is None:
         raise InputError(f"{formula}: no NAC parameters; set phonon.nac_params first")
+    if splitting:
+        require_right_handed(phonon)

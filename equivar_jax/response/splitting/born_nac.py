@@ -11,7 +11,7 @@ from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
 from equivar_jax.io.phonopy_born import SYMMETRY_TOLERANCE
-from equivar_jax.response.phonons.phonopy_crystal import atoms_of, phonon_of
+from equivar_jax.response.phonons.phonopy_crystal import atoms_of, phonon_of, require_right_handed
 from equivar_jax.structures import LARGEST_ASYMMETRY, check_tensors
 
 
@@ -48,9 +48,11 @@ def nac_params(
         of phonopy's calculator.
 
     Raises:
-        InputError: Tensors have another shape or are not finite, or the structure is not a crystal.
+        InputError: Tensors have another shape or are not finite, or the structure is not a crystal, or the
+            lattice vectors of a phonopy object are left-handed.
     """
     phonon = phonon_of(crystal) if isinstance(crystal, Atoms) else crystal
+    require_right_handed(phonon)
     tensors = check_tensors(born_effective_charges, atoms_of(phonon.unitcell))
     if isinstance(crystal, Atoms):
         charge = float(crystal.info.get("charge", charge))

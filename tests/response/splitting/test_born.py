@@ -22,6 +22,7 @@ from equivar_jax.io import read_structures
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.harmonic import nearest_neighbour_springs
 from equivar_jax.response.phonons.phonopy_crystal import atoms_of, load_phonon, phonon_of, structure_of
+from equivar_jax.response.splitting.born import LeftHandedCellWarning
 from equivar_jax.response.splitting.born_example import sodium_chloride
 from equivar_jax.response.splitting.born_gamma import mode_splitting
 from equivar_jax.response.splitting.born_nac import nac_params
@@ -200,6 +201,22 @@ def test_what_a_charge_and_vacuum_do_is_said(trained, tmp_path, calcium_titanate
     assert not any("may not belong together" in text for text in said)
     (read,) = read_structures(result)
     assert set(read.get_masses()[read.numbers == 8].round(6)) == {17.999}
+
+
+def test_the_born_of_a_left_handed_cell_comes_with_a_word(trained, structure, tmp_path):
+    """phonopy itself cannot use such a cell; the tensors are those of the same crystal."""
+    atoms = perovskite().repeat((1, 2, 1))
+    atoms.set_cell(atoms.cell.array[[1, 0, 2]])
+    write(tmp_path / "left.vasp", atoms, format="vasp")
+    files = [tmp_path / name / "BORN" for name in ("right", "left")]
+    options = ["--checkpoint", str(trained.folder), "--epsilon-inf", "6", "-o"]
+    for file in files:
+        file.parent.mkdir()
+    response(["born", str(structure), *options, str(files[0])])
+    with pytest.warns(LeftHandedCellWarning, match="give it the opposite vectors"):
+        response(["born", str(tmp_path / "left.vasp"), *options, str(files[1])])
+    right, left = (np.loadtxt(file, skiprows=1) for file in files)
+    np.testing.assert_allclose(left, right, atol=1e-5)
 
 
 def test_phonopy_takes_back_the_born_of_a_magnetic_crystal(trained, tmp_path):

@@ -9,10 +9,13 @@ from helpers.crystals import labelled_crystal
 from helpers.examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
 from scipy.spatial.transform import Rotation
 
 from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.phonopy_crystal import phonon_of
+from equivar_jax.response.splitting.born_gamma import mode_splitting
 from equivar_jax.response.splitting.born_nac import (
     BrokenSymmetryWarning,
     ChargedCellWarning,
@@ -136,3 +139,35 @@ def test_masses_of_isotopes_reach_phonopy():
     mixed = phonon_of(atoms, (2, 1, 1))
     assert mixed.primitive.masses == pytest.approx(masses)
     assert len(mixed.supercell) == 16
+
+
+def test_left_handed_vectors_of_a_structure_become_right_handed():
+    """phonopy would find no primitive cell, and subtract the splitting; atoms stay where they are."""
+    one, direction = labelled_crystal(), [0.3, -0.2, 1.0]
+    atoms, tensors = one.repeat((1, 2, 1)), np.tile(born_effective_charges(one), (2, 1, 1))
+    mirrored = atoms.copy()
+    mirrored.set_cell(atoms.cell.array[[1, 0, 2]])
+    found = []
+    for crystal_ in (atoms, mirrored):
+        phonon = phonon_of(crystal_)
+        assert len(phonon.primitive) == 3
+        assert phonon.primitive.volume > 0
+        np.testing.assert_allclose(phonon.unitcell.positions, atoms.positions, atol=1e-9)
+        phonon.nac_params = nac_params(phonon, tensors, EPSILON)
+        springs = 0.5 * (6 * np.eye(6) - 1)
+        phonon.force_constants = springs[:, :, None, None] * np.eye(3)
+        found.append(mode_splitting(phonon, direction).frequencies)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_phonopy_objects_of_left_handed_vectors_are_refused():
+    """Their signed volume would put LO below TO."""
+    cell = PhonopyAtoms(["Li", "F"], cell=np.diag([3.0, 4, -5]), scaled_positions=[[0] * 3, [0.5] * 3])
+    phonon = Phonopy(cell, np.eye(3), primitive_matrix="P")
+    tensors = np.array([1, -1])[:, None, None] * np.eye(3)
+    with pytest.raises(InputError, match="left-handed lattice vectors"):
+        nac_params(phonon, tensors, EPSILON_CUBIC)
+    phonon.force_constants = np.array([[1, -1], [-1, 1]])[:, :, None, None] * np.eye(3)
+    phonon.nac_params = {"born": tensors, "dielectric": EPSILON_CUBIC, "factor": 14.4}
+    with pytest.raises(InputError, match="left-handed"):
+        mode_splitting(phonon, [1, 0, 0])
