@@ -15,6 +15,7 @@ from equivar_jax.calculators.lammps_library import (
     check_instance,
     check_integrator,
     warn_of_charge,
+    warn_of_order,
 )
 from equivar_jax.calculators.lammps_path import (
     Last,
@@ -112,6 +113,7 @@ class LammpsField:
         self._restart = None if restart is None else read_state(Path(restart))
         self._step = 0
         warn_of_charge(lmp, charge)
+        warn_of_order(lmp)
         lmp.command(f"fix {name} all external pf/callback 1 1")
         lmp.command(f"fix_modify {name} energy yes virial no")
         lmp.fix_external_set_vector_length(name, 6)

@@ -4,7 +4,9 @@ import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
+import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ LARGEST_CHARGE = 0.01
 """Sum of rounded charges of atoms, in e, that counts as none."""
 UNITS = ("metal", "real")
 """LAMMPS's units that can be used."""
+HOLDING = ("setforce", "aveforce", "freeze", "lineforce", "planeforce")
+"""Fixes that hold atoms by what they make of the forces that are there when their turn comes."""
 SILENT = ("-log", "none", "-screen", "none")
 """Options of LAMMPS with which it prints nothing."""
 
@@ -133,3 +137,22 @@ def warn_of_charge(lmp: Any, charge: float) -> None:
             f"of {charge:g} e; give charge=, if the cell is charged",
             stacklevel=3,
         )
+
+
+def warn_of_order(lmp: Any) -> None:
+    """Warn of fixes that hold atoms and are there already: LAMMPS adds what comes later to held atoms, too.
+
+    Args:
+        lmp: A `lammps.lammps` on one rank, without a field yet.
+    """
+    with tempfile.TemporaryDirectory(prefix="equivar_jax-") as folder:
+        path = Path(folder) / "fixes"
+        lmp.command(f"info out overwrite {path} fixes")
+        text = path.read_text(encoding="utf-8")
+    for name, style in re.findall(r"^Fix\[\s*\d+\]:\s+(\S+?),\s+style = ([^,/\s]+)", text, re.MULTILINE):
+        if style in HOLDING:
+            warnings.warn(
+                f"fix {name} ({style}) was made before the field, whose forces LAMMPS adds after it, so that "
+                f"it does not hold its atoms; unfix {name}, and make it again after LammpsField",
+                stacklevel=3,
+            )

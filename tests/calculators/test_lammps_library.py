@@ -92,6 +92,24 @@ def test_charges_of_atoms_that_sum_to_another_charge_are_warned_of(lmp, tmp_path
     make_field(lmp, charge=8.0, name="right")
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_atoms_are_held_only_by_a_fix_that_comes_after_the_field(lmp, tmp_path, is_first):
+    """LAMMPS applies fixes in their order; the other order is warned of."""
+    read_into(lmp, shuffled_crystal(), tmp_path)
+    hold = "group held id 1\nfix hold held setforce 0 0 0"
+    if is_first:
+        lmp.commands_string(hold)
+        with pytest.warns(UserWarning, match=r"fix hold \(setforce\) was made before the field"):
+            born = make_field(lmp)
+    else:
+        born = make_field(lmp)
+        lmp.commands_string(hold)
+    born.command("run 0")
+    held, free = np.abs(by_id(lmp, "f")[0]).max(), np.abs(by_id(lmp, "f")[1]).max()
+    assert free > 1e-3
+    assert (held > 1e-3) == is_first
+
+
 @pytest.mark.parametrize("field", [[0, 1], [0, 0, np.nan]])
 def test_a_field_that_is_not_three_numbers_is_refused(lmp, tmp_path, field):
     read_into(lmp, shuffled_crystal(), tmp_path)
