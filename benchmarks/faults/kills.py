@@ -15,7 +15,7 @@ from benchmarks.faults.processes import Ended, must, resume_words, run, train_wo
 from equivar_jax.io import write_structures
 
 BEYOND = 1.1
-"""The moment of a kill is uniform in this many times the seconds of the uninterrupted process."""
+"""The moment of a kill is uniform in this many times the seconds of the last uninterrupted process."""
 CRYSTALS = {
     "MgO": ("rocksalt", 4.21),
     "GaAs": ("zincblende", 5.65),
@@ -52,7 +52,7 @@ def kill_trainings(folder: Path, kills: int, epochs: int, seed: int) -> dict[str
         shutil.rmtree(run_folder, ignore_errors=True)  # nothing was there yet
         return train_words(run_folder, epochs)
 
-    found = _kill(folder, kills, BEYOND * seconds, seed, again, lambda own: differences_of_runs(own, whole))
+    found = _kill(folder, kills, seconds, seed, again, lambda own: differences_of_runs(own, whole))
     return {"epochs": epochs, "seconds_of_a_run": seconds, "moments": dict(moments), **found}
 
 
@@ -97,7 +97,7 @@ def kill_sweeps(folder: Path, kills: int, structures: int, seed: int) -> dict[st
         moments[_moment_of_sweep(place)] += 1
         return sweep_words(inputs, place)
 
-    found = _kill(folder, kills, BEYOND * seconds, seed, again, lambda own: differences_of_sweeps(own, whole))
+    found = _kill(folder, kills, seconds, seed, again, lambda own: differences_of_sweeps(own, whole))
     return {"structures": structures, "seconds_of_a_sweep": seconds, "moments": dict(moments), **found}
 
 
@@ -134,7 +134,7 @@ def _moment_of_sweep(place: Path) -> str:
 def _kill(
     folder: Path,
     kills: int,
-    longest: float,
+    seconds: float,
     seed: int,
     again: Callable[[Path, Ended | None], Sequence[object] | None],
     differences: Callable[[Path], list[str]],
@@ -144,7 +144,8 @@ def _kill(
     Args:
         folder: For the pieces of work.
         kills: How many.
-        longest: Seconds after which a process is killed at the latest.
+        seconds: Of an uninterrupted process; measured anew whenever one was not killed, since other work on
+            the machine comes and goes.
         seed: Of the moments.
         again: Returns the command that comes next, from the folder of a piece of work and how its last
             process has ended; None if it is done. It raises `AssertionError` if that is not as it must be.
@@ -156,9 +157,12 @@ def _kill(
         done += 1
         try:
             while (words := again(own, ended)) is not None:
-                after = rng.uniform(0, longest) if killed < kills else None
+                is_first = ended is None
+                after = rng.uniform(0, BEYOND * seconds) if killed < kills else None
                 ended = run(words, after=after)
                 killed += ended.was_signalled
+                if is_first and not ended.was_signalled:
+                    seconds = ended.seconds
             if found := differences(own):
                 wrong.append({"work": done - 1, "differs": found})
         except AssertionError as error:
