@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 
@@ -66,6 +67,35 @@ def test_a_force_in_a_field_is_that_of_theory_in_a_triclinic_cell(ipi, model):
     moved = np.diff(run.frames("pos"), axis=0)[0]
     np.testing.assert_allclose(moved, right / masses * (20 * FEMTOSECOND) ** 2 / 2, rtol=0, atol=2e-5)
     assert np.abs(moved).min() > 0.01
+
+
+def free_port():
+    """A port that nobody had a moment ago."""
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def test_a_port_of_tcp_carries_the_same_as_a_unix_socket(ipi, model):
+    atoms = pair()
+    run = ipi(atoms, port=free_port(), field=constant_field(FIELD), velocities="", steps=1)
+    assert "mode='inet'" in (run.folder / "input.xml").read_text()
+    assert run.run(make_driver(model, atoms)) == [Served(2, is_finished=True)]
+    right = force_of(model.predict(atoms))
+    np.testing.assert_allclose(run.frames("field")[0], right, rtol=0, atol=2e-6 * np.abs(right).max())
+
+
+def test_the_dipole_of_a_run_is_the_polarisation_of_the_network(ipi, model):
+    """In e bohr, through all steps, up to the constant of the structure that the driver was given."""
+    atoms = pair()
+    run = ipi(atoms, field=constant_field(FIELD), steps=6, timestep=2)
+    run.run(make_driver(model, atoms))
+    frames = [Atoms(atoms.numbers, x * units.Bohr, cell=atoms.cell, pbc=True) for x in run.frames("pos")]
+    given = model.polarisation(frames, atoms, images="unwrapped")
+    expected = np.array([one.dipole for one in given]) / units.Bohr
+    found = run.table()["dipole"]
+    assert np.ptp(found, axis=0).min() > 0.05
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=0, atol=2e-4)
 
 
 def test_a_force_in_a_field_is_the_derivative_of_the_energy_in_it(ipi, model):
