@@ -115,6 +115,9 @@ GALLERY = {
     "selection": Picture("Candidates, and the chosen ones", "howto/select.md", drawing("selection")),
     "screening": Picture("Anomalous charges of prototypes", "howto/screen.md", drawing("screening")),
     "scaling": Picture("Time against the number of atoms", "howto/million.md", drawing("scaling")),
+    "infrared_barium_titanate": Picture(
+        "BaTiO3: infrared from dynamics", "howto/infrared-md.md", drawing("infrared_barium_titanate")
+    ),
     "derivative": Picture("Z of Ti as it moves, and its derivative", "howto/jax.md", drawing("derivative")),
     "transposition": Picture(
         "What tells a transposed file", "concepts/transposition.md", drawing("transposition")

@@ -254,6 +254,19 @@ def scaling(axes: Axes) -> None:
     axes.legend()
 
 
+@styled(4.8, 3.0)
+def infrared_barium_titanate(axes: Axes) -> None:
+    """Draw the spectrum of BaTiO3 by dynamics, from its result file, with measured resonances."""
+    found = results("infrared_barium_titanate.json")
+    wavenumbers, absorption = (np.array(column) for column in found["spectrum"][:2])
+    axes.plot(wavenumbers, absorption / 1e5, color=BLUE, label="SevenNet-0, charges of the package")
+    for number, place in enumerate(found["measured"]["resonances_per_cm"]):
+        label = None if number else "resonances fitted to reflectivity"
+        axes.axvline(place, color=ORANGE, ls="--", lw=0.9, label=label)
+    axes.set(xlabel="Wavenumber (cm⁻¹)", ylabel="Absorption (10⁵ cm⁻¹)", xlim=(0, 750))
+    axes.legend()
+
+
 @styled(6.2, 2.8, 2)
 def derivative(left: Axes, right: Axes) -> None:
     """Draw Z_zz of Ti in BaTiO3 as it moves along z, and its derivative by jax.grad and by differences."""

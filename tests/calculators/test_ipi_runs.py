@@ -3,12 +3,15 @@
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 
 import numpy as np
 import pytest
 from ase import Atoms, units
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
 from helpers.checkpoints import saved
 from helpers.ipi import (
     ATOMIC_FIELD,
@@ -66,6 +69,70 @@ def test_a_force_in_a_field_is_that_of_theory_in_a_triclinic_cell(ipi, model):
     moved = np.diff(run.frames("pos"), axis=0)[0]
     np.testing.assert_allclose(moved, right / masses * (20 * FEMTOSECOND) ** 2 / 2, rtol=0, atol=2e-5)
     assert np.abs(moved).min() > 0.01
+
+
+def free_port():
+    """A port that nobody had a moment ago."""
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def test_a_port_of_tcp_carries_the_same_as_a_unix_socket(ipi, model):
+    atoms = pair()
+    run = ipi(atoms, port=free_port(), field=constant_field(FIELD), velocities="", steps=1)
+    assert "mode='inet'" in (run.folder / "input.xml").read_text()
+    assert run.run(make_driver(model, atoms)) == [Served(2, is_finished=True)]
+    right = force_of(model.predict(atoms))
+    np.testing.assert_allclose(run.frames("field")[0], right, rtol=0, atol=2e-6 * np.abs(right).max())
+
+
+def test_the_dipole_of_a_run_is_the_polarisation_of_the_network(ipi, model):
+    """In e bohr, through all steps, up to the constant of the structure that the driver was given."""
+    atoms = pair()
+    run = ipi(atoms, field=constant_field(FIELD), steps=6, timestep=2)
+    run.run(make_driver(model, atoms))
+    frames = [Atoms(atoms.numbers, x * units.Bohr, cell=atoms.cell, pbc=True) for x in run.frames("pos")]
+    given = model.polarisation(frames, atoms, images="unwrapped")
+    expected = np.array([one.dipole for one in given]) / units.Bohr
+    found = run.table()["dipole"]
+    assert np.ptp(found, axis=0).min() > 0.05
+    np.testing.assert_allclose(found - found[0], expected - expected[0], rtol=0, atol=2e-4)
+
+
+NPT = """<motion mode='dynamics'> <dynamics mode='npt'>
+        <timestep units='femtosecond'> 0.3 </timestep>
+        <thermostat mode='langevin'> <tau units='femtosecond'> 200 </tau> </thermostat>
+        <barostat mode='isotropic'> <tau units='femtosecond'> 30 </tau>
+          <thermostat mode='langevin'> <tau units='femtosecond'> 200 </tau> </thermostat>
+        </barostat>
+      </dynamics> </motion>"""
+
+
+def test_at_constant_pressure_charges_are_those_of_the_cell_of_each_step(ipi, model):
+    """And i-PI's conserved quantity is one, so that the virial fits the energy."""
+    atoms = bulk("MgO", "rocksalt", a=3.7, cubic=True)
+    columns = "step, time, conserved, potential, volume, pressure_md"
+    run = ipi(atoms, columns=columns, steps=48)
+    text = (run.folder / "input.xml").read_text()
+    text = "\n".join(line for line in text.splitlines() if "Eforces" not in line)
+    begin, end = text.index("<motion"), text.index("</motion>") + len("</motion>")
+    text = text[:begin] + NPT + text[end:]
+    text = text.replace("</temperature>", "</temperature> <pressure units='gigapascal'> 1 </pressure>")
+    (run.folder / "input.xml").write_text(text)
+    run.run(make_driver(model, atoms, LennardJones(sigma=1.6, epsilon=0.1, rc=4.0, smooth=True)))
+    _, _, conserved, potential, volume, pressure = np.loadtxt(run.folder / "run.out").T
+    assert np.ptp(volume) > 0.01 * volume[0]
+    assert np.isfinite(pressure).all()
+    assert np.ptp(conserved) < 0.03 * np.ptp(potential)
+    (path,) = run.folder.glob("run.pos_*0.xyz")
+    cells = re.findall(r"CELL\(abcABC\):\s+(\S+)", path.read_text())
+    assert np.ptp(np.array(cells, float)) > 0.02
+    for side, positions, extra in zip(cells[::8], run.frames("pos")[::8], run.extras()[::8], strict=True):
+        size = float(side) * units.Bohr
+        there = Atoms(atoms.numbers, positions * units.Bohr, cell=[size] * 3, pbc=True)
+        expected = model.predict(there).transpose(0, 2, 1).reshape(-1, 3)
+        np.testing.assert_allclose(extra, expected, rtol=0, atol=1e-4)
 
 
 def test_a_force_in_a_field_is_the_derivative_of_the_energy_in_it(ipi, model):

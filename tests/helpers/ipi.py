@@ -82,17 +82,20 @@ def constant_field(field):
 
 
 class IPI:
-    """i-PI in a folder; its socket has the name of the folder.
+    """i-PI in a folder; its socket has the name of the folder, or is a port of this machine.
 
     Args:
         folder: Empty.
         atoms: Start; its cell has a along x and b in the plane of x and y, as i-PI wants it.
+        port: Number of a port; None for a Unix socket.
         settings: Of `INPUT`.
     """
 
-    def __init__(self, folder, atoms, **settings):
-        self.folder, self.atoms = folder, atoms
-        self.name = f"{folder.name}-{os.getpid()}"
+    def __init__(self, folder, atoms, port=None, **settings):
+        self.folder, self.atoms, self.port = folder, atoms, port
+        self.name = f"{folder.name}-{os.getpid()}" if port is None else "localhost"
+        if port is not None:
+            settings = {"mode": "inet", "ffsocket": f"<port> {port} </port>", **settings}
         self.log = folder / "log"
         numbers = " ".join(f"{x:.12f}" for x in atoms.cell.array.T.ravel())
         lines = [str(len(atoms)), f"# CELL{{H}}: {numbers} cell{{angstrom}} positions{{angstrom}}"]
@@ -143,7 +146,7 @@ class IPI:
 
     def connect(self):
         """Connect a driver."""
-        return connect(self.name, None, wait=60.0)
+        return connect(self.name, self.port, wait=60.0)
 
     def start_driver(self, structure, *words):
         """Start `equivar ipi` as a process."""
