@@ -15,8 +15,8 @@ Correction = Literal["harmonic", "none"]
 """What corrects the absorption of classical dynamics for quantum mechanics."""
 WaveForm = Literal["triangle", "sine", "steps"]
 """How the field of a loop changes: linearly, as a sine, or in steps to the values of the triangle."""
-CellMotion = Literal["fixed", "relax"]
-"""What the cell does in a loop: it is that of the file, or relaxed before the field acts."""
+CellMotion = Literal["fixed", "relax", "move"]
+"""What the cell does in a loop: that of the file, or relaxed before the field acts, or free in it, too."""
 Ranking = Literal["anomaly", "uncertainty", "epsilon"]
 """By what a screening sorts crystals."""
 FORCE_FILES = ("FORCE_CONSTANTS", "force_constants.hdf5", "FORCE_SETS")
@@ -294,7 +294,8 @@ def _add_driving_options(parser: OptionParser) -> None:
         "--cell",
         choices=get_args(CellMotion),
         default="fixed",
-        help="fixed: as in the file; relax: relaxed with the atoms before the field acts (default: fixed)",
+        help="fixed: as in the file; relax: relaxed with the atoms before the field acts; move: free in the "
+        "field, too, under the stress of the potential alone (default: fixed)",
     )
     add("--timestep", type=float, help="in fs (default 1, with hydrogen 0.5)")
     add("--friction", type=float, default=5.0, help="of the thermostat in 1/ps (%(default)s)")

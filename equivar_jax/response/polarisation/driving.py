@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import BaseCalculator
+from ase.filters import FrechetCellFilter
 from ase.io.trajectory import Trajectory
 from ase.md.langevin import Langevin
 from ase.optimize import FIRE
@@ -24,6 +25,7 @@ from equivar_jax.calculators.field import FieldCalculator
 from equivar_jax.errors import InputError, input_error_unless_writable
 from equivar_jax.response.options import WaveForm
 from equivar_jax.response.polarisation.follower import MAX_STEP, Follower
+from equivar_jax.response.polarisation.moving_cell import MovingCellCalculator, relax_cell
 from equivar_jax.response.polarisation.path import Method
 from equivar_jax.response.polarisation.protocols import Protocol, sine, steps, triangle
 from equivar_jax.structures import source
@@ -63,6 +65,8 @@ class Driving:
     seed: int
     repeat: int
     """Number of the run, which has random numbers of its own."""
+    cell_moves: bool = False
+    """Whether the cell is free in the field."""
 
     @property
     def total(self) -> int:
@@ -121,8 +125,8 @@ def drive(
     """Drive a crystal through the points, or through those that are missing in its file.
 
     Args:
-        atoms: The crystal; a copy of it is moved, in a fixed cell.
-        potential: Calculator of energy and forces without the field.
+        atoms: The crystal; a copy of it is moved.
+        potential: Calculator of energy and forces without the field, and of the stress if the cell moves.
         charges: Born effective charges of the moving atoms.
         driving: How.
         path: File that ends in .traj, to which each point is added as soon as it is made, with positions,
@@ -144,8 +148,9 @@ def drive(
             with Trajectory(str(path), "a" if done else "w") as written:
                 for number in range(len(done), driving.total + 1):
                     # New ones for each point, so that it does not matter where a run was interrupted.
-                    moving.calc = calculator = FieldCalculator(potential, charges, np.zeros(3))
-                    follower = Follower(moving, calculator, reached)
+                    kind = MovingCellCalculator if driving.cell_moves else FieldCalculator
+                    moving.calc = calculator = kind(potential, charges, np.zeros(3))
+                    follower = Follower(moving, calculator, reached, driving.cell_moves)
                     field, mean = _make_point(moving, calculator, follower, driving, number)
                     reached = follower.change
                     moving.info[_POINT] = {
@@ -182,7 +187,8 @@ def _make_point(
     middle = number - 0.5 if driving.wave_form == "steps" else number
     field = driving.field()(middle * driving.interval)
     calculator.field = field
-    relaxation = FIRE(atoms, logfile=None, maxstep=MAX_STEP)
+    free = FrechetCellFilter(atoms) if driving.cell_moves else atoms
+    relaxation = FIRE(free, logfile=None, maxstep=MAX_STEP)
     relaxation.attach(follower.advance)
     if not relaxation.run(fmax=driving.largest_force, steps=_MOST_STEPS):
         raise InputError(
@@ -219,6 +225,8 @@ def _run_to(
         fields.append(protocol(scale * (before + dynamics.get_time() / units.fs)))
 
     dynamics.attach(record)
+    if driving.cell_moves:
+        dynamics.attach(lambda: relax_cell(atoms, dynamics.nsteps, driving.timestep))
     dynamics.run(driving.stride)
     # The first record is the end of the point before.
     mean_field, mean = (np.mean(values[1:], axis=0) for values in (fields, polarisations))
@@ -243,7 +251,8 @@ def _read(path: Path, start: Atoms) -> list[Atoms]:
         return []
     before, now = frames[0].info.get(_DRIVING, {}), start.info[_DRIVING]
     for name in now:
-        if before.get(name) != now[name] and name != "cycles":  # more cycles go on
+        # More cycles go on; older files are of fixed cells.
+        if before.get(name, False if name == "cell_moves" else None) != now[name] and name != "cycles":
             raise InputError(
                 f"{path}: a run with {name} {before.get(name)}, not {now[name]}; remove it, or choose "
                 "another --output"

@@ -15,21 +15,28 @@ MAX_STEP = 0.02
 class Follower:
     """Knows the change of polarisation of atoms that move in a field, since it was made.
 
-    It is the network's own where the calculator has it; else Z is integrated, without rigid translations.
+    It is the network's own where the calculator has it and the cell stands still; else Z is integrated,
+    without rigid translations, and in a cell that moves without what a strain does to the electrons (see
+    `path.polarisation_step`).
 
     Args:
         atoms: The atoms, which move.
         calculator: Theirs.
         before: P - P(start) in e/Å² that they have already.
+        cell_moves: Whether their cell moves, too.
     """
 
     def __init__(
-        self, atoms: Atoms, calculator: FieldCalculator, before: Float[np.ndarray, "3"] | None = None
+        self,
+        atoms: Atoms,
+        calculator: FieldCalculator,
+        before: Float[np.ndarray, "3"] | None = None,
+        cell_moves: bool = False,
     ):
         self._before = np.zeros(3) if before is None else before
         self._atoms, self._calculator, self._volume = atoms, calculator, atoms.get_volume()
         self._tracker = PolarisationTracker(atoms, calculator.get_property(BEC, atoms))
-        self.method: Method = "network" if calculator.has_polarisation else "integral"
+        self.method: Method = "network" if calculator.has_polarisation and not cell_moves else "integral"
         self.change = self._before.copy()
         """P - P(start) in e/Å², Cartesian components."""
 

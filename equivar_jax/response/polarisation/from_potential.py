@@ -137,9 +137,11 @@ def _prepare(
     plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, masses=atoms.get_masses())
     plain.info["source"] = source(atoms)
     check_potential(calculator, plain, options.potential)
-    if options.cell == "relax":
+    if options.cell != "fixed":
         if "stress" not in calculator.implemented_properties:
-            raise InputError(f"--cell relax: potential {options.potential} has no stress; give --cell fixed")
+            raise InputError(
+                f"--cell {options.cell}: potential {options.potential} has no stress; give --cell fixed"
+            )
         plain.calc = calculator
         if not FIRE(FrechetCellFilter(plain), logfile=None).run(
             fmax=options.largest_force, steps=RELAXATION_STEPS
@@ -179,6 +181,7 @@ def _driving(atoms: Atoms, options: argparse.Namespace, charges: str, number: in
         rattle=options.rattle,
         seed=options.seed,
         repeat=number,
+        cell_moves=options.cell == "move",
     )
     if driving.temperature and driving.interval < timestep:
         raise InputError(

@@ -5,8 +5,9 @@
 
 The force on the atoms is `F_ib = F_ib(potential) + e sum_a E_a Z[i, a, b]`. The polarisation is that of the
 network, if it is one of the form "polarisation", else the sum of Z du / V along the path of the atoms, which
-after many cycles has the errors of as many steps. The cell is fixed. A small cell switches homogeneously,
-without domain walls, so that its coercive field exceeds measured ones by orders of magnitude.
+after many cycles has the errors of as many steps. The cell is fixed, but for `--cell move`. A small cell
+switches homogeneously, without domain walls, so that its coercive field exceeds measured ones by orders of
+magnitude.
 """
 
 import argparse
