@@ -9,6 +9,9 @@ import pytest
 from equivar_jax import progress
 from equivar_jax.progress import ProgressBar, announce_if_slow
 
+BETWEEN_LINES = progress.SECONDS_BETWEEN_LINES
+"""As users have it; while a test runs there are no lines."""
+
 
 class Terminal(io.StringIO):
     def isatty(self):
@@ -18,6 +21,7 @@ class Terminal(io.StringIO):
 def test_a_file_gets_a_line_every_half_minute_and_no_carriage_return(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", BETWEEN_LINES)
     with ProgressBar(total=100, unit="batch", desc="epoch 1/5") as bar:
         for step in range(100):
             now[0] = float(step)

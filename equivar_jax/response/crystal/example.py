@@ -1,15 +1,15 @@
 """A potential of springs for the example and the tests, whose optical modes are known."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from matscipy.neighbours import neighbour_list
 
 from equivar_jax.errors import InputError
 from equivar_jax.response.phonons.harmonic import rock_salt
+from equivar_jax.response.phonons.model_potential import ModelPotential
 
 LATTICE_CONSTANT = 4.21
 """Of rock salt at rest, in Å."""
@@ -21,7 +21,7 @@ _RANGE = 1.12
 """Springs reach as far as second neighbours stretched by this factor."""
 
 
-class PairSprings(Calculator):
+class PairSprings(ModelPotential):
     """Springs of fixed lengths between first and second neighbours of rock salt.
 
     `E = sum_pairs k/2 (r - r0)² + q/4 (r - r0)^4`, with energy, forces and stress. A bond shorter than the
@@ -42,30 +42,24 @@ class PairSprings(Calculator):
         self.constants = np.array([stretching, second])
         self.quartic = np.array([quartic, 0.0])
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Compute energy in eV, forces in eV/Å and stress in eV/Å³, and store them in `results`."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None  # ASE's base class has set it
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Compute energy in eV, forces in eV/Å and stress in eV/Å³."""
         rest = np.array([LATTICE_CONSTANT / 2, LATTICE_CONSTANT / np.sqrt(2)])
-        i, bonds, lengths = neighbour_list("iDd", atoms=self.atoms, cutoff=_RANGE * rest[1])
+        i, bonds, lengths = neighbour_list("iDd", atoms=atoms, cutoff=_RANGE * rest[1])
         shell = (lengths > rest.mean()).astype(int)
         stretched = lengths - rest[shell]
         constants, quartic = self.constants[shell], self.quartic[shell]
         tension = constants * stretched + quartic * stretched**3
         energies = constants / 2 * stretched**2 + quartic / 4 * stretched**4
         pulls = (tension / lengths)[:, None] * bonds
-        forces = np.zeros((len(self.atoms), 3))
+        forces = np.zeros((len(atoms), 3))
         np.add.at(forces, i, pulls)
         # Each pair is there from both of its ends.
-        self.results = {"energy": 0.5 * float(energies.sum()), "forces": forces}
-        if self.atoms.pbc.all():
-            stress = np.einsum("ea,eb->ab", pulls, bonds) / (2 * self.atoms.get_volume())
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        results = {"energy": 0.5 * float(energies.sum()), "forces": forces}
+        if atoms.pbc.all():
+            stress = np.einsum("ea,eb->ab", pulls, bonds) / (2 * atoms.get_volume())
+            results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        return results
 
 
 def springs() -> PairSprings:

@@ -21,6 +21,7 @@ from ase.md.verlet import VelocityVerlet
 from jaxtyping import Float
 
 from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.response.earlier_frames import read_earlier_frames
 from equivar_jax.response.optics.motion import mean_temperature
 from equivar_jax.structures import check_structure, source
 
@@ -247,13 +248,7 @@ def _stop_drift(atoms: Atoms) -> None:
 
 def _read(path: Path, first: Atoms) -> list[Atoms]:
     """Read the frames of a file that is there, and refuse those of another trajectory."""
-    if not path.exists():
-        return []
-    try:
-        with Trajectory(str(path)) as file:
-            frames = [file[number] for number in range(len(file))]
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read ({error}); remove it, or choose another --output") from None
+    frames = read_earlier_frames(path)
     if not frames:
         return []
     before, now = frames[0].info.get(_PROTOCOL, {}), first.info[_PROTOCOL]

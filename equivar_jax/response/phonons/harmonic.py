@@ -3,17 +3,18 @@
 The examples use it, and so do the tests that compare every response function with an exact answer.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import Calculator, all_changes
 from jaxtyping import Float
 from matscipy.neighbours import neighbour_list
 
+from equivar_jax.response.phonons.model_potential import ModelPotential
 
-class HarmonicCrystal(Calculator):
+
+class HarmonicCrystal(ModelPotential):
     """A calculator that is harmonic in the displacement u from a reference structure.
 
     `E = 1/2 sum_ij u_i Phi_ij u_j` and `F_i = -sum_j Phi_ij u_j`.
@@ -37,18 +38,11 @@ class HarmonicCrystal(Calculator):
         self.force_constants = force_constants
         self.charges = born_effective_charges
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Compute energy, forces and Born effective charges, and store them in `results`."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None  # ASE's base class has set it
-        moved = self.atoms.positions - self.rest
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Compute energy, forces and Born effective charges."""
+        moved = atoms.positions - self.rest
         forces = -np.einsum("ijab,jb->ia", self.force_constants, moved)
-        self.results = {
+        return {
             "energy": -0.5 * float(np.sum(forces * moved)),
             "forces": forces,
             "born_effective_charges": self.charges.copy(),

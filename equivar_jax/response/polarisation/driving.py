@@ -23,6 +23,7 @@ from jaxtyping import Float
 from equivar_jax.calculators.charges import Charges
 from equivar_jax.calculators.field import FieldCalculator
 from equivar_jax.errors import InputError, input_error_unless_writable
+from equivar_jax.response.earlier_frames import read_earlier_frames
 from equivar_jax.response.options import WaveForm
 from equivar_jax.response.polarisation.follower import MAX_STEP, Follower
 from equivar_jax.response.polarisation.moving_cell import MovingCellCalculator, relax_cell
@@ -240,13 +241,7 @@ def _run_to(
 
 def _read(path: Path, start: Atoms) -> list[Atoms]:
     """Read the points of a file that is there, and refuse those of another run."""
-    if not path.exists():
-        return []
-    try:
-        with Trajectory(str(path)) as file:
-            frames = [file[number] for number in range(len(file))]
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read ({error}); remove it, or choose another --output") from None
+    frames = read_earlier_frames(path)
     if not frames:
         return []
     before, now = frames[0].info.get(_DRIVING, {}), start.info[_DRIVING]

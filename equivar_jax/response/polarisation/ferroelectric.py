@@ -8,16 +8,17 @@ predictions.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
 from ase.spacegroup import crystal
 from jaxtyping import Float
 from matscipy.neighbours import neighbour_list
 from scipy.sparse import csr_array
 
 from equivar_jax.errors import InputError
+from equivar_jax.response.phonons.model_potential import ModelPotential
 from equivar_jax.response.units import MICROCOULOMB_PER_CM2
 
 LATTICE_CONSTANT = 4.00
@@ -44,7 +45,7 @@ def barium_titanate(repeat: Sequence[int] = (1, 1, 1)) -> Atoms:
     return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
 
 
-class SoftModeCrystal(Calculator):
+class SoftModeCrystal(ModelPotential):
     """A calculator with a double well for the soft mode of each cell and springs for everything else.
 
     The mode of cell n is `s_n = sum_i A_ni u_i` (Å), where u is the displacement from the cubic crystal. A is
@@ -155,16 +156,9 @@ class SoftModeCrystal(Calculator):
         """Compute the amplitude of the mode of every cell in Å, in the order of the Ti atoms."""
         return self._project(atoms.positions - self.rest)
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Compute energy, forces and Born effective charges, and store them in `results`."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None  # ASE's base class has set it
-        moved = self.atoms.positions - self.rest
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Compute energy, forces and Born effective charges."""
+        moved = atoms.positions - self.rest
         s = self._project(moved)
         rest = moved - self._spread(s)
         squares, scale = s**2, self.amplitude**4
@@ -177,7 +171,7 @@ class SoftModeCrystal(Calculator):
         gradient += 2 * self.anisotropy * s * others / scale + coupled
         # The chain rule through s = A u and r = (1 - A^T A) u.
         forces = -(pulled + self._spread(gradient - self._project(pulled)))
-        self.results = {
+        return {
             "energy": energy,
             "free_energy": energy,
             "forces": forces,
