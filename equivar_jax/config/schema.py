@@ -33,9 +33,13 @@ class DemonstrationConfig:
     """How many structures of each kind the embedded demonstration set has (it is not DFT data)."""
 
     perovskites: Natural = 224
+    """Number of distorted perovskites."""
     li3po4: Natural = 0
+    """Number of frames of Li3PO4."""
     zro2: Natural = 0
+    """Number of frames of ZrO2."""
     seed: Natural = 0
+    """Seed of the structures."""
 
 
 @dataclass(frozen=True)
