@@ -181,8 +181,10 @@ def _run_to_its_end(command: Sequence[str]) -> None:
         try:
             output, said = process.communicate(timeout=TIMEOUT)
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
+            if hasattr(os, "killpg"):  # not under Windows
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, output, said)
