@@ -7,7 +7,10 @@ structure comes from, for error messages.
 """
 
 import math
+import os
+from collections.abc import Iterable, Iterator
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -39,6 +42,38 @@ Rounding makes less; a tensor with more is broken.
 def source(atoms: Atoms) -> str:
     """Return where a structure came from ("file, frame 3"), or its formula if it was made in memory."""
     return str(atoms.info.get(SOURCE) or f"structure {atoms.get_chemical_formula()}")
+
+
+def list_structures(structures: Any) -> list[Atoms]:
+    """List structures that come as any iterable, such as a generator; one alone is a list of one.
+
+    Args:
+        structures: `ase.Atoms`, or an iterable of them.
+
+    Raises:
+        InputError: Something else than `ase.Atoms` is among them, such as the name of a file.
+    """
+    # A name of a file and a structure of pymatgen are iterable, too, but not of structures.
+    is_whole = isinstance(structures, Atoms | str) or not isinstance(structures, Iterable)
+    found = [structures] if is_whole else list(structures)
+    for atoms in found:
+        if not isinstance(atoms, Atoms):
+            wrong = atoms if isinstance(structures, list | tuple | Iterator) else structures
+            raise InputError(_describe_what_is_no_structure(wrong))
+    return found
+
+
+def _describe_what_is_no_structure(wrong: object) -> str:
+    """Say what was given in the place of a structure, and how to make one of it."""
+    if isinstance(wrong, str | os.PathLike):
+        return (
+            f"{os.fspath(wrong)!r}, a name, instead of a structure; read the file: "
+            "equivar_jax.io.read_structures(...), or ase.io.read(...)"
+        )
+    return (
+        f"{type(wrong).__module__}.{type(wrong).__qualname__} instead of ase.Atoms, or a list of them; "
+        "convert it, as by to_ase_atoms() of pymatgen's structures"
+    )
 
 
 def element_order(atoms: Atoms) -> list[str]:

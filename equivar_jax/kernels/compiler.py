@@ -10,6 +10,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -162,8 +163,31 @@ def compile_library(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{name}-") as folder:
         made = Path(folder) / path.name
         command = [*compiler, *FLAGS, *options, *headers, str(SOURCES / f"{name}.cc"), "-o", str(made)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=TIMEOUT)
+        _run_to_its_end(command)
         made.replace(path)
+
+
+def _run_to_its_end(command: Sequence[str]) -> None:
+    """Run a compiler; where it is too slow or the user interrupts, what it started ends with it.
+
+    Raises:
+        OSError: It cannot be run.
+        subprocess.SubprocessError: It fails, or takes longer than `TIMEOUT`.
+    """
+    # The command is a driver: if it alone is killed, the compiler proper goes on for minutes.
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            output, said = process.communicate(timeout=TIMEOUT)
+        except BaseException:
+            process.kill()
+            if hasattr(os, "killpg"):  # not under Windows
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, said)
 
 
 @functools.cache

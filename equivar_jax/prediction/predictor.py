@@ -22,6 +22,7 @@ from equivar_jax.prediction.members import Networks, Prediction, Uncertain
 from equivar_jax.prediction.polarisation import CellDipole, Images, cell_dipoles, require_polarisation
 from equivar_jax.prediction.remarks import element_warnings, prediction_warnings, structure_warnings
 from equivar_jax.prediction.windows import predict_in_windows
+from equivar_jax.structures import list_structures
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import DomainWarning, without_domain_warnings
 from equivar_jax.weights.metadata import Metadata
@@ -206,7 +207,7 @@ class Predictor:
         """Predict the Born effective charges of a structure, or of each structure of a list.
 
         Args:
-            structures: `ase.Atoms`, or a sequence of them; `info["charge"]` is the net charge of a cell in e.
+            structures: `ase.Atoms`, or an iterable of them; `info["charge"]` is the charge of a cell in e.
             allow_unseen: Only warn about elements that did not occur in the training data.
             uncertainty: Return pairs (Z, sigma), where sigma has the shape of Z and is the standard deviation
                 of each component in e (see `equivar_jax.uncertainty.calibration`). This needs a calibrated
@@ -222,9 +223,10 @@ class Predictor:
             for a list of structures. The sum over atoms is the net charge times the identity within 1e-8 e.
 
         Raises:
-            InputError: a structure cannot be used, it has an element that the model has never seen, or the
-                uncertainty is asked for without a calibrated committee; or eps_inf without the readout, or of
-                what is no crystal; or there are fewer devices, or the network or eps_inf is not divided.
+            InputError: something is no structure or cannot be used, it has an element that the model has
+                never seen, or the uncertainty is asked for without a calibrated committee; or eps_inf without
+                the readout, or of what is no crystal; or there are fewer devices, or the network or eps_inf
+                is not divided.
         """
         calibration = self.calibration if uncertainty else None  # before anything is computed
         if isinstance(structures, Atoms):
@@ -236,6 +238,7 @@ class Predictor:
                 devices=devices,
             )
             return found
+        structures = list_structures(structures)
         if dielectric:
             if devices is not None:
                 raise InputError(
@@ -324,7 +327,7 @@ class Predictor:
         """
         if isinstance(structures, Atoms):
             return cell_dipoles(self, [structures], reference, images, allow_unseen)[0]
-        return cell_dipoles(self, structures, reference, images, allow_unseen)
+        return cell_dipoles(self, list_structures(structures), reference, images, allow_unseen)
 
     def dipoles_of_samples(self, samples: Sequence[Sample]) -> list[Float[np.ndarray, "members atoms 3"]]:
         """Compute the dipoles mu of the atoms in e Å, a part of the polarisation; emit no warnings.
@@ -431,6 +434,7 @@ class Predictor:
         self.check_knows_features()
         if isinstance(structures, Atoms):
             return self.domain_distance([structures])[0]
+        structures = list_structures(structures)
         with without_domain_warnings():  # the numbers say it
             found = self.predictions(structures, allow_unseen=True)
         return [prediction.distances for prediction in found]

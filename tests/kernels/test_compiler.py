@@ -1,6 +1,8 @@
 """Where the compiled kernels come from."""
 
-import subprocess
+import contextlib
+import fcntl
+import time
 
 import pytest
 
@@ -18,6 +20,31 @@ def fresh(tmp_path, monkeypatch):
     load_library.cache_clear()
 
 
+def script(folder, text):
+    """A program in the place of the compiler."""
+    path = folder / "compiler"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_compiler_that_is_too_slow_ends_with_what_it_started(fresh, monkeypatch):
+    """The lock that both hold is free when both have ended."""
+    slow = f"exec 9> {fresh / 'lock'}; flock 9; touch {fresh / 'begun'}; sleep 1000 & wait"
+    monkeypatch.setenv("CXX", str(script(fresh, slow)))
+    monkeypatch.setattr(compiler, "TIMEOUT", 5)
+    with pytest.raises(NotCompiledError, match="timed out after 5 seconds"):
+        load_library("network")
+    assert (fresh / "begun").exists()
+    with (fresh / "lock").open("w") as handle:
+        for _ in range(600):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(0.1)
+    pytest.fail("what the compiler had started goes on")
+
+
 def test_without_a_compiler_it_is_said(fresh, monkeypatch):
     monkeypatch.setattr(compiler.shutil, "which", lambda _: None)
     with pytest.raises(NotCompiledError, match="no C"):
@@ -25,10 +52,7 @@ def test_without_a_compiler_it_is_said(fresh, monkeypatch):
 
 
 def test_what_the_compiler_says_is_passed_on(fresh, monkeypatch):
-    def fail(*_, **__):
-        raise subprocess.CalledProcessError(1, "c++", stderr="network.cc:1: error: no such thing\nmore")
-
-    monkeypatch.setattr(compiler.subprocess, "run", fail)
+    monkeypatch.setenv("CXX", str(script(fresh, "echo 'network.cc:1: error: no such thing' >&2; exit 1")))
     with pytest.raises(NotCompiledError, match=r"network\.cc:1: error: no such thing$"):
         load_library("network")
 
