@@ -93,6 +93,7 @@ def balance(values):
     return force, stress - PIEZO * moved * (1 + 2 * strain)
 
 
+@pytest.mark.slow
 def test_displacement_and_strain_in_a_field_are_those_of_theory(crystal, tmp_path):
     """The field strains the crystal through its ions; P is without what a strain does to the electrons."""
     found = drive(crystal, Piezoelectric(), lambda _: CHARGES, driving(), tmp_path / "loop-1.traj")
