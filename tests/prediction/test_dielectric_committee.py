@@ -28,6 +28,8 @@ from equivar_jax.uncertainty.calibration import calibrate
 from equivar_jax.uncertainty.residuals import pool_spread
 from equivar_jax.weights.metadata import Metadata
 
+pytestmark = pytest.mark.filterwarnings("ignore:Set OLD_ERROR_HANDLING:DeprecationWarning")
+
 CRYSTALS = {
     "monoclinic": (14, ["Ti", "O", "O"], [(0.275, 0.04, 0.208), (0.07, 0.332, 0.345), (0.45, 0.757, 0.479)]),
     "orthorhombic": (
