@@ -25,6 +25,7 @@ class Watch:
         self.advice = "begin again"
         """What the user can do if one is lost."""
         self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True, name="watch for lost processes")
 
     def end(self, reason: str, status: int = LOST) -> NoReturn:
         """End this process at once with a line on standard error."""
@@ -36,11 +37,13 @@ class Watch:
 
     def begin(self) -> None:
         """Look every few seconds from now on."""
-        threading.Thread(target=self._look, daemon=True, name="watch for lost processes").start()
+        self._thread.start()
 
     def finish(self) -> None:
-        """Look no longer."""
+        """Look no longer, and wait for the end of a last look: Python aborts if it ends within one."""
         self._finished.set()
+        if self._thread.is_alive():
+            self._thread.join(SECONDS_BETWEEN_LOOKS)
 
     def _look(self) -> None:
         import jax
