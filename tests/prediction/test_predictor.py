@@ -16,6 +16,7 @@ def test_the_old_name_of_the_network_warns_and_names_the_new_one(make):
     assert found is predictor.network
 
 
+@pytest.mark.filterwarnings("ignore::equivar_jax.prediction.UnseenElementWarning")
 def test_structures_come_as_any_iterable_and_names_of_files_are_refused():
     """A generator, as ASE's iread is one, may be used up only once."""
     predictor, structures = network(0), [labelled_crystal(seed) for seed in range(3)]

@@ -74,7 +74,7 @@ def test_means_over_seeds_and_the_share_saved_are_in_the_table():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning")  # few structures
-@pytest.mark.filterwarnings("ignore::equivar_jax.prediction.predictor.UnseenElementWarning")
+@pytest.mark.filterwarnings("ignore::equivar_jax.prediction.UnseenElementWarning")
 def test_a_committee_chooses_as_the_command_does_and_is_measured(tmp_path, monkeypatch):
     crystals = [*demonstration_set(perovskites=24, li3po4=0, zro2=0, seed=3)]
     plan = selection.Plan("test", {"train.keep": "last"}, 4, {"random": (10, 12), "select": (10, 12)})

@@ -29,7 +29,7 @@ IN_BOTH = 4
 
 pytestmark = [  # of few structures, which have no tungsten
     pytest.mark.filterwarnings("ignore::equivar_jax.uncertainty.domain.DomainWarning"),
-    pytest.mark.filterwarnings("ignore::equivar_jax.prediction.predictor.UnseenElementWarning"),
+    pytest.mark.filterwarnings("ignore::equivar_jax.prediction.UnseenElementWarning"),
 ]
 
 
