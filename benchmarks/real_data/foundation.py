@@ -4,9 +4,9 @@
     python -m benchmarks.real_data.foundation --union runs/union --only polarisation --seeds 0 1 2
 
 Every variant is trained on the training part of the union of phonondb and phonon-dfpt, which the shipped
-weights have (`benchmarks.real_data.union`), for 12 epochs if not said otherwise, and judged by the validation part,
-196 crystals of other compositions. Test parts are not read. A few crystals have much of the error, so that
-differences of a few per cent need several seeds; the table has the mean over seeds and their spread.
+weights have (`benchmarks.real_data.union`), for 12 epochs if not said otherwise, and judged by the validation
+part, 196 crystals of other compositions. Test parts are not read. A few crystals have much of the error, so
+that differences of a few per cent need several seeds; the table has the mean over seeds and their spread.
 
 Runs are shorter than those of the weights that ship. Results go to `results/accuracy/real_foundation.json`;
 `python -m benchmarks.accuracy report` makes the table. After an interruption the same command continues.
