@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         found = importlib.import_module(f"benchmarks.faults.{options.command}").measure(options, Path(folder))
+        found = json.loads(json.dumps(found).replace(folder, "FOLDER"))  # no path of this machine is kept
     output = options.output or RESULTS / f"{options.command}.json"
     write(found, output, time.monotonic() - started)
     if any(part["wrong"] for part in found.values()):
