@@ -112,7 +112,7 @@ def self_test() -> tuple[bool, str]:
             tensor = load().predict(atoms)[1]
         seconds = time.perf_counter() - began
         off = float(np.abs(tensor - np.array(KNOWN)).max())
-    except Exception as error:
+    except Exception as error:  # whatever is broken is what the report is for
         return False, f"FAILED: {type(error).__name__}: {' '.join(str(error).split())}"
     if not off < TOLERANCE:
         return False, f"FAILED: a tensor of SrTiO3 is off by {off:.2g} e; {TOLERANCE:g} would be rounding"

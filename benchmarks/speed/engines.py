@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import Calculator, all_changes
 from ase.io import write
 from ase.md.verlet import VelocityVerlet
 from matscipy.neighbours import neighbour_list
@@ -30,6 +29,7 @@ from equivar_jax.calculators import EquivarCalculator, FieldCalculator
 from equivar_jax.calculators.ipi import Driver, serve
 from equivar_jax.calculators.ipi_socket import Answer, Configuration, connect
 from equivar_jax.prediction import Predictor, load
+from equivar_jax.response.phonons.model_potential import ModelPotential
 
 NETWORK = Path(__file__).parents[1] / "taught" / "BaTiO3-300K"
 CELLS = 10
@@ -44,7 +44,7 @@ NOT_COUNTED = 2
 """First steps, in which libraries are loaded and neighbours are sought."""
 
 
-class Springs(Calculator):
+class Springs(ModelPotential):
     """Springs between neighbours of a structure, `E = k/2 sum over pairs (r - r0)²`, in milliseconds."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012 (as ASE has it)
@@ -58,23 +58,16 @@ class Springs(Calculator):
         self.i, self.j, self.lengths, shifts = neighbour_list("ijdS", structure, self.reach)
         self.offsets = shifts @ structure.cell.array
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:
-        """Compute energy and forces."""
-        super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None  # ASE's base class has set it
-        positions = self.atoms.positions
+    def compute(self, atoms: Atoms) -> dict[str, Any]:
+        """Compute energy in eV and forces in eV/Å."""
+        positions = atoms.positions
         vectors = positions[self.j] - positions[self.i] + self.offsets
         lengths = np.linalg.norm(vectors, axis=1)
         longer = lengths - self.lengths
         pulls = (self.stiffness * longer / lengths)[:, None] * vectors
         count = len(positions)
         forces = np.stack([np.bincount(self.i, pulls[:, axis], count) for axis in range(3)], axis=1)
-        self.results = {"energy": 0.25 * self.stiffness * float(longer @ longer), "forces": forces}
+        return {"energy": 0.25 * self.stiffness * float(longer @ longer), "forces": forces}
 
 
 class Moment(NamedTuple):

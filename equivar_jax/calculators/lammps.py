@@ -161,7 +161,7 @@ class LammpsField:
         self._resume()
         try:
             self.lmp.command(text)
-        except Exception:
+        except Exception:  # LAMMPS's own words for what the callback has raised, which is more to the point
             if self.failure is None:
                 raise
         if (failure := self.failure) is not None:

@@ -208,7 +208,7 @@ def _load_factory(name: str) -> BaseCalculator:
             raise InputError(
                 f"{where}: no module {missing} in this folder or installed; install it, or run where it is"
             ) from None
-        except Exception as error:
+        except Exception as error:  # the user's module is a program, so anything can happen in it
             raise InputError(
                 f"{where}: module {path} cannot be imported: {_reason(error)}; repair it"
             ) from error

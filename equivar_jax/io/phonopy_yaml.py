@@ -147,6 +147,28 @@ def primitive_cell(unit_cell: Any, matrix: Any, supercell_matrix: Any = None) ->
     return unit_cell if unchanged else primitive
 
 
+def phonopy_atoms(atoms: Atoms, **more: Any) -> Any:
+    """Make phonopy's structure of a crystal, with right-handed lattice vectors.
+
+    Of left-handed ones it gets the opposite vectors -a, -b, -c, which span the same lattice, and the same
+    Cartesian coordinates: phonopy finds no primitive cell of left-handed ones ("auto"), and takes the signed
+    volume for that of the non-analytical term.
+
+    Args:
+        atoms: The crystal.
+        more: Further arguments of `PhonopyAtoms`.
+    """
+    from phonopy.structure.atoms import PhonopyAtoms
+
+    hand = np.sign(determinant(atoms.cell.array))
+    return PhonopyAtoms(
+        numbers=atoms.numbers,
+        cell=hand * atoms.cell.array,
+        scaled_positions=hand * atoms.get_scaled_positions(),
+        **more,
+    )
+
+
 def usable_primitive_matrix(unit_cell: Any, matrix: Any) -> Any:
     """Return phonopy's primitive matrix, and "P" where "auto" was asked for and the cell is left-handed.
 

@@ -22,9 +22,9 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.io.phonopy_born_writer import dielectric_tensor_of
-from equivar_jax.io.phonopy_yaml import primitive_cell, translate_phonopy_faults
+from equivar_jax.io.phonopy_yaml import phonopy_atoms, primitive_cell, translate_phonopy_faults
 from equivar_jax.io.single_structure import only_labelled, tensors_of
-from equivar_jax.structures import determinant, source
+from equivar_jax.structures import source
 
 
 def write_bec(path: Path, structures: Iterable[Atoms]) -> None:
@@ -82,21 +82,11 @@ def write_borninfo(
     Raises:
         InputError: see `write_lotosplitting`; or the cell is not primitive.
     """
-    from phonopy.structure.atoms import PhonopyAtoms
-
     path = Path(path)
     atoms = only_labelled(path, structures)
     epsilon = dielectric_tensor_of(atoms, epsilon_inf, path)
     with translate_phonopy_faults(path, "a crystal"):
-        hand = np.sign(
-            determinant(atoms.cell.array)
-        )  # "auto" needs right-handed vectors; -a, -b, -c are that
-        cell = PhonopyAtoms(
-            numbers=atoms.numbers,
-            cell=hand * atoms.cell.array,
-            scaled_positions=hand * atoms.get_scaled_positions(),
-        )
-        primitive = len(primitive_cell(cell, "auto"))
+        primitive = len(primitive_cell(phonopy_atoms(atoms), "auto"))
     if primitive != len(atoms):
         raise InputError(
             f"{source(atoms)}: {len(atoms)} atoms, and the primitive cell, whose tensors ALAMODE reads, has "

@@ -28,7 +28,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.files import excerpt, open_text, require_file
 from equivar_jax.io.options import ReadOptions, field_first
 from equivar_jax.io.phonopy_born import read_born_tensors
-from equivar_jax.io.phonopy_yaml import translate_phonopy_faults, usable_primitive_matrix
+from equivar_jax.io.phonopy_yaml import phonopy_atoms, translate_phonopy_faults, usable_primitive_matrix
 from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, determinant, source
 
@@ -58,11 +58,8 @@ def phonon_of(
             f"{source(atoms)}: not periodic in all directions, as phonopy needs it; give a crystal"
         )
     moments = atoms.get_initial_magnetic_moments()
-    hand = np.sign(determinant(atoms.cell.array))
-    cell = PhonopyAtoms(
-        numbers=atoms.numbers,
-        cell=hand * atoms.cell.array,
-        scaled_positions=hand * atoms.get_scaled_positions(),
+    cell = phonopy_atoms(
+        atoms,
         masses=atoms.get_masses() if atoms.has("masses") else None,  # else phonopy's own
         magnetic_moments=moments if moments.any() else None,
     )
