@@ -7,10 +7,13 @@ needed to continue the run.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
 import re
+import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +30,12 @@ Which = Literal["best", "last"]
 
 _SYSTEM_ERROR = re.compile(r"os_error_code='(\d+)'")
 """tensorstore tells the number of the system's error inside a long text."""
+
+_ROOM_FOR_INDICES = 1 << 18
+"""Bytes of a checkpoint beside its content and a quarter of that: indices, folders."""
+
+_SECONDS_FOR_THREADS = 10
+"""How long a failed save waits for a thread that it has begun."""
 
 
 class CheckpointWriter:
@@ -63,13 +72,15 @@ class CheckpointWriter:
         import jax
         import orbax.checkpoint as ocp
 
-        arrays = jax.tree.map(np.asarray, state)
+        arrays, meaning = jax.tree.map(np.asarray, state), metadata.to_json()
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + len(json.dumps(meaning))
         try:
+            _require_room(Path(self._manager.directory), size)
             with _no_log_of_orbax():
                 self._manager.save(
                     self._next,
                     args=ocp.args.Composite(
-                        state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(metadata.to_json())
+                        state=ocp.args.StandardSave(arrays), metadata=ocp.args.JsonSave(meaning)
                     ),
                 )
         except (OSError, ValueError, RuntimeError) as error:  # tensorstore raises the latter two
@@ -92,14 +103,39 @@ class CheckpointWriter:
         self._manager.close()
 
 
+def _require_room(folder: Path, size: int) -> None:
+    """Reserve so many bytes in a folder and give them back.
+
+    Orbax writes many files at once, and on a disk that becomes full its unfinished writes report themselves
+    until the process has ended; so it is not begun there. Quotas are met, too, of which the free space of a
+    disk does not tell.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size + size // 4 + _ROOM_FOR_INDICES)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # the file system reserves nothing, or limits single files: the writing itself will tell
+
+
 @contextlib.contextmanager
 def _no_log_of_orbax() -> Iterator[None]:
     """Keep Orbax from printing the tracebacks of its threads; the error itself is raised."""
     logger = logging.getLogger("absl")
-    before = logger.disabled
+    before, others = logger.disabled, set(threading.enumerate())
     logger.disabled = True
     try:
         yield
+    except BaseException:
+        for thread in set(threading.enumerate()) - others:  # they report their own errors a little later
+            thread.join(_SECONDS_FOR_THREADS)
+        raise
     finally:
         logger.disabled = before
 

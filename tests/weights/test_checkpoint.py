@@ -1,5 +1,7 @@
 import dataclasses
+import errno
 import json
+import os
 import sys
 
 import jax
@@ -58,6 +60,38 @@ def test_a_disk_that_takes_no_more_is_one_line_and_the_checkpoint_before_stays(r
     writer.save(large, METADATA)
     writer.close()
     np.testing.assert_array_equal(read_checkpoint(run)[0]["params"], large["params"])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room")
+def test_a_full_disk_is_noticed_before_anything_is_written(run, monkeypatch):
+    """The room of the whole content is asked for, and the file that asks for it leaves nothing behind."""
+    asked = []
+
+    def fallocate(_: int, offset: int, size: int) -> None:
+        asked.append(size - offset)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    before = sorted(run.rglob("*"))
+    writer = CheckpointWriter(run, "best")
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); make room"):
+        writer.save({"params": np.zeros(10**6)}, METADATA)
+    assert asked[0] > 8 * 10**6
+    assert sorted(run.rglob("*")) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system reserves no room")
+def test_a_file_system_that_reserves_no_room_is_written_to(run, monkeypatch):
+    def fallocate(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    writer = CheckpointWriter(run, "best")
+    writer.save(tree(1), METADATA)
+    writer.close()
+    np.testing.assert_array_equal(
+        read_checkpoint(run)[0]["params"]["params"]["a"], tree(1)["params"]["params"]["a"]
+    )
 
 
 def edited(run, change):
