@@ -29,6 +29,7 @@ def numbers_of(program, *words):
     return {name: float(value) for name, value in (line.split(": ") for line in said.splitlines())}
 
 
+@pytest.mark.slow
 def test_a_crystal_moves_in_jax_md_as_it_must(archive):
     pytest.importorskip("jax_md")
     found = numbers_of("with_jax_md.py", archive, "--cells", 2, "--steps", 60)
