@@ -1,16 +1,16 @@
 """Make the weights that come with the package, and their model card, all with one command.
 
-    python -m benchmarks.real_data.ship --members 4 --epochs 40
+    python -m benchmarks.real_data.ship
 
 The data are the union of phonondb and phonon-dfpt (`benchmarks.real_data.union`), from the folder that
 EQUIVAR_DATA names; nothing else is ever trained on. The members of the committee differ in their seed and are
 trained once, each by
 
     equivar train --config bm3.py --run-dir RUNS/seed-K --data UNION/training.extxyz
-        --data.validation_path UNION/validation.extxyz --model.dielectric True
-        --train.epochs EPOCHS --train.seed K
+        --data.validation_path UNION/validation.extxyz --train.epochs EPOCHS --train.seed K SETTINGS
 
-with further settings, if any, from the end of the command line (`-- --model.channels 96`). The validation
+with the settings that `benchmarks.real_data.foundation` found best, and further ones, if any, from the end of
+the command line (`-- --model.channels 96`). The validation
 part chooses the epoch of each member, calibrates the uncertainties of the committee and says which features
 are usual. What ships is what is then tested, on compositions that were never trained on.
 
@@ -22,9 +22,10 @@ trains nothing: the weights that are in the package are tested, and their card i
 import argparse
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
@@ -51,8 +52,14 @@ from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 CONFIG = "bm3.py"
-EPOCHS = 40
-SETTINGS = ("--model.dielectric", "True")
+EPOCHS = 60
+SETTINGS: Mapping[str, Any] = {
+    "model.dielectric": True,
+    "train.learning_rate": 0.015,
+    "train.weight_decay": 0.0,
+    "train.position_noise": 0.02,
+}
+"""In what a member differs from the config, beside its epochs and its seed."""
 WEIGHTS = Path(__file__).parents[2] / "equivar_jax" / "weights"
 PATTERN = "phonon*.extxyz.gz"
 """Pattern of the files of the sets that are trained on."""
@@ -246,7 +253,9 @@ def main() -> None:
             write_card_of(shipped, load_dataset(config_on(shipped, files)), files, first)
             return
         paths = ["--data", str(files["training"]), "--data.validation_path", str(files["validation"])]
-        words = ["--config", CONFIG, *paths, *SETTINGS, "--train.epochs", str(options.epochs)]
+        changes = {**SETTINGS, "train.epochs": options.epochs}
+        settings = [word for name, value in changes.items() for word in (f"--{name}", str(value))]
+        words = ["--config", CONFIG, *paths, *settings]
         runs = []
         for seed in range(options.members):
             seeded = [*words, *options.settings, "--train.seed", str(seed)]
