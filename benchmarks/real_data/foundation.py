@@ -30,10 +30,11 @@ from equivar_jax.errors import plain_messages
 from equivar_jax.runtime import use_compilation_cache
 
 EPOCHS = 12
-SHIPPED = "as shipped, 60 epochs"
+PLAIN = CONFIG
+"""The variant that the others change."""
 LONGER: Mapping[str, Any] = {"train.epochs": 24, "train.learning_rate": 0.015, "train.weight_decay": 0.0}
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "bm3.py": {},
+    PLAIN: {},
     "polarisation": {"model.dielectric": False, **POLARISATION},
     "without dielectric": {"model.dielectric": False},
     "96 channels": {"model.channels": 96},
@@ -48,7 +49,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "24 epochs, rate 0.015, no weight decay": LONGER,
     "24 epochs, rate 0.015, no weight decay, noise of 0.02 Å": {**LONGER, "train.position_noise": 0.02},
     "average over 0.999": {"train.ema_decay": 0.999},
-    SHIPPED: {**SETTINGS, "train.epochs": SHIPPED_EPOCHS},
+    "as shipped, 60 epochs": {**SETTINGS, "train.epochs": SHIPPED_EPOCHS},
 }
 """Changed settings by the name of the variant; `model.dielectric` is on if not said otherwise."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.real_data import foundation
-from benchmarks.real_data.foundation import SHIPPED, VARIANTS, foundation_rows
+from benchmarks.real_data.foundation import PLAIN, VARIANTS, foundation_rows
 from equivar_jax.config.schema import check_config
 from equivar_jax.config.settings import setting_types
 
@@ -15,8 +15,8 @@ def rows(tmp_path, monkeypatch):
     return {row.facts["variant"]: row for row in foundation_rows(tmp_path, 2)}
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != SHIPPED])
-def test_a_variant_differs_from_what_ships_in_the_settings_that_it_names(rows, variant):
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != PLAIN])
+def test_a_variant_differs_from_the_plain_one_in_the_settings_that_it_names(rows, variant):
     def settings(name):
         config = rows[name].config
         values = {}
@@ -28,7 +28,7 @@ def test_a_variant_differs_from_what_ships_in_the_settings_that_it_names(rows, v
         return values
 
     check_config(rows[variant].config)
-    ours, theirs = settings(variant), settings(SHIPPED)
+    ours, theirs = settings(variant), settings(PLAIN)
     changed = {name for name, value in ours.items() if value != theirs[name]}
     assert changed
     assert changed <= {*VARIANTS[variant]}
