@@ -6,6 +6,7 @@ small (a palette of 128 colours) in `docs/pictures`.
 """
 
 import contextlib
+import importlib
 import os
 import re
 import runpy
@@ -56,13 +57,11 @@ def tutorial(name: str) -> Callable[[], Path]:
     return run
 
 
-def drawing(name: str) -> Callable[[], Path]:
-    """Make a picture by a function of `making/drawings.py`."""
+def drawing(module: str, name: str) -> Callable[[], Path]:
+    """Make a picture by a function of a module of `making`."""
 
     def run() -> Path:
-        import drawings
-
-        return getattr(drawings, name)()
+        return getattr(importlib.import_module(module), name)()
 
     return run
 
@@ -72,7 +71,7 @@ GALLERY = {
     "charges": Picture(
         "Predicted charges beside published ones and nominal ones",
         "start/first-tensor.md",
-        drawing("charges"),
+        drawing("drawn_predictions", "charges"),
     ),
     "bands": Picture(
         "Bands of model NaCl with LO-TO splitting",
@@ -110,23 +109,39 @@ GALLERY = {
     "history": Picture(
         "Loss of a minute of training", "howto/train.md", command(TRAINING, "run/history.png")
     ),
-    "frames": Picture("Errors by number of frames", "howto/fine-tune.md", drawing("frames")),
-    "taught": Picture("Errors on BaTiO3 at 300 K, by how one trains", "howto/teach.md", drawing("taught")),
-    "selection": Picture("Candidates, and the chosen ones", "howto/select.md", drawing("selection")),
-    "screening": Picture("Anomalous charges of prototypes", "howto/screen.md", drawing("screening")),
-    "scaling": Picture("Time against the number of atoms", "howto/million.md", drawing("scaling")),
+    "frames": Picture("Errors by number of frames", "howto/fine-tune.md", drawing("drawn_results", "frames")),
+    "taught": Picture(
+        "Errors on BaTiO3 at 300 K, by how one trains", "howto/teach.md", drawing("drawn_results", "taught")
+    ),
+    "selection": Picture(
+        "Candidates, and the chosen ones", "howto/select.md", drawing("drawn_predictions", "selection")
+    ),
+    "screening": Picture(
+        "Anomalous charges of prototypes", "howto/screen.md", drawing("drawn_predictions", "screening")
+    ),
+    "scaling": Picture(
+        "Time against the number of atoms", "howto/million.md", drawing("drawn_results", "scaling")
+    ),
     "infrared_barium_titanate": Picture(
-        "BaTiO3: infrared from dynamics", "howto/infrared-md.md", drawing("infrared_barium_titanate")
+        "BaTiO3: infrared from dynamics",
+        "howto/infrared-md.md",
+        drawing("drawn_results", "infrared_barium_titanate"),
     ),
-    "derivative": Picture("Z of Ti as it moves, and its derivative", "howto/jax.md", drawing("derivative")),
+    "derivative": Picture(
+        "Z of Ti as it moves, and its derivative", "howto/jax.md", drawing("drawn_predictions", "derivative")
+    ),
     "transposition": Picture(
-        "What tells a transposed file", "concepts/transposition.md", drawing("transposition")
+        "What tells a transposed file",
+        "concepts/transposition.md",
+        drawing("drawn_predictions", "transposition"),
     ),
-    "quanta": Picture("A polarisation and its quanta", "concepts/polarisation.md", drawing("quanta")),
-    "network": Picture("The network", "method/network.md", drawing("network")),
-    "factored": Picture("The factored form", "method/factored.md", drawing("factored")),
+    "quanta": Picture(
+        "A polarisation and its quanta", "concepts/polarisation.md", drawing("drawn_predictions", "quanta")
+    ),
+    "network": Picture("The network", "method/network.md", drawing("diagrams", "network")),
+    "factored": Picture("The factored form", "method/factored.md", drawing("diagrams", "factored")),
     "derivative_form": Picture(
-        "Tensors as derivatives", "method/polarisation.md", drawing("derivative_form")
+        "Tensors as derivatives", "method/polarisation.md", drawing("diagrams", "derivative_form")
     ),
     "gallium_nitride": Picture(
         "GaN: polar modes and infrared", "tutorials/gallium_nitride.md", tutorial("gallium_nitride")

@@ -11,6 +11,9 @@ import equivar_jax
 
 PROMISE = (Path(__file__).parent / "api_promise.md").read_text()
 NOT_ROOMS = {"old_places"}
+WITH_INHERITED = {"equivar_jax.prediction.predictor.Predictor"}
+"""Classes whose pages show what they have from a base, which is not public itself."""
+INHERITANCE = "    options:\n      inherited_members: true\n"
 
 
 def rooms(package: ModuleType = equivar_jax) -> Iterator[ModuleType]:
@@ -49,7 +52,8 @@ def _room_page(room: ModuleType) -> str:
     for name in sorted(room.__all__):
         thing = getattr(room, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
-            text += f"\n::: {thing.__module__}.{thing.__qualname__}\n"
+            place = f"{thing.__module__}.{thing.__qualname__}"
+            text += f"\n::: {place}\n{INHERITANCE if place in WITH_INHERITED else ''}"
         else:
             text += f"\n### `{name}`\n\n{_summary(thing)}\n"
     return text

@@ -13,8 +13,8 @@ from equivar_jax.calculators.field import list_changes
 from equivar_jax.calculators.polarised import dipole_of_cell
 from equivar_jax.calculators.skin import SkinList
 from equivar_jax.graphs.batch import Sample
+from equivar_jax.prediction.abilities import why_no_polarisation
 from equivar_jax.prediction.loading import load
-from equivar_jax.prediction.polarisation import why_no_polarisation
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.structures import BEC, source
 from equivar_jax.uncertainty.domain import DomainWarning

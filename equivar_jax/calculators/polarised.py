@@ -14,7 +14,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
-from equivar_jax.prediction.polarisation import atomic_charges, dipoles_of_atoms, why_no_polarisation
+from equivar_jax.prediction.abilities import why_no_polarisation
+from equivar_jax.prediction.polarisation import atomic_charges, dipoles_of_atoms
 from equivar_jax.prediction.predictor import Predictor
 
 DipoleFunction = Callable[[Atoms, Float[np.ndarray, "atoms 3"]], Float[np.ndarray, "3"]]

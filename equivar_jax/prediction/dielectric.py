@@ -10,7 +10,7 @@ place of atoms.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 import numpy as np
 from ase import Atoms
@@ -20,11 +20,10 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.graphs.graph import find_neighbours
+from equivar_jax.prediction.abilities import require_readout
+from equivar_jax.prediction.trained_model import TrainedModel
 from equivar_jax.structures import source
 from equivar_jax.uncertainty.residuals import Residuals, pool_spread
-
-if TYPE_CHECKING:
-    from equivar_jax.prediction.predictor import Predictor
 
 Tensors = Float[np.ndarray, "structures 3 3"]
 NEGLIGIBLE = 1e-4
@@ -33,13 +32,13 @@ NEGLIGIBLE = 1e-4
 
 @overload
 def electronic_dielectric_tensor(
-    predictor: "Predictor", atoms: Atoms, *, uncertainty: Literal[False] = False
+    predictor: TrainedModel, atoms: Atoms, *, uncertainty: Literal[False] = False
 ) -> Float[np.ndarray, "3 3"]: ...
 
 
 @overload
 def electronic_dielectric_tensor(
-    predictor: "Predictor", atoms: Atoms, *, uncertainty: Literal[True]
+    predictor: TrainedModel, atoms: Atoms, *, uncertainty: Literal[True]
 ) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 3"]]: ...
 
 
@@ -71,13 +70,13 @@ def electronic_dielectric_tensor(predictor, atoms, *, uncertainty=False):
 
 @overload
 def dielectric_tensors(
-    predictor: "Predictor", structures: Sequence[Atoms], *, uncertainty: Literal[False] = False
+    predictor: TrainedModel, structures: Sequence[Atoms], *, uncertainty: Literal[False] = False
 ) -> Tensors: ...
 
 
 @overload
 def dielectric_tensors(
-    predictor: "Predictor", structures: Sequence[Atoms], *, uncertainty: Literal[True]
+    predictor: TrainedModel, structures: Sequence[Atoms], *, uncertainty: Literal[True]
 ) -> tuple[Tensors, Tensors]: ...
 
 
@@ -105,14 +104,14 @@ def dielectric_tensors(predictor, structures, *, uncertainty=False):
 
 
 def dielectric_of_members(
-    predictor: "Predictor", structures: Sequence[Atoms]
+    predictor: TrainedModel, structures: Sequence[Atoms]
 ) -> Float[np.ndarray, "members structures 3 3"]:
     """Predict the electronic dielectric tensors of many crystals by each network of the model.
 
     Raises:
         InputError: as `dielectric_tensors`.
     """
-    require_readout(predictor)
+    require_readout(predictor.config)
     for atoms in structures:
         if not atoms.pbc.all():
             raise InputError(
@@ -123,19 +122,6 @@ def dielectric_of_members(
     if not samples:
         return np.zeros((predictor.members, 0, 3, 3))
     return predictor.dielectric_of_members(samples)
-
-
-def require_readout(predictor: "Predictor") -> None:
-    """Refuse a model that has no readout for the electronic dielectric tensor.
-
-    Raises:
-        InputError: it has none.
-    """
-    if not predictor.config.dielectric:
-        raise InputError(
-            "the model has no readout for the electronic dielectric tensor; train one with "
-            "--model.dielectric True on structures with info['epsilon_inf']"
-        )
 
 
 def spread_of(of_members: Float[np.ndarray, "members structures 3 3"]) -> Tensors:
@@ -156,6 +142,6 @@ def dielectric_residuals(
     return Residuals(mean - labels, spread, counted, np.arange(len(labels)), mean)
 
 
-def _known_symbols(predictor: "Predictor") -> list[str]:
+def _known_symbols(predictor: TrainedModel) -> list[str]:
     """Return the symbols of the elements that the model was trained on."""
     return [chemical_symbols[number] for number in predictor.metadata.elements]

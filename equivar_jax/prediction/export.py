@@ -14,7 +14,7 @@ import json
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,7 @@ from equivar_jax.network.forms import make_network
 from equivar_jax.network.polarisation import Polarisation
 from equivar_jax.network.tensor import apply_sum_rule
 from equivar_jax.prediction import exported_reader
-
-if TYPE_CHECKING:
-    from equivar_jax.prediction.predictor import Predictor
+from equivar_jax.prediction.trained_model import TrainedModel
 
 Members = Literal["mean", "each"]
 """What is exported of a committee: the mean of its members, or each of them, on a leading axis."""
@@ -56,7 +54,7 @@ _AXIS = "M members, "
 
 
 def export_predictor(
-    predictor: "Predictor",
+    predictor: TrainedModel,
     path: str | Path,
     platforms: Sequence[str] = PLATFORMS,
     *,
@@ -94,7 +92,7 @@ def export_predictor(
 
 
 def describe(
-    predictor: "Predictor",
+    predictor: TrainedModel,
     functions: dict[str, tuple[export.Exported, bytearray]],
     platforms: Sequence[str],
     members: str,
@@ -135,7 +133,7 @@ def _functions_of(network: Core) -> tuple[str, ...]:
 
 
 def _serialise(
-    predictor: "Predictor", name: str, platforms: Sequence[str], members: str
+    predictor: TrainedModel, name: str, platforms: Sequence[str], members: str
 ) -> tuple[export.Exported, bytearray]:
     """Lower one function for all platforms with symbols for the sizes, and serialise it."""
     network = make_network(dataclasses.replace(predictor.config, kernel="chunked"))

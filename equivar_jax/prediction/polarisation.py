@@ -33,21 +33,19 @@ alone. What follows from Z is determined, and nothing else:
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.geometry import minkowski_reduce
 from jaxtyping import Float
 
-from equivar_jax.config.schema import ModelConfig
 from equivar_jax.errors import InputError
+from equivar_jax.prediction.abilities import require_polarisation
+from equivar_jax.prediction.trained_model import TrainedModel
 from equivar_jax.prediction.windows import split_into_windows
 from equivar_jax.structures import check_structure, source
 from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings
-
-if TYPE_CHECKING:
-    from equivar_jax.prediction.predictor import Predictor
 
 Images = Literal["nearest", "path", "unwrapped"]
 """Where atoms are displaced to: to their images nearest to the reference; for a list in the order of a path,
@@ -69,41 +67,15 @@ class CellDipole(NamedTuple):
     """Standard deviation over the members of a committee in e Å, not calibrated; None for one network."""
 
 
-def why_no_polarisation(config: ModelConfig) -> str | None:
-    """Return the reason for which the polarisation of a network cannot be used; None if it can."""
-    if config.form != "polarisation":
-        return (
-            "the model gives tensors directly, which are derivatives of no polarisation: their integral "
-            "depends on the path; integrate along yours (equivar response polarisation), or train a model "
-            "with --model.form polarisation"
-        )
-    if not config.envelope:
-        return (
-            "the model has no envelope: its polarisation jumps whenever an atom crosses the cutoff, which "
-            "its tensors do not tell; train a model with --model.envelope True"
-        )
-    return None
-
-
-def require_polarisation(predictor: "Predictor") -> None:
-    """Refuse a network that has no polarisation.
-
-    Raises:
-        InputError: the network gives tensors directly, or its polarisation jumps.
-    """
-    if (reason := why_no_polarisation(predictor.config)) is not None:
-        raise InputError(reason)
-
-
 def cell_dipoles(
-    predictor: "Predictor",
+    predictor: TrainedModel,
     structures: Sequence[Atoms],
     reference: Atoms,
     images: Images = "nearest",
     allow_unseen: bool = False,
 ) -> list[CellDipole]:
     """Compute the dipole of each structure; see `Predictor.polarisation`."""
-    require_polarisation(predictor)
+    require_polarisation(predictor.config)
     moved = displacements_of(structures, reference, images)
     atomic = dipoles_of_atoms(predictor, [reference, *structures], allow_unseen)
     first = next(atomic).sum(axis=1)  # checks all structures before anything is computed
@@ -118,7 +90,7 @@ def cell_dipoles(
 
 
 def dipoles_of_atoms(
-    predictor: "Predictor", structures: Sequence[Atoms], allow_unseen: bool
+    predictor: TrainedModel, structures: Sequence[Atoms], allow_unseen: bool
 ) -> Iterator[Float[np.ndarray, "members atoms 3"]]:
     """Yield the dipoles mu of the atoms of each structure in e Å by each network, computed window by window.
 
@@ -127,7 +99,7 @@ def dipoles_of_atoms(
     Raises:
         InputError: the network gives tensors directly, or `Predictor.predict` would refuse a structure.
     """
-    require_polarisation(predictor)
+    require_polarisation(predictor.config)
     for atoms in structures:  # before anything is computed
         predictor.check_elements(atoms, allow_unseen)
     remarks: list[UserWarning] = []
@@ -141,14 +113,14 @@ def dipoles_of_atoms(
         warnings.warn(remark, stacklevel=4)
 
 
-def atomic_charges(predictor: "Predictor", atoms: Atoms) -> Float[np.ndarray, "members atoms"]:
+def atomic_charges(predictor: TrainedModel, atoms: Atoms) -> Float[np.ndarray, "members atoms"]:
     """Return the charges q of the atoms in e by each network; they sum up to the net charge.
 
     Args:
         predictor: A network in the form of a polarisation, or a committee.
         atoms: A structure; its positions do not matter.
     """
-    require_polarisation(predictor)
+    require_polarisation(predictor.config)
     table = np.asarray(predictor.weights["params"]["element_charge"], np.float64)
     charges = table.reshape(-1, table.shape[-1])[:, atoms.numbers]
     excess = charges.sum(axis=1, keepdims=True) - atoms.info.get("charge", 0.0)

@@ -11,12 +11,12 @@ from ase import Atoms
 
 from equivar_jax.graphs.batch import Sample, prefetch
 from equivar_jax.prediction.members import Networks, Prediction
+from equivar_jax.prediction.trained_model import TrainedModel
 from equivar_jax.progress import ProgressBar
 from equivar_jax.uncertainty.domain import DomainWarning, gather_warnings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # brings JAX along
     from equivar_jax.prediction.giant import NetworksOnDevices
-    from equivar_jax.prediction.predictor import Predictor
 
 WINDOW_ATOMS = 4096
 """Graphs are built together for structures of about this many atoms in all."""
@@ -34,7 +34,7 @@ def split_into_windows(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]
 
 
 def predict_in_windows(
-    predictor: "Predictor",
+    predictor: TrainedModel,
     networks: "Networks | NetworksOnDevices",
     structures: Sequence[Atoms],
     allow_unseen: bool,

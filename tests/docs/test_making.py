@@ -104,6 +104,8 @@ def test_public_names_are_those_that_the_packages_export(made):
     assert "| `predict` |" in page
     pages = made("api").room_pages()
     assert "::: equivar_jax.calculators.born.EquivarCalculator\n" in pages["reference/api-calculators.md"]
+    predictor = pages["reference/api-prediction.md"].partition("predictor.Predictor\n")[2]
+    assert predictor.startswith("    options:\n      inherited_members: true\n")  # `TrainedModel` has no page
 
 
 def test_pictures_of_the_gallery_are_small_and_there(made, monkeypatch):

@@ -324,7 +324,7 @@ def slowly(function):
         function(*words)
         time.sleep(0.02)
     return slow
-run._Writer.write = slowly(run._Writer.write)
+run.SweepWork.write = slowly(run.SweepWork.write)
 journal.Journal._write = slowly(journal.Journal._write)
 run._finish_shard = slowly(run._finish_shard)
 print("ready", flush=True)

@@ -27,6 +27,7 @@ from equivar_jax.predict import UnseenElementWarning
 from equivar_jax.prediction import loading
 from equivar_jax.prediction.sweep import inputs as sweep_inputs
 from equivar_jax.prediction.sweep import run as sweep
+from equivar_jax.prediction.sweep import writing
 from equivar_jax.structures import born_effective_charges
 
 FORMATS = ("out.csv", "out.extxyz", "out.csv.gz", "out.extxyz.zst", "out.db", "out.traj")
@@ -181,8 +182,9 @@ def test_a_sweep_that_crashed_goes_on_to_the_same_output(trained, nested, small_
     crashes = 0
     while not out.exists():
         with pytest.MonkeyPatch.context() as patch:
-            place = [(sweep, "with_born_effective_charges", 6), (sweep.Journal, "_write", 3)][rng.integers(2)]
-            crashing(patch, *place[:2], int(rng.integers(1, place[2])))
+            places = [(writing, "with_born_effective_charges", 6), (sweep.Journal, "_write", 3)]
+            owner, method, most = places[rng.integers(2)]
+            crashing(patch, owner, method, int(rng.integers(1, most)))
             try:
                 run(trained, nested, out)
             except CrashError:
@@ -211,13 +213,13 @@ def test_a_killed_process_leaves_what_it_had_and_the_rest_follows(trained, small
             "from equivar_jax import predict",
             "from equivar_jax.prediction.sweep import inputs as sweep_inputs, run as sweep",
             "sweep_inputs.WINDOW_STRUCTURES = 4",
-            "write, journal = sweep._Writer.write, Path(sys.argv[-1] + '.progress')",
+            "write, journal = sweep.SweepWork.write, Path(sys.argv[-1] + '.progress')",
             "def waiting(*words):",
             "    if journal.read_bytes().count(b'\\n') > 3:",
             "        print('killed here', flush=True)",
             "        time.sleep(600)",
             "    return write(*words)",
-            "sweep._Writer.write = waiting",
+            "sweep.SweepWork.write = waiting",
             "predict.main(sys.argv[1:])",
         ]
     )
@@ -270,7 +272,7 @@ def unfinished(trained, nested, small_windows, tmp_path, monkeypatch):
     """A sweep that crashed after two windows: its input and output."""
     out = tmp_path / "out.csv"
     with monkeypatch.context() as patch:
-        crashing(patch, sweep, "with_born_effective_charges", 9)
+        crashing(patch, writing, "with_born_effective_charges", 9)
         with pytest.raises(CrashError):
             run(trained, nested, out)
     return nested, out
@@ -333,7 +335,7 @@ def test_an_older_output_is_replaced_only_when_the_new_one_is_complete(trained, 
     data, out = unfinished
     out.write_text("precious")
     with pytest.MonkeyPatch.context() as patch:
-        crashing(patch, sweep, "with_born_effective_charges", 3)
+        crashing(patch, writing, "with_born_effective_charges", 3)
         with pytest.raises(CrashError):
             run(trained, data, out)
     assert out.read_text() == "precious"

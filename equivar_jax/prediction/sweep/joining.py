@@ -22,8 +22,9 @@ from equivar_jax.io.appending import TextOutput, csv_row
 from equivar_jax.io.rejoining import Kept, csv_header, open_rejoined, reread, reread_rows
 from equivar_jax.prediction.sweep.inputs import is_full
 from equivar_jax.prediction.sweep.journal import Journal, Progress, read_journal
-from equivar_jax.prediction.sweep.run import SKIPPED_COLUMNS, files_beside, nothing_predicted, summarise
+from equivar_jax.prediction.sweep.run import nothing_predicted, summarise
 from equivar_jax.prediction.sweep.shards import Shard, shards_of
+from equivar_jax.prediction.sweep.writing import SKIPPED_COLUMNS, files_beside
 
 _SHOWN = 8
 """Faults of shards that a message lists."""

@@ -15,7 +15,7 @@ from equivar_jax.graphs.graph import build_graph, neighbour_counts
 from equivar_jax.kernels import needs_slots
 from equivar_jax.network.core import Core
 from equivar_jax.network.tensor import apply_sum_rule
-from equivar_jax.prediction.polarisation import why_no_polarisation
+from equivar_jax.prediction.abilities import why_no_polarisation
 from equivar_jax.prediction.predictor import Predictor
 from equivar_jax.response.dynamics.system import ChargeFunction
 from equivar_jax.response.dynamics.verlet_list import Edges, PairList, add_room, edges_within

@@ -16,7 +16,7 @@ from equivar_jax.prediction.dielectric import spread_of
 from equivar_jax.prediction.predictor import Prediction, Predictor
 from equivar_jax.prediction.sweep.inputs import Window
 from equivar_jax.prediction.sweep.journal import Journal, Progress
-from equivar_jax.prediction.sweep.run import split_message
+from equivar_jax.prediction.sweep.writing import split_message
 from equivar_jax.response.screening.columns import COLUMNS, Row, to_words
 from equivar_jax.response.screening.measures import Known, charge_columns, flag_columns, structure_columns
 from equivar_jax.response.screening.nominal import is_installed, nominal_charges
