@@ -7,10 +7,10 @@ EQUIVAR_DATA names; nothing else is ever trained on. The members of the committe
 trained once, each by
 
     equivar train --config bm3.py --run-dir RUNS/seed-K --data UNION/training.extxyz
-        --data.validation_path UNION/validation.extxyz --train.epochs EPOCHS --train.seed K SETTINGS
+        --data.validation_path UNION/validation.extxyz --model.dielectric True
+        --train.epochs EPOCHS --train.seed K
 
-with the settings that `benchmarks.real_data.foundation` found best, and further ones, if any, from the end of
-the command line (`-- --model.channels 96`). The validation
+with further settings, if any, from the end of the command line (`-- --model.channels 96`). The validation
 part chooses the epoch of each member, calibrates the uncertainties of the committee and says which features
 are usual. What ships is what is then tested, on compositions that were never trained on.
 
@@ -53,12 +53,7 @@ from equivar_jax.weights.checkpoint import read_checkpoint
 
 CONFIG = "bm3.py"
 EPOCHS = 60
-SETTINGS: Mapping[str, Any] = {
-    "model.dielectric": True,
-    "train.learning_rate": 0.015,
-    "train.weight_decay": 0.0,
-    "train.position_noise": 0.02,
-}
+SETTINGS: Mapping[str, Any] = {"model.dielectric": True}
 """In what a member differs from the config, beside its epochs and its seed."""
 WEIGHTS = Path(__file__).parents[2] / "equivar_jax" / "weights"
 PATTERN = "phonon*.extxyz.gz"
