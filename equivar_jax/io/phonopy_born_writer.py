@@ -25,9 +25,9 @@ def write_born(
     """Write the Born effective charges of one crystal as phonopy's BORN file.
 
     phonopy symmetrises the tensors, subtracts the mean that violates the sum rule, and writes those of the
-    inequivalent atoms of the primitive cell ("auto") with eight decimals. The file also serves phonopy's other
-    choices of the primitive cell ("P", a matrix), unless that cell is a supercell whose lattice has less
-    symmetry than the crystal, for which phonopy asks for more tensors. The structure that phonopy is
+    inequivalent atoms of the primitive cell ("auto") with eight decimals. The file also serves phonopy's
+    other choices of that cell ("P", a matrix), unless it is a supercell whose lattice has less symmetry than
+    the crystal, for which phonopy asks for more tensors. The structure that phonopy is
     given with the file must have the orientation, the order of atoms and the magnetic moments of this one:
     moments (ASE's initial magnetic moments) lower the symmetry and so make more atoms inequivalent.
 
