@@ -115,8 +115,8 @@ def load_phonon(
         phonon.dataset = data.dataset
     if not _has_all_isotopes(phonon):
         message = (
-            f"{path}: atoms of different masses are one atom of its primitive cell, which has the mass of the "
-            "first, here and in phonopy; write the file again with primitive axes P"
+            f"{path}: atoms of different masses are one atom of its primitive cell, which has the mass of "
+            "the first, here and in phonopy; write the file again with primitive axes P"
         )
         warnings.warn(message, LostIsotopesWarning, stacklevel=2)
     options, born_file = ReadOptions(first_index=first_index), path.parent / "BORN"
