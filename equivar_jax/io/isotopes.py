@@ -1,6 +1,7 @@
 """Deuterium and tritium, which files name by symbols of their own: hydrogen with another mass."""
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -9,16 +10,53 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses
 from jaxtyping import Float
 
 HYDROGEN = {"D": 2.01410178, "T": 3.01604928}
 """Symbol -> mass of the atom in u (AME2020)."""
+_TABLES = 2e-4
+"""Relative difference of two tables of masses, at most; 16O differs from oxygen by 2.6e-4."""
+_ISOTOPES = 0.25
+"""Largest relative difference of an isotope from its element, but for hydrogen's."""
+_HEAVIEST_HYDROGEN = 3.1
 
 
 def hydrogen_masses(symbols: Sequence[str]) -> Float[np.ndarray, " atoms"] | None:
     """Return the mass of each deuterium and tritium, NaN of other atoms; None if there are none."""
     masses = np.array([HYDROGEN.get(symbol.capitalize(), math.nan) for symbol in symbols])
     return None if np.isnan(masses).all() else masses
+
+
+def set_stated_masses(atoms: Atoms, labels: Sequence[str], masses: Float[np.ndarray, " atoms"]) -> Atoms:
+    """Give atoms the masses that a calculation states, where they are those of isotopes; return them.
+
+    Masses that no isotope of the element has are left out: they matter to no calculation without phonons, so
+    that inputs may have any number there.
+
+    Args:
+        atoms: the structure.
+        labels: the calculation's names of the atoms; D and T are isotopes whatever mass is stated.
+        masses: stated masses in u, NaN where there is none.
+    """
+    usual = atomic_masses[atoms.numbers]
+    largest = np.where(atoms.numbers == 1, _HEAVIEST_HYDROGEN, (1.0 + _ISOTOPES) * usual)
+    possible = (masses >= (1.0 - _ISOTOPES) * usual) & (masses <= largest)
+    kept = np.where(possible & (np.abs(masses - usual) > _TABLES * usual), masses, math.nan)
+    named = hydrogen_masses([_isotope(label) for label in labels])
+    if named is not None:
+        kept = np.where(np.isnan(kept), named, kept)
+    return atoms if np.isnan(kept).all() else set_masses(atoms, kept)
+
+
+def hydrogen_of(label: str) -> str | None:
+    """Return "H" for a calculation's label of deuterium or tritium, as D, D1 or T_a; None for others."""
+    return "H" if _isotope(label) in HYDROGEN else None
+
+
+def _isotope(label: str) -> str:
+    """Return the letters at the head of a label."""
+    return re.split(r"[^A-Za-z]", label.strip(), maxsplit=1)[0].capitalize()
 
 
 def set_masses(atoms: Atoms, masses: Float[np.ndarray, " atoms"] | None) -> Atoms:

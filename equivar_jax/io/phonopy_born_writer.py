@@ -12,7 +12,7 @@ from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import EPSILON
 from equivar_jax.io.files import open_for_writing
 from equivar_jax.io.phonopy_born import SYMMETRY_TOLERANCE
-from equivar_jax.io.phonopy_yaml import check_epsilon
+from equivar_jax.io.phonopy_yaml import check_epsilon, usable_primitive_matrix
 from equivar_jax.structures import born_effective_charges, check_structure, source
 
 
@@ -25,8 +25,9 @@ def write_born(
     """Write the Born effective charges of one crystal as phonopy's BORN file.
 
     phonopy symmetrises the tensors, subtracts the mean that violates the sum rule, and writes those of the
-    inequivalent atoms with eight decimals. The file serves any of phonopy's choices of the primitive cell
-    ("auto", "P", a matrix), because their inequivalent atoms are the same. The structure that phonopy is
+    inequivalent atoms of the primitive cell ("auto") with eight decimals. The file also serves phonopy's
+    other choices of that cell ("P", a matrix), unless it is a supercell whose lattice has less symmetry than
+    the crystal, for which phonopy asks for more tensors. The structure that phonopy is
     given with the file must have the orientation, the order of atoms and the magnetic moments of this one:
     moments (ASE's initial magnetic moments) lower the symmetry and so make more atoms inequivalent.
 
@@ -113,7 +114,12 @@ def dielectric_tensor_of(
 def _born_text(
     atoms: Atoms, tensors: np.ndarray, epsilon: np.ndarray
 ) -> tuple[str, Float[np.ndarray, "atoms 3 3"]]:
-    """Return the text of the file, and the tensors of every atom that phonopy reads from it."""
+    """Return the text of the file, and the tensors of every atom that phonopy reads from it.
+
+    The inequivalent atoms are those of the primitive cell: the lattice of a supercell, such as 2x1x1 of a
+    hexagonal crystal, may have less symmetry than the crystal, and so more inequivalent atoms.
+    """
+    from phonopy import Phonopy
     from phonopy.file_IO import get_BORN_lines, parse_BORN_from_strings
     from phonopy.structure.atoms import PhonopyAtoms
 
@@ -127,5 +133,11 @@ def _born_text(
     with warnings.catch_warnings():
         # phonopy warns of broken symmetry; the caller measures it instead.
         warnings.simplefilter("ignore")
-        text = "\n".join(get_BORN_lines(cell, tensors, epsilon)) + "\n"
-        return text, np.asarray(parse_BORN_from_strings(text, cell)["born"])
+        matrix = usable_primitive_matrix(cell, "auto")
+        phonon = Phonopy(cell, np.eye(3, dtype=int), primitive_matrix=matrix)
+        primitive = phonon.primitive
+        lines = get_BORN_lines(cell, tensors, epsilon, primitive_matrix=phonon.primitive_matrix)
+        text = "\n".join(lines) + "\n"
+        born = np.asarray(parse_BORN_from_strings(text, primitive)["born"])
+        # Each atom is a translation of one of the primitive cell.
+        return text, born[[primitive.p2p_map[atom] for atom in primitive.s2p_map]]

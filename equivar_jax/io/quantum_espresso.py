@@ -27,6 +27,7 @@ from ase.units import Bohr
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, whole_number
 from equivar_jax.io.files import has_line_with
+from equivar_jax.io.isotopes import set_stated_masses
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_text import (
     CUT_SHORT,
@@ -36,6 +37,7 @@ from equivar_jax.io.quantum_espresso_text import (
     parse_tensors,
     read_lines,
     skip_blank,
+    stated_mass,
 )
 
 _PROGRAM = re.compile(r"\s*Program\s+(\w+)\s+v\.")
@@ -43,7 +45,7 @@ _PHONON = "PHONON"
 _ANY_PROGRAM = re.compile(rb"Program\s+\w+\s+v\.")
 _ATOM = r"\s*atom\s+{atom}\s.*"
 _ROW = r"\s*[EP]\*?{row}\s*\((.*)\)\s*"
-_SITE = re.compile(r"\s*\d+\s+(\S+)\s.*tau\(\s*\d+\)\s*=\s*\((.*)\)")
+_SITE = re.compile(r"\s*\d+\s+(\S+)\s+(\S*).*tau\(\s*\d+\)\s*=\s*\((.*)\)")
 _PRINTED = 1.5e-4
 """In alat. The same vectors printed with four and with more digits differ by less."""
 _STOPPED = ("Maximum CPU time exceeded", "stopped by user")
@@ -198,7 +200,7 @@ def _read_structure(lines: list[str], where: str) -> Atoms:
     sites = [found for line in lines if (found := _SITE.match(line))]
     name = "number of atoms/cell"
     count = whole_number(_find_number(lines, name, where), max(1, len(sites)), where, name)
-    labels, places = [site[1] for site in sites], [site[2] for site in sites]
+    labels, places = [site[1] for site in sites], [site[3] for site in sites]
     positions = parse_rows(places[:count], count, where, "positions (site n.)") * edge
     if not (
         labels == [labels[place % count] for place in range(len(labels))]
@@ -208,7 +210,9 @@ def _read_structure(lines: list[str], where: str) -> Atoms:
         raise InputError(
             f"{where}: two structures in one run of ph.x; give each calculation a file of its own"
         )
-    return Atoms(elements_of_labels(labels[:count], where), cell=cell, positions=positions, pbc=True)
+    atoms = Atoms(elements_of_labels(labels[:count], where), cell=cell, positions=positions, pbc=True)
+    masses = [stated_mass(site[2]) for site in sites[:count]]
+    return set_stated_masses(atoms, labels[:count], np.array(masses))
 
 
 def _is_repeated(rows: list[str], count: int, where: str) -> bool:

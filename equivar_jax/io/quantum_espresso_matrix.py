@@ -20,11 +20,12 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.units import Bohr
+from ase.units import Bohr, _amu, _me
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure, parse_numbers, parse_rows, whole_number
 from equivar_jax.io.files import excerpt
+from equivar_jax.io.isotopes import set_stated_masses
 from equivar_jax.io.options import ReadOptions
 from equivar_jax.io.quantum_espresso_lattice import lattice_vectors
 from equivar_jax.io.quantum_espresso_text import (
@@ -35,6 +36,7 @@ from equivar_jax.io.quantum_espresso_text import (
     parse_tensors,
     read_lines,
     skip_blank,
+    stated_mass,
     undisplaced_atoms,
 )
 
@@ -47,7 +49,9 @@ _ATOM_IN_CONSTANTS = r"\s*{atom}\s*"
 _ROW = r"(.*)"
 _HEAD_OF_CONSTANTS = re.compile(rb"\s*\d+\s+\d+\s+-?\d+(\s+-?\d+\.\d+){6}\s*\n")
 _HAS_CHARGES = re.compile(r"[TF](\s+\d+\.\d*)?")  # some versions may put a parameter of their sums behind it
-_TYPE = re.compile(r"\s*\d+\s+'(.*)'")
+_TYPE = re.compile(r"\s*\d+\s+'(.*)'\s*(\S*)")
+_MASS_UNIT = 2.0 * _me / _amu
+"""In u. Rydberg's atomic units have twice the mass of the electron."""
 
 
 def recognises_dynamical_matrix(_path: Path, head: bytes) -> bool:
@@ -204,7 +208,8 @@ def _read_structure(lines: list[str], where: str, title_of_vectors: bool) -> tup
         body = body[3:]
     else:
         cell = lattice_vectors(ibrav, head[3:], where)
-    labels = [found[1] for line in body[:types] if (found := _TYPE.match(line))]
+    described = [found for line in body[:types] if (found := _TYPE.match(line))]
+    labels = [found[1] for found in described]
     atoms = [parse_numbers(line, 5, where, "atoms") for line in body[types : types + count]]
     kinds = [whole_number(atom[1], types, where, "type of an atom") for atom in atoms]
     if len(labels) != types or len(atoms) != count:
@@ -212,6 +217,10 @@ def _read_structure(lines: list[str], where: str, title_of_vectors: bool) -> tup
             f"{where}: expected {types} types and {count} atoms at the head of the file, found {len(labels)} "
             f"and {len(atoms)}; copy the file again"
         )
-    symbols = elements_of_labels([labels[kind - 1] for kind in kinds], where)
+    names = [labels[kind - 1] for kind in kinds]
+    symbols = elements_of_labels(names, where)
     positions = np.array([atom[2:] for atom in atoms]).reshape(-1, 3) * edge
-    return Atoms(symbols, cell=cell * edge, positions=positions, pbc=True), body[types + count :]
+    crystal = Atoms(symbols, cell=cell * edge, positions=positions, pbc=True)
+    masses = np.array([stated_mass(found[2]) for found in described])
+    masses = masses[np.array(kinds) - 1] * _MASS_UNIT
+    return set_stated_masses(crystal, names, masses), body[types + count :]

@@ -1,5 +1,6 @@
 """What the readers of Quantum ESPRESSO's files share: labels and tensors, and which are not computed."""
 
+import math
 import re
 from itertools import islice
 from pathlib import Path
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import check_elements, parse_rows, refuse_choices
 from equivar_jax.io.files import excerpt, open_text
+from equivar_jax.io.isotopes import hydrogen_of
 from equivar_jax.io.options import ReadOptions
 
 CUT_SHORT = "the calculation did not finish or the file was cut short; finish it or copy it again"
@@ -29,14 +31,19 @@ def read_lines(path: Path, options: ReadOptions) -> list[str]:
 
 
 def elements_of_labels(labels: list[str], where: str) -> list[str]:
-    """Return the elements that labels such as Fe1, O_h or TI stand for."""
+    """Return the elements that labels such as Fe1, O_h or TI stand for; D and T are hydrogen."""
     symbols = []
     for label in labels:
         try:
             symbols.append(label_to_symbol(label.strip()))
         except (KeyError, IndexError):
-            symbols.append(label)
+            symbols.append(hydrogen_of(label) or label)
     return check_elements(symbols, where)
+
+
+def stated_mass(word: str) -> float:
+    """Return the mass that a word states; NaN where it is no number, since no tensor depends on it."""
+    return float(word) if re.fullmatch(r"\s*\d+\.\d*(E[+-]?\d+)?\s*", word) else math.nan
 
 
 def parse_tensors(

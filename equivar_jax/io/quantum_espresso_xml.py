@@ -10,6 +10,7 @@ The file is searched for its elements and not parsed as XML, because ph.x 6.7 wr
 memory in which no charges were put, which is refused.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,15 @@ from ase.units import Bohr
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure, parse_numbers, whole_number
+from equivar_jax.io.isotopes import set_stated_masses
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.quantum_espresso_text import CUT_SHORT, elements_of_labels, is_computed, read_lines
+from equivar_jax.io.quantum_espresso_text import (
+    CUT_SHORT,
+    elements_of_labels,
+    is_computed,
+    read_lines,
+    stated_mass,
+)
 
 _END = re.compile(r"</root>\s*\Z", re.IGNORECASE)
 _VOLUME_TOLERANCE = 1e-6
@@ -117,12 +125,20 @@ def _read_structure(geometry: str, where: str) -> Atoms:
         raise InputError(
             f"{where}: {geometry.count('<ATOM.')} atoms of {count} that are announced; copy it again"
         )
-    return Atoms(
+    atoms = Atoms(
         elements_of_labels(kinds, where),
         cell=vectors * Bohr,
         positions=np.array(positions).reshape(-1, 3) * edge * Bohr,
         pbc=True,
     )
+    masses = dict(zip(names, (_mass(geometry, kind + 1, where) for kind in range(types)), strict=True))
+    return set_stated_masses(atoms, kinds, np.array([masses[name] for name in kinds]))
+
+
+def _mass(geometry: str, kind: int, where: str) -> float:
+    """Return the mass of a type of atoms, counted from 1, in u; NaN if the file has none."""
+    name = f"MASS.{kind}"
+    return stated_mass(_element(geometry, name, where)) if f"<{name}" in geometry else math.nan
 
 
 def _site(geometry: str, atom: int, where: str) -> tuple[str, int, list[float]]:

@@ -8,6 +8,8 @@ the force or displacement direction j, `Z_ij = dF_j / dE_i`, in |e| (VASP wiki, 
 An OUTCAR of IBRION 7 or 8 may have a set "(in e, cummulative output)" whose order is not known here, after
 that of the fields; the former is not read, and neither is a lone set of such a run (see `vasp_outcar`).
 
+Masses are those of POMASS in the INCAR, where they are those of isotopes.
+
 Tensors belong to the ionic step of the `<calculation>` that contains them (`vasprun.xml`), or to the last
 ionic step printed before them (`OUTCAR`).
 
@@ -39,8 +41,9 @@ from equivar_jax.io.calculations import (
     select_frames,
 )
 from equivar_jax.io.files import open_text
+from equivar_jax.io.isotopes import set_stated_masses
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful, require_agreement
+from equivar_jax.io.vasp_checks import CUT_SHORT, masses_of_types, refuse_doubtful, require_agreement
 from equivar_jax.io.vasp_outcar import read_outcar_steps
 
 # Names of the electronic tensor with local field effects: LEPSILON's, LCALCEPS's, LEPSILON's later one.
@@ -108,17 +111,26 @@ def _read_vasprun_steps(handle: TextIOWrapper, path: Path) -> list[Step]:
     steps: list[Step] = []
     symbols: list[str] = []
     settings: dict[str, str] = {}
+    given, masses = None, None
     outside = 0
     # Parse bytes, because the file declares its own encoding.
     for _, element in iterparse(cast(BinaryIO, handle.buffer)):
         outside += element.tag == "array" and element.get("name") == "born_charges"
         if element.tag == "parameters":
             settings = {entry.get("name", ""): (entry.text or "").strip() for entry in element.iter("i")}
+        elif element.tag == "incar":
+            given = element.find("*[@name='POMASS']")  # POTCAR has rounded masses of the elements
         elif element.tag == "atominfo":
-            symbols = [(row[0].text or "").strip() for row in element.iterfind("array[@name='atoms']/set/rc")]
+            rows = element.findall("array[@name='atoms']/set/rc")
+            symbols = [(row[0].text or "").strip() for row in rows]
+            if given is not None:
+                masses = masses_of_types((given.text or "").split(), [row[-1].text or "" for row in rows])
         elif element.tag == "calculation":
             outside -= len(element.findall("array[@name='born_charges']"))
-            steps.append(_make_vasprun_step(element, symbols, settings, path, len(steps)))
+            step = _make_vasprun_step(element, symbols, settings, path, len(steps))
+            if masses is not None and isinstance(step.frame, Atoms):
+                set_stated_masses(step.frame, symbols, masses)
+            steps.append(step)
         if element.tag in _XML_LARGE:
             element.clear()
     if outside:

@@ -1,4 +1,7 @@
-"""Checks for doubtful tensors of a VASP run, whichever of its files they are read from."""
+"""Checks for doubtful tensors of a VASP run, and its masses, whichever of its files they are read from."""
+
+import re
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -51,3 +54,17 @@ def require_agreement(
             "either LEPSILON or LCALCEPS"
         )
     return blocks[-1]
+
+
+def masses_of_types(words: Sequence[str], kinds: Sequence[str]) -> Float[np.ndarray, " atoms"] | None:
+    """Return the mass of each atom, in u; None if types and masses do not fit, since no tensor needs them.
+
+    Args:
+        words: the masses of the types.
+        kinds: the type of each atom, from 1.
+    """
+    if not all(re.fullmatch(r"\d+(\.\d*)?", word) for word in words):
+        return None
+    if not all(kind.strip().isdigit() and 1 <= int(kind) <= len(words) for kind in kinds):
+        return None
+    return np.array([float(words[int(kind) - 1]) for kind in kinds])

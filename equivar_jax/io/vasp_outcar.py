@@ -10,15 +10,19 @@ import numpy as np
 from ase import Atoms
 from ase.io import ParseError
 from ase.io.vasp_parsers import vasp_outcar_parsers as ase_outcar
+from jaxtyping import Float
 
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import Step, check_elements, finish_structure, parse_rows
 from equivar_jax.io.files import excerpt, open_text
+from equivar_jax.io.isotopes import set_stated_masses
 from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful, require_agreement
 
 _SETTING = re.compile(r"\s+(IBRION|LRPA)\s*=\s*(-?\w+)")
 _ITERATION = re.compile(r"- Iteration +(\d+)\(")
 _PERTURBED = ("7", "8")
+_ROUNDING = 0.0055
+"""Of masses with two decimals, in u."""
 _TITLE = re.compile(r"CHARGES \((including local field effects|in e\b|in \|e\|)")
 
 
@@ -48,12 +52,18 @@ def read_outcar_steps(path: Path) -> list[Step]:
     """
     # The title given by the user may have any encoding.
     with open_text(path, errors="replace") as handle:
-        symbols, settings = _read_header(handle, path)
+        symbols, settings, masses = _read_header(handle, path)
         steps = _collect_steps(handle, len(symbols), path)
-    return [_make_step(step, symbols, settings, path) for step in steps]
+    made = [_make_step(step, symbols, settings, path) for step in steps]
+    for step in made:
+        if masses is not None and isinstance(step.frame, Atoms):
+            set_stated_masses(step.frame, symbols, masses)
+    return made
 
 
-def _read_header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str, str]]:
+def _read_header(
+    handle: TextIOWrapper, path: Path
+) -> tuple[list[str], dict[str, str], Float[np.ndarray, " atoms"] | None]:
     """Read elements and settings from the lines before the first electronic iteration."""
     parsers = [ase_outcar.SpeciesTypes(), ase_outcar.IonsPerSpecies()]
     try:
@@ -67,7 +77,23 @@ def _read_header(handle: TextIOWrapper, path: Path) -> tuple[list[str], dict[str
     for line in lines:
         if match := _SETTING.match(line):
             settings[match[1]] = match[2]  # the last one counts, since a copy of the INCAR may precede it
-    return symbols, settings
+    return symbols, settings, _given_masses("".join(lines), len(symbols))
+
+
+def _given_masses(header: str, count: int) -> Float[np.ndarray, " atoms"] | None:
+    """Return the mass of each atom if the INCAR gives others than the potentials (POMASS), else None."""
+    potentials = re.findall(r"^ *POMASS = *(\d+\.\d+); *ZVAL", header, re.MULTILINE)
+    used = re.search(r"Mass of Ions in am\s+POMASS =([\d.\s]+)", header)
+    atoms = re.search(r"ions per type = +([\d ]+)", header)
+    if used is None or atoms is None:
+        return None
+    masses = re.findall(r"\d+\.\d\d", used[1])  # six characters each, with nothing between them
+    counts = [int(word) for word in atoms[1].split()]
+    if not len(masses) == len(counts) == len(potentials) or sum(counts) != count:
+        return None
+    # POTCAR has rounded masses of the elements, with a digit more.
+    changed = np.abs(np.array(masses, dtype=float) - np.array(potentials, dtype=float)) > _ROUNDING
+    return np.repeat(np.where(changed, np.array(masses, dtype=float), np.nan), counts)
 
 
 def _collect_steps(handle: TextIOWrapper, count: int, path: Path) -> list[_Lines]:

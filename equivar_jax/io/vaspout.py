@@ -21,8 +21,9 @@ from ase import Atoms
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import check_elements, finish_structure, refuse_choices
 from equivar_jax.io.files import base_name, excerpt, plain_file
+from equivar_jax.io.isotopes import set_stated_masses
 from equivar_jax.io.options import ReadOptions
-from equivar_jax.io.vasp_checks import CUT_SHORT, refuse_doubtful
+from equivar_jax.io.vasp_checks import CUT_SHORT, masses_of_types, refuse_doubtful
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 _CHARGES = "results/linear_response/born_charges"
@@ -168,9 +169,13 @@ def _make_frame(content: dict[str, Any], index: int, where: str) -> Atoms:
     with np.errstate(all="ignore"):  # check_structure refuses what is not finite
         places = positions[index] @ lattice[index]
     atoms = Atoms(symbols, cell=lattice[index], positions=places, pbc=True)
+    settings = content["settings"]
+    kinds = np.repeat(np.arange(len(counts)) + 1, counts).astype(str).tolist()
+    masses = masses_of_types(settings.get("POMASS", "").strip("[]").split(), kinds)
+    if masses is not None:
+        set_stated_masses(atoms, symbols, masses)
     if content["charges"] is None:
         return finish_structure(atoms, where)
-    settings = content["settings"]
     lrpa = {"LRPA": "T" if settings.get("LRPA", "0") in ("1", "T") else "F"}
     first = np.ravel(content["unconverged"])[:1]
     refuse_doubtful({**settings, **lrpa}, index, not first.any(), where)

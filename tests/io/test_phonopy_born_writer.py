@@ -110,6 +110,18 @@ def test_the_choice_of_the_cell_changes_nothing(tmp_path, triclinic):
     np.testing.assert_allclose(label(read), label(triclinic), rtol=0, atol=DIGITS)
 
 
+def test_a_supercell_of_less_symmetry_has_the_inequivalent_atoms_of_its_crystal(tmp_path, quartz):
+    """2x1x1 of quartz has lost the threefold axis, and phonopy finds the primitive cell that has it."""
+    double = quartz.repeat((2, 1, 1))
+    double.info = dict(quartz.info)
+    write_born(tmp_path / "BORN", [with_born_effective_charges(double, np.tile(label(quartz), (2, 1, 1)))])
+    assert len(numbers(tmp_path / "BORN")) == 3
+    found = label(read_back(tmp_path, double))
+    order = [int(np.abs(label(quartz) - tensor).sum(axis=(1, 2)).argmin()) for tensor in found]
+    assert sorted(order) == list(range(9))
+    np.testing.assert_allclose(found, label(quartz)[order], rtol=0, atol=2 * DIGITS)
+
+
 def test_the_dielectric_tensor_of_the_argument_goes_first(tmp_path, triclinic):
     write_born(tmp_path / "BORN", [triclinic], 2 * EPSILON)
     assert float(numbers(tmp_path / "BORN")[0].split()[0]) == 10.2

@@ -70,6 +70,14 @@ def test_a_file_whose_tensors_are_transposed(tmp_path):
     assert np.abs(born_effective_charges(only(path, ReadOptions(first_index="field"))) - tensors).max() > 0.1
 
 
+def test_masses_of_isotopes_stay_with_the_structure(tmp_path):
+    """Also those close to the mass of the element: 16O has 15.9949 u, oxygen 15.999."""
+    path = phonopy_file(tmp_path / "phonopy.yaml", crystal_and_tensors()[0], None)
+    assert not only(path).has("masses")
+    path.write_text(path.read_text().replace("mass: 15.999400", "mass: 15.994915"))
+    assert only(path).get_masses().tolist() == [207.2, 47.867, *[15.994915] * 3]
+
+
 def test_magnetic_moments_stay_with_the_structure(tmp_path):
     cell = PhonopyAtoms(
         symbols=["Ni", "Ni", "O", "O"],

@@ -34,6 +34,12 @@ def test_the_first_index_of_the_data_set_is_the_displacement(tmp_path, compresse
     assert list(atoms.symbols) == list(CRYSTAL.symbols)
 
 
+def test_masses_of_isotopes_in_the_incar_stay(tmp_path):
+    path = vaspout(tmp_path / "vaspout.h5", POMASS=[208.0, 49.95, 18.0])
+    assert read_structures(path)[0].get_masses().tolist() == [208.0, 49.95, 18.0, 18.0, 18.0]
+    assert not read_structures(vaspout(tmp_path / "vaspout.h5"))[0].has("masses")
+
+
 def test_other_names_are_told_by_the_groups_of_vasp(tmp_path):
     path = vaspout(tmp_path / "run1.h5", LEPSILON=1, IBRION=-1)
     assert len(read_structures(path)) == 1

@@ -201,6 +201,7 @@ def force_constants_by_differences(
     """Compute force constants at Gamma by central differences of forces, `Phi[i, j, a, b] = -dF_jb / du_ia`.
 
     All periodic images of an atom move together, so the cell itself is enough. This takes 6 N calculations.
+    Constraints, as from a POSCAR with selective dynamics, do not count: they would take forces away.
 
     Args:
         atoms: The structure at rest, with a calculator.
@@ -216,6 +217,7 @@ def force_constants_by_differences(
     if atoms.calc is None:
         raise InputError(f"{source(atoms)}: no calculator for its forces; set atoms.calc")
     moved = atoms.copy()
+    moved.set_constraint()
     moved.calc = atoms.calc
     constants = np.empty((len(atoms), len(atoms), 3, 3))
     for i, a in itertools.product(range(len(atoms)), range(3)):

@@ -33,6 +33,10 @@ from equivar_jax.response.options import FORCE_FILES
 from equivar_jax.structures import EPSILON, SOURCE, check_structure, determinant, source
 
 
+class LostIsotopesWarning(UserWarning):
+    """Warns that the primitive cell of a phonopy file gives one mass to different isotopes."""
+
+
 def phonon_of(
     atoms: Atoms, supercell: Sequence[int] | Int[np.ndarray, "3 3"] = (1, 1, 1), primitive: str = "auto"
 ) -> Phonopy:
@@ -78,7 +82,9 @@ def load_phonon(
     """Read a phonopy YAML file (`phonopy_params.yaml`, `phonopy_disp.yaml`) into a phonopy object.
 
     As by `phonopy.load`, the parameters of the non-analytical term (NAC) are those of the YAML file, else
-    those of a file BORN, here the one beside it; without a unit factor they get that of the calculator.
+    those of a file BORN, here the one beside it; without a unit factor they get that of the calculator. The
+    primitive cell is the file's own, too; if it gives different isotopes one mass, a `LostIsotopesWarning` is
+    given.
 
     Args:
         path: The file, plain or compressed.
@@ -107,6 +113,12 @@ def load_phonon(
         matrix = "auto" if data.primitive_matrix is None else data.primitive_matrix
         phonon = _phonon(data.unitcell, supercell, matrix, data.calculator)
         phonon.dataset = data.dataset
+    if not _has_all_isotopes(phonon):
+        message = (
+            f"{path}: atoms of different masses are one atom of its primitive cell, which has the mass of "
+            "the first, here and in phonopy; write the file again with primitive axes P"
+        )
+        warnings.warn(message, LostIsotopesWarning, stacklevel=2)
     options, born_file = ReadOptions(first_index=first_index), path.parent / "BORN"
     nac: Any = data.nac_params
     if nac is not None:

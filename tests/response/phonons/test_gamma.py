@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import units
+from ase.constraints import FixAtoms
 from helpers.examples import examples
 from helpers.random_crystals import blocks, diatomic, matrix_of, random_crystal
 from hypothesis import given
@@ -146,6 +147,15 @@ def test_force_constants_by_differences():
     before = atoms.positions.copy()
     assert np.abs(force_constants_by_differences(atoms) - constants).max() < 1e-10
     assert np.array_equal(atoms.positions, before)
+
+
+def test_constraints_take_no_forces_away():
+    """As those of a POSCAR with selective dynamics, for which ASE gives fixed atoms the force zero."""
+    atoms, constants, charges = random_crystal(2)
+    atoms.calc = HarmonicCrystal(atoms, constants, charges)
+    atoms.set_constraint(FixAtoms([0]))
+    assert np.abs(force_constants_by_differences(atoms) - constants).max() < 1e-10
+    assert len(atoms.constraints) == 1
 
 
 def test_differences_need_a_calculator():

@@ -9,14 +9,16 @@ import numpy as np
 import phonopy
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from ase.spacegroup import crystal
+from phonopy import Phonopy
 from phonopy.file_IO import get_BORN_lines
 from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
 from equivar_jax.errors import InputError
 from equivar_jax.response.__main__ import main as response
 from equivar_jax.response.phonons.gamma_input import read_phonons
-from equivar_jax.response.phonons.phonopy_crystal import load_phonon, phonon_of
+from equivar_jax.response.phonons.phonopy_crystal import LostIsotopesWarning, load_phonon, phonon_of
 
 EPSILON = np.diag([2.4, 2.4, 2.43])
 
@@ -62,6 +64,24 @@ def test_a_born_beside_the_file_is_taken_as_by_phonopy(quartz):
     mine, theirs = load_phonon(path).nac_params, loaded(path)
     assert mine["factor"] == pytest.approx(theirs["factor"])
     assert load_phonon(path, born_beside=False).nac_params is None
+
+
+def test_a_primitive_cell_that_confuses_isotopes_is_told_of(tmp_path):
+    """phonopy's symmetry, and so its primitive cell, knows no masses."""
+    atoms = bulk("MgO", "rocksalt", a=4.21, cubic=True)
+    masses = atoms.get_masses()
+    path = tmp_path / "phonopy_disp.yaml"
+    cell = phonon_of(atoms).unitcell
+    cell.masses = np.where(np.arange(8) == 4, 25.983, masses)
+    for primitive, confused in (("F", True), ("P", False)):
+        Phonopy(cell, np.eye(3, dtype=int), primitive_matrix=primitive).save(path)
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            read = load_phonon(path)
+        assert (25.983 in read.primitive.masses) is not confused
+        assert [f"{path}: " in str(w.message) for w in found if w.category is LostIsotopesWarning] == (
+            [True] if confused else []
+        )
 
 
 def test_parameters_of_the_file_itself_come_first(quartz):
