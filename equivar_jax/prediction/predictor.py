@@ -22,6 +22,7 @@ from equivar_jax.prediction.members import Networks, Prediction, Uncertain
 from equivar_jax.prediction.polarisation import CellDipole, Images, cell_dipoles, require_polarisation
 from equivar_jax.prediction.remarks import element_warnings, prediction_warnings, structure_warnings
 from equivar_jax.prediction.windows import predict_in_windows
+from equivar_jax.runtime import require_precision
 from equivar_jax.structures import list_structures
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import DomainWarning, without_domain_warnings
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from equivar_jax.prediction.giant import NetworksOnDevices
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictor:
     """A trained network, or a committee of networks whose mean is predicted.
 
@@ -50,6 +51,13 @@ class Predictor:
     def __getstate__(self) -> dict[str, Any]:
         # What was made for this process stays here: a pickle is for another one.
         return {"weights": self.weights, "metadata": self.metadata}
+
+    def __repr__(self) -> str:
+        networks = "one network" if self.members == 1 else f"{self.members} networks"
+        return (
+            f"Predictor({networks} in the form {self.config.form!r}, {len(self.metadata.elements)} elements, "
+            f"cutoff {self.config.cutoff:g} Å, {self.dtype})"
+        )
 
     @property
     def config(self) -> ModelConfig:
@@ -82,10 +90,12 @@ class Predictor:
 
     @functools.cached_property
     def params(self) -> dict:
-        """Weights of the single network as JAX arrays.
+        """Weights of the single network as JAX arrays, the same at every call.
+
+        Who donates them to a function of his own hands over a copy, `jax.tree.map(jnp.copy, params)`.
 
         Raises:
-            InputError: this is a committee, with more than one network.
+            InputError: this is a committee, with more than one network; or float64 without `jax_enable_x64`.
         """
         if self.members > 1:
             raise InputError(
@@ -94,7 +104,10 @@ class Predictor:
             )
         import jax
 
-        return jax.tree.map(jax.numpy.asarray, self.weights)
+        require_precision(self.dtype)
+        # They are kept, so that no tracer may be among them where a traced function asks for them first.
+        with jax.ensure_compile_time_eval():
+            return jax.tree.map(jax.numpy.asarray, self.weights)
 
     def member(self, number: int) -> "Predictor":
         """Return one network of the committee as a predictor of its own: faster, but without uncertainty.
