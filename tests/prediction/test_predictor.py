@@ -74,7 +74,7 @@ def test_a_predictor_is_a_static_argument_and_prints_one_line():
     assert int(twice(model, 3)) == 6
     assert model == model
     assert model != same
-    assert repr(model) == ("Predictor(one network in the form 'direct', 3 elements, cutoff 6 Å, float32)")
+    assert repr(model) == ("Predictor(one network in the form 'direct', 3 elements, cutoff 3 Å, float32)")
     assert repr(joined()).startswith("Predictor(3 networks in")
 
 
