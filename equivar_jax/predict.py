@@ -66,6 +66,10 @@ class _CallableModule(ModuleType):
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.predict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A function goes to another process by its name, as in `pool.map(predict, structures)`.
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _CallableModule
 

@@ -1,13 +1,17 @@
-"""Settings of the whole process: JAX's cache of compiled programs, and signals."""
+"""Settings of the whole process: JAX's cache of compiled programs and its precision, and signals."""
 
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from equivar_jax.cache import cache_directory
+from equivar_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 COMPILATION_CACHE_VARIABLE = "EQUIVAR_COMPILATION_CACHE"
 """Name of the environment variable that turns the cache of compiled programs off, with the value 0 or off."""
@@ -29,6 +33,20 @@ def use_compilation_cache() -> None:
         return
     config.update("jax_compilation_cache_dir", str(cache_directory() / "compiled"))
     config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def require_precision(dtype: "np.dtype") -> None:
+    """Refuse a precision that JAX is not set to, since it would silently take a lower one.
+
+    Raises:
+        InputError: float64 is asked for without `jax_enable_x64`.
+    """
+    import jax  # only where it computes
+
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        raise InputError(
+            'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
+        )
 
 
 class Interruption:

@@ -9,9 +9,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from jaxtyping import Float
 
-from equivar_jax.calculators.field import list_changes
+from equivar_jax.calculators.field import NO_STRUCTURE, list_changes
 from equivar_jax.calculators.polarised import dipole_of_cell
 from equivar_jax.calculators.skin import SkinList
+from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Sample
 from equivar_jax.prediction.abilities import why_no_polarisation
 from equivar_jax.prediction.loading import load
@@ -71,9 +72,14 @@ class EquivarCalculator(Calculator):
         properties: Sequence[str] = (BEC,),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Predict the tensors, and store them in `results`; arguments are those of ASE's calculators."""
+        """Predict the tensors, and store them in `results`; arguments are those of ASE's calculators.
+
+        Raises:
+            InputError: there is no structure, or `Predictor.predict` would refuse it.
+        """
         super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None  # ASE's base class has set it
+        if self.atoms is None:
+            raise InputError(NO_STRUCTURE)
         if system_changes:
             self.results = {}
         graph = self.neighbours.graph(self.atoms)

@@ -1,5 +1,6 @@
 """Born effective charges of a structure from any source: a network, a calculator, or labels."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -20,16 +21,26 @@ def make_charge_function(charges: Charges) -> Callable[[Atoms], Float[np.ndarray
 
     Returns:
         A function that returns a new array at each call: float64 (N, 3, 3), all finite. It raises an
-        `InputError` for tensors that `check_tensors` refuses.
+        `InputError` for tensors that `check_tensors` refuses. It can be pickled if `charges` can.
 
     Raises:
         InputError: `charges` is neither a calculator with such a property nor a function.
     """
     if isinstance(charges, BaseCalculator) and BEC in charges.implemented_properties:
-        return lambda atoms: check_tensors(charges.get_property(BEC, atoms), atoms).copy()
+        return functools.partial(_charges_of_calculator, charges)
     if callable(charges):
-        return lambda atoms: check_tensors(charges(atoms), atoms).copy()
+        return functools.partial(_charges_of_function, charges)
     raise InputError(
         f"no {BEC} from {type(charges).__name__}; give a calculator that has them, such as "
         "EquivarCalculator(model), or a function of atoms"
     )
+
+
+def _charges_of_calculator(calculator: BaseCalculator, atoms: Atoms) -> Float[np.ndarray, "atoms 3 3"]:
+    return check_tensors(calculator.get_property(BEC, atoms), atoms).copy()
+
+
+def _charges_of_function(
+    function: Callable[[Atoms], np.ndarray], atoms: Atoms
+) -> Float[np.ndarray, "atoms 3 3"]:
+    return check_tensors(function(atoms), atoms).copy()

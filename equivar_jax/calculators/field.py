@@ -27,6 +27,9 @@ Vector = Sequence[float | int] | np.ndarray
 Field = Vector | Callable[[float], Vector]
 """A field E in V/Å, or a function that returns E at a time in fs."""
 
+NO_STRUCTURE = "there is no structure to calculate; give the atoms, or set atoms.calc to this calculator"
+"""What a calculator says that was asked for a property before it had seen any atoms."""
+
 
 class FieldCalculator(Calculator):
     """ASE calculator of any potential in a uniform electric field.
@@ -62,6 +65,9 @@ class FieldCalculator(Calculator):
         atoms.calc = FieldCalculator(EMT(), charges, lambda t: [0, 0, 0.01 * np.sin(0.05 * t)])
         dynamics = VelocityVerlet(atoms, 1.0 * units.fs)
         atoms.calc.follow(dynamics)
+
+    Other terms of the potential belong into the base, `FieldCalculator(SumCalculator([...]), ...)`: a sum of
+    ASE around this calculator keeps its results until atoms move, and so misses a field that has changed.
 
     Args:
         base: Calculator with energy and forces.
@@ -148,7 +154,10 @@ class FieldCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation, including the field and the net charge."""
         changed = list_changes(self.atoms, atoms, tol)
-        if not np.array_equal(self._current_field(), self._applied):
+        # Without its dynamics a field has no value yet. That is an error of a calculation, not of a program
+        # that only asks whether there are results, as ASE does before it writes a trajectory.
+        waits = callable(self._field) and self._dynamics is None
+        if waits or not np.array_equal(self._current_field(), self._applied):
             changed.append("field")
         return changed
 
@@ -161,9 +170,13 @@ class FieldCalculator(Calculator):
         """Calculate energies, forces and charges, and store them in `results`.
 
         The arguments are those of ASE's calculators.
+
+        Raises:
+            InputError: there is no structure, or what the class says of a calculation.
         """
         super().calculate(atoms, list(properties), list(system_changes))
-        assert self.atoms is not None  # ASE's base class has set it
+        if self.atoms is None:
+            raise InputError(NO_STRUCTURE)
         field = self._current_field()
         energy, forces = self.base.get_potential_energy(self.atoms), self.base.get_forces(self.atoms)
         self._follow_path(self.atoms, field)

@@ -8,13 +8,15 @@ from jaxtyping import Float, Int
 
 from equivar_jax.errors import InputError
 from equivar_jax.kernels.neighbour_list import find_pairs
-from equivar_jax.structures import check_structure, source
+from equivar_jax.structures import check_structure, determinant, source
 
 if TYPE_CHECKING:
     import jraph
 
 SHORTEST_DISTANCE = 0.1
 """Shortest accepted distance in Å; two atoms that are closer are the same atom written twice."""
+DENSEST = {1: 1.0, 2: 3**0.5 / 2, 3: 2**-0.5}
+"""Length, area or volume for each point of the densest lattice whose points are a distance of one apart."""
 
 
 class StructureGraph(NamedTuple):
@@ -73,9 +75,11 @@ def find_neighbours(atoms: Atoms, cutoff: float) -> StructureGraph:
         cutoff: Largest edge length in Å.
 
     Raises:
-        InputError: The structure is not usable (see `check_structure`), or two atoms are at the same place.
+        InputError: The structure is not usable (see `check_structure`), two atoms are at the same place, or
+            the cell is too small for them.
     """
     check_structure(atoms)
+    _check_density(atoms)
     positions, cell = _put_in_box(atoms)
     receivers, senders, vectors = find_pairs(positions, cell, atoms.pbc, cutoff)
     squares = np.einsum("ea,ea->e", vectors, vectors)
@@ -99,6 +103,28 @@ def find_neighbours(atoms: Atoms, cutoff: float) -> StructureGraph:
 def neighbour_counts(graph: AnyGraph) -> np.ndarray:
     """Return the number of neighbours of every node, int64 [N]."""
     return np.bincount(graph.receivers, minlength=len(graph.nodes["species"]))
+
+
+def _check_density(atoms: Atoms) -> None:
+    """Refuse a cell too small for its atoms, whose neighbours might not fit into the memory.
+
+    Raises:
+        InputError: By the size of the cell alone, atoms or images of them must be closer than
+            `SHORTEST_DISTANCE`.
+    """
+    directions = int(atoms.pbc.sum())
+    if not directions:
+        return
+    periodic = atoms.cell.array[atoms.pbc]
+    # Atoms of a slab or a wire may lie one behind the other, so there each is compared with its own images.
+    points = len(atoms) if directions == 3 else 1
+    size = abs(determinant(periodic)) if directions == 3 else np.linalg.det(periodic @ periodic.T) ** 0.5
+    if size < points * DENSEST[directions] * SHORTEST_DISTANCE**directions:
+        unit = {1: "Å", 2: "Å²", 3: "Å³"}[directions]
+        raise InputError(
+            f"{source(atoms)}: a cell of {size:.3g} {unit} is too small for its atoms, which would be less "
+            f"than {SHORTEST_DISTANCE} Å apart; give the cell vectors in Å"
+        )
 
 
 def _put_in_box(atoms: Atoms) -> tuple[Float[np.ndarray, "atoms 3"], Float[np.ndarray, "3 3"]]:

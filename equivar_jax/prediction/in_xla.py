@@ -13,7 +13,6 @@ import jraph
 import numpy as np
 from jaxtyping import Float
 
-from equivar_jax.errors import InputError
 from equivar_jax.graphs.batch import Batch, Sample, collate
 from equivar_jax.graphs.graph import AnyGraph, neighbour_counts
 from equivar_jax.graphs.packing import Budget
@@ -27,7 +26,7 @@ from equivar_jax.prediction.distances import Known, distances, known_of
 from equivar_jax.prediction.layerwise import dipoles_layer_by_layer, tensors_layer_by_layer
 from equivar_jax.prediction.members import Moments, Prediction, mean_and_spread, predictions_of
 from equivar_jax.progress import announce_if_slow
-from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.runtime import require_precision, use_compilation_cache
 from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import member_of
 
@@ -59,10 +58,7 @@ class NetworksInXla:
         dtype: np.dtype,
         features: Sequence[FeatureDomain] = (),
     ):
-        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-            raise InputError(
-                'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
-            )
+        require_precision(dtype)
         use_compilation_cache()
         self.network, self.members, self.dtype = network, members, dtype
         self.weights = jax.tree.map(jax.numpy.asarray, weights)
@@ -190,9 +186,10 @@ class NetworksInXla:
         plan = list(plan_batches(samples, self.dense, largest))
         if len(samples) == 1 and plan:
             ((members, budget),) = plan
-            if self._last is None or not _serves(self._last, samples[0], budget):
-                self._last = budget
-            plan = [(members, self._last)]
+            last = self._last  # another thread may set another one meanwhile
+            if last is None or not _serves(last, samples[0], budget):
+                last = self._last = budget
+            plan = [(members, last)]
         return plan
 
     def _collate(self, samples: Sequence[Sample], members: Sequence[int], budget: Budget) -> Batch:

@@ -21,7 +21,7 @@ from equivar_jax.uncertainty.domain import without_domain_warnings
 from equivar_jax.weights.stacking import member_of
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Predictor(TrainedModel):
     """A trained network, or a committee of networks whose mean is predicted.
 

@@ -21,6 +21,7 @@ from equivar_jax.prediction.abilities import require_polarisation, require_reado
 from equivar_jax.prediction.in_cpp import NetworksInCpp, why_not_in_cpp
 from equivar_jax.prediction.members import Networks, Prediction
 from equivar_jax.prediction.remarks import element_warnings, prediction_warnings, structure_warnings
+from equivar_jax.runtime import require_precision
 from equivar_jax.uncertainty.calibration import Calibration
 from equivar_jax.uncertainty.domain import DomainWarning
 from equivar_jax.weights.metadata import Metadata
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # these bring JAX along, which the C++ form does not need
     from equivar_jax.prediction.giant import NetworksOnDevices
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained network, or a committee of them, with what its checkpoint knows of it.
 
@@ -46,6 +47,13 @@ class TrainedModel:
     def __getstate__(self) -> dict[str, Any]:
         # What was made for this process stays here: a pickle is for another one.
         return {"weights": self.weights, "metadata": self.metadata}
+
+    def __repr__(self) -> str:
+        networks = "one network" if self.members == 1 else f"{self.members} networks"
+        return (
+            f"{type(self).__name__}({networks} in the form {self.config.form!r}, "
+            f"{len(self.metadata.elements)} elements, cutoff {self.config.cutoff:g} Å, {self.dtype})"
+        )
 
     @property
     def config(self) -> ModelConfig:
@@ -232,10 +240,12 @@ class TrainedModel:
 
     @functools.cached_property
     def params(self) -> dict:
-        """Weights of the single network as JAX arrays.
+        """Weights of the single network as JAX arrays, the same at every call.
+
+        Who donates them to a function of his own hands over a copy, `jax.tree.map(jnp.copy, params)`.
 
         Raises:
-            InputError: this is a committee, with more than one network.
+            InputError: this is a committee, with more than one network; or float64 without `jax_enable_x64`.
         """
         if self.members > 1:
             raise InputError(
@@ -244,7 +254,10 @@ class TrainedModel:
             )
         import jax
 
-        return jax.tree.map(jax.numpy.asarray, self.weights)
+        require_precision(self.dtype)
+        # They are kept, so that no tracer may be among them where a traced function asks for them first.
+        with jax.ensure_compile_time_eval():
+            return jax.tree.map(jax.numpy.asarray, self.weights)
 
     @property
     def model(self) -> "Core":

@@ -130,6 +130,8 @@ def test_it_refuses_what_predict_refuses(model, tmp_path):
         EquivarCalculator(tmp_path)
     with pytest.raises(PropertyNotImplementedError):
         EquivarCalculator(model).get_property("energy", titanate())
+    with pytest.raises(InputError, match="no structure to calculate; give the atoms"):
+        EquivarCalculator(model).get_property(BEC)
 
 
 def test_it_warns_where_predict_warns(model):

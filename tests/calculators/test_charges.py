@@ -1,5 +1,7 @@
 """Charges from functions, calculators and labels."""
 
+import pickle
+
 import numpy as np
 import pytest
 from ase.calculators.emt import EMT
@@ -46,3 +48,12 @@ def test_what_gives_no_charges_is_refused():
         )
     with pytest.raises(InputError, match="label it, leave it out, or name a model by --checkpoint"):
         labels_of(atoms.copy())
+
+
+def test_charges_of_a_function_or_a_calculator_go_to_another_process():
+    atoms = labelled_crystal()
+    expected = born_effective_charges(atoms)
+    springs = HarmonicCrystal(atoms, np.zeros((3, 3, 3, 3)), expected)
+    for charges in (labels_of, springs):
+        sent = pickle.loads(pickle.dumps(make_charge_function(charges)))
+        np.testing.assert_array_equal(sent(atoms), expected)

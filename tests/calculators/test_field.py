@@ -1,5 +1,8 @@
 """Forces of potentials in a field, against what is known about springs and free ions."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -7,9 +10,12 @@ from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError, compare_atoms
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from ase.calculators.mixing import SumCalculator
+from ase.io import read, write
 from ase.md.langevin import Langevin
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS, BFGSLineSearch
+from helpers.crystals import labelled_crystal
 from helpers.field_crystals import CHARGE, STIFFNESS, moving_tensors, random_tensors, random_walk, springs
 
 from equivar_jax import load
@@ -17,7 +23,8 @@ from equivar_jax.calculators.born import EquivarCalculator
 from equivar_jax.calculators.field import FieldCalculator, list_changes
 from equivar_jax.calculators.field_strength import StrongFieldWarning
 from equivar_jax.errors import InputError
-from equivar_jax.response.phonons.harmonic import rock_salt
+from equivar_jax.response.phonons.harmonic import HarmonicCrystal, rock_salt
+from equivar_jax.structures import born_effective_charges
 
 # Forces.
 
@@ -324,3 +331,53 @@ def test_a_strong_field_that_changes_with_time_is_warned_of_once():
     with pytest.warns(StrongFieldWarning) as said:
         dynamics.run(4)
     assert len(said) == 1
+
+
+# With the rest of ASE.
+
+
+def test_a_copy_of_a_calculator_and_one_in_another_process_go_on_with_its_path():
+    atoms = labelled_crystal()
+    tensors = born_effective_charges(atoms)
+    atoms.calc = FieldCalculator(
+        LennardJones(sigma=1.5, rc=3.0),
+        HarmonicCrystal(atoms, np.zeros((3, 3, 3, 3)), tensors),
+        [0, 0.2, 0.1],
+    )
+    expected = atoms.get_forces()
+    sent, copied = pickle.loads(pickle.dumps(atoms)), copy.deepcopy(atoms)
+    for other in (sent, copied):
+        np.testing.assert_array_equal(other.get_forces(), expected)
+        other.positions[0, 1] += 0.1
+        assert other.get_potential_energy(force_consistent=True) != atoms.get_potential_energy()
+        assert other.calc.work == pytest.approx(0.1 * np.array([0, 0.2, 0.1]) @ tensors[0, :, 1])
+    assert atoms.calc.work == 0.0
+
+
+def test_a_structure_is_written_before_its_field_has_a_time(tmp_path):
+    atoms = bulk("MgO", "rocksalt", a=4.21)
+    atoms.calc = FieldCalculator(LennardJones(), random_tensors, lambda time: [0, 0, 0.01 * time])
+    write(tmp_path / "start.traj", atoms)
+    found = read(tmp_path / "start.traj")
+    assert found.calc is None or not found.calc.results
+    with pytest.raises(InputError, match="there is no dynamics"):
+        atoms.get_forces()
+
+
+def test_a_sum_as_base_follows_a_field_that_is_set_anew():
+    atoms = bulk("MgO", "rocksalt", a=4.21)
+    atoms.rattle(0.05, seed=0)
+    terms = [LennardJones(sigma=1.7, rc=4.0), LennardJones(sigma=1.5, rc=4.0)]
+    tensors = random_tensors(atoms)
+    atoms.calc = FieldCalculator(SumCalculator(terms), lambda _: tensors, [0, 0, 0.01])
+    bare = sum(term.get_forces(atoms) for term in terms)
+    for field in ([0, 0, 0.01], [0.3, 0, 0.5]):
+        atoms.calc.field = field
+        expected = bare + np.einsum("a,iab->ib", field, tensors)
+        np.testing.assert_allclose(atoms.get_forces(), expected, rtol=0, atol=1e-12)
+
+
+def test_without_any_structure_it_is_said():
+    calculator = FieldCalculator(LennardJones(), random_tensors, [0, 0, 0.01])
+    with pytest.raises(InputError, match="no structure to calculate; give the atoms"):
+        calculator.get_property("forces")

@@ -87,9 +87,29 @@ def test_net_charge_is_carried():
         (Atoms("H", cell=[3, 3, 0], pbc=True), "span no volume"),
         (Atoms("H", cell=[[1, 0, 0], [2, 0, 0], [0, 0, 3]], pbc=True), "span no volume"),
         (Atoms("X"), "atomic number 0"),
+        (
+            Atoms("H", cell=[0.01, 0.01, 0.01], pbc=True),
+            "a cell of 1e-06 Å³ is too small .* cell vectors in Å",
+        ),
+        (Atoms("H8", cell=[0.16, 0.16, 0.16], pbc=True), "a cell of 0.0041 Å³ is too small"),
+        (Atoms("H", cell=[0.01, 0.01, 0], pbc=[1, 1, 0]), "a cell of 0.0001 Å² is too small"),
+        (Atoms("H", cell=[0, 0.01, 0], pbc=[0, 1, 0]), "a cell of 0.01 Å is too small"),
     ],
 )
 def test_what_is_no_structure_is_refused_with_its_source(atoms, message):
     atoms.info["source"] = "here.cif, frame 7"
     with pytest.raises(InputError, match="here.cif, frame 7: .*" + message):
         build_graph(atoms, 3.0)
+
+
+@pytest.mark.parametrize("periodic", [(1, 0, 0), (1, 1, 0), (1, 1, 1)])
+def test_the_densest_lattices_of_the_shortest_distance_are_not_refused(periodic):
+    """A chain, a triangular net and a face-centred cube: nothing is denser."""
+    shortest = 0.1001
+    net = {
+        1: [[1, 0, 0], [0, 0, 0], [0, 0, 0]],
+        2: [[1, 0, 0], [0.5, 3**0.5 / 2, 0], [0, 0, 0]],
+        3: np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2**0.5,
+    }[sum(periodic)]
+    graph = build_graph(Atoms("H", cell=shortest * np.array(net), pbc=periodic), 1.01 * shortest)
+    assert len(graph.senders) == {1: 2, 2: 6, 3: 12}[sum(periodic)]

@@ -13,7 +13,7 @@ from equivar_jax.network.model import Equivar
 from equivar_jax.prediction.distances import known_of
 from equivar_jax.prediction.giant.run import place, tensors_on_devices
 from equivar_jax.prediction.members import Prediction, mean_and_spread
-from equivar_jax.runtime import use_compilation_cache
+from equivar_jax.runtime import require_precision, use_compilation_cache
 from equivar_jax.uncertainty.features import FeatureDomain
 from equivar_jax.weights.stacking import member_of
 
@@ -55,10 +55,7 @@ class NetworksOnDevices:
                 "that, or start the program where it sees more (CUDA_VISIBLE_DEVICES; on a CPU "
                 f"XLA_FLAGS=--xla_force_host_platform_device_count={max(devices, 1)})"
             )
-        if jax.dtypes.canonicalize_dtype(dtype) != dtype:
-            raise InputError(
-                'float64 needs jax.config.update("jax_enable_x64", True) before anything is predicted'
-            )
+        require_precision(dtype)
         use_compilation_cache()
         self.network, self.weights, self.members, self.dtype = network, weights, members, dtype
         self.devices = there[:devices]
