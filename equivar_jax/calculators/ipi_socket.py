@@ -22,6 +22,8 @@ PREFIX = "/tmp/ipi_"
 """What i-PI puts before the name of a Unix socket, unless it was told otherwise by -S."""
 BETWEEN_TRIES = 0.2
 """Seconds from one attempt to connect to the next."""
+_SHARED = b"ipi_shm_"
+"""With what i-PI's names of shared memory begin."""
 FAREWELL = 5.0
 """Seconds in which i-PI may read the last words before the socket is closed."""
 
@@ -79,10 +81,11 @@ class Link:
         Raises:
             InputError: these are names of shared memory.
         """
-        raw = self._receive(18 * 8)
-        if b"ipi_shm_" in raw:
+        # Names of shared memory may be less than two cells; the first of them stands behind two int32.
+        head = self._receive(2 * 8)
+        if head.endswith(_SHARED):
             raise InputError(f"{self.name}: i-PI wants to share memory; set mode='unix' in <ffsocket>")
-        cells = np.frombuffer(raw).reshape(2, 3, 3)  # the second is the inverse
+        cells = np.frombuffer(head + self._receive(16 * 8)).reshape(2, 3, 3)  # the second is the inverse
         atoms = int(np.frombuffer(self._receive(4), np.int32)[0])
         positions = np.frombuffer(self._receive(24 * atoms)).reshape(atoms, 3)
         return Configuration(cells[0].copy(), positions.copy())

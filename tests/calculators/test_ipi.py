@@ -1,6 +1,7 @@
 """The driver of i-PI: what it makes of i-PI's configurations, and what it refuses."""
 
 import json
+import socket
 import time
 
 import numpy as np
@@ -17,7 +18,7 @@ from equivar_jax.calculators.ipi import (
     needed_threshold,
     serve,
 )
-from equivar_jax.calculators.ipi_socket import Configuration
+from equivar_jax.calculators.ipi_socket import Configuration, Link
 from equivar_jax.errors import InputError
 from equivar_jax.io import write_structures
 from equivar_jax.ipi import main
@@ -73,6 +74,19 @@ def test_shared_memory_is_refused(ipi, model):
     run = ipi(pair(), mode="shm")
     with run.running(), pytest.raises(InputError, match="share memory; set mode='unix' in <ffsocket>"):
         serve(make_driver(model, pair()), run.connect())
+
+
+def test_short_names_of_shared_memory_are_refused_without_waiting_for_more():
+    """They begin with the number of i-PI's process, so that their length is chance."""
+    here, there = socket.socketpair()
+    with here, there:
+        here.settimeout(20)
+        names = [f"ipi_shm_595_8_{kind}".encode() for kind in ("pos", "h", "ih", "pot", "force", "vir")]
+        parts = [np.int32(len(name)).tobytes() + name for name in names]
+        there.sendall(np.int32(2).tobytes() + b"".join(parts))
+        assert sum(map(len, parts)) < 18 * 8
+        with pytest.raises(InputError, match="structures: i-PI wants to share memory"):
+            Link(here, "structures").receive_configuration()
 
 
 def test_a_crystal_that_i_pi_turned_is_told(model):
