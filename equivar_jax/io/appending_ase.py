@@ -75,9 +75,11 @@ class TrajectoryOutput:
                 reader = TrajectoryReader(handle)
                 for frame in range(mark):
                     writer.write(reader[frame])
-        except Exception:
-            # ASE does not document what its parser raises on damaged files.
+        except Exception as error:
             copy.unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the system: the copy has no room, say
+            # ASE does not document what its parser raises on damaged files.
             raise make_shortened_error(partial) from None
         copy.replace(partial)
 

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 HYDROGEN = {"D": 2.01410178, "T": 3.01604928}
 """Symbol -> mass of the atom in u (AME2020)."""
-_TABLES = 2e-4
+SAME_MASS = 2e-4
 """Relative difference of two tables of masses, at most; 16O differs from oxygen by 2.6e-4."""
 _ISOTOPES = 0.25
 """Largest relative difference of an isotope from its element, but for hydrogen's."""
@@ -42,7 +42,7 @@ def set_stated_masses(atoms: Atoms, labels: Sequence[str], masses: Float[np.ndar
     usual = atomic_masses[atoms.numbers]
     largest = np.where(atoms.numbers == 1, _HEAVIEST_HYDROGEN, (1.0 + _ISOTOPES) * usual)
     possible = (masses >= (1.0 - _ISOTOPES) * usual) & (masses <= largest)
-    kept = np.where(possible & (np.abs(masses - usual) > _TABLES * usual), masses, math.nan)
+    kept = np.where(possible & (np.abs(masses - usual) > SAME_MASS * usual), masses, math.nan)
     named = hydrogen_masses([_isotope(label) for label in labels])
     if named is not None:
         kept = np.where(np.isnan(kept), named, kept)

@@ -25,6 +25,7 @@ from jaxtyping import Float
 from equivar_jax.errors import InputError
 from equivar_jax.io.calculations import finish_structure
 from equivar_jax.io.files import excerpt, format_suffix, open_text
+from equivar_jax.io.isotopes import SAME_MASS
 from equivar_jax.io.options import ReadOptions, field_first, refuse_key
 from equivar_jax.structures import determinant
 
@@ -221,8 +222,7 @@ def _own_masses(cell: Any) -> np.ndarray | None:
     from phonopy.structure.atoms import PhonopyAtoms
 
     own = PhonopyAtoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions).masses
-    # 16O is lighter than oxygen by 3e-4, 12C than carbon by 9e-4; tables of masses differ by some 3e-5.
-    return None if cell.masses is None or np.allclose(cell.masses, own, rtol=1e-4) else cell.masses
+    return None if cell.masses is None or np.allclose(cell.masses, own, rtol=SAME_MASS) else cell.masses
 
 
 def check_epsilon(epsilon: np.ndarray, where: str) -> Float[np.ndarray, "3 3"]:
