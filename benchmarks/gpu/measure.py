@@ -27,7 +27,8 @@ from equivar_jax.network.forms import make_network
 from equivar_jax.network.model import Equivar
 from equivar_jax.prediction.layerwise import NODES_AT_ONCE, tensors_layer_by_layer
 from equivar_jax.structures import born_effective_charges
-from equivar_jax.training.steps import draw_weights, initial_state, make_optimizer, make_steps
+from equivar_jax.training.optimizers import make_optimizer
+from equivar_jax.training.steps import draw_weights, initial_state, make_steps
 
 if TYPE_CHECKING:
     from benchmarks.gpu.rows import Sizes

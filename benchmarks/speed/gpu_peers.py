@@ -29,7 +29,8 @@ from equivar_jax.kernels import EDGE, HIDDEN, EdgeFeatures, MessageWeights, Prod
 from equivar_jax.kernels.moments import GAUSSIAN_SQUARE_SUM
 from equivar_jax.network.model import Equivar
 from equivar_jax.training.losses import ErrorSums
-from equivar_jax.training.steps import TrainState, make_optimizer, make_steps
+from equivar_jax.training.optimizers import make_optimizer
+from equivar_jax.training.steps import TrainState, make_steps
 
 OUTPUT = RESULTS / "gpu_peers.json"
 LIBRARIES = ("cuequivariance", "cuequivariance-jax", "cuequivariance-ops-jax-cu13", "e3j", "e3j_ops")

@@ -30,7 +30,8 @@ from equivar_jax.config.schema import Kernel, ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
 from equivar_jax.network.model import Equivar
 from equivar_jax.training.losses import ErrorSums
-from equivar_jax.training.steps import TrainState, make_optimizer, make_steps
+from equivar_jax.training.optimizers import make_optimizer
+from equivar_jax.training.steps import TrainState, make_steps
 
 Calls = dict[str, Callable[[], Any]]
 TOLERANCE = 1e-4

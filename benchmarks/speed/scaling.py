@@ -34,7 +34,8 @@ from equivar_jax.network.model import Equivar
 from equivar_jax.prediction.layerwise import tensors_layer_by_layer
 from equivar_jax.structures import born_effective_charges
 from equivar_jax.training.losses import ErrorSums
-from equivar_jax.training.steps import TrainState, make_optimizer, make_steps
+from equivar_jax.training.optimizers import make_optimizer
+from equivar_jax.training.steps import TrainState, make_steps
 
 PUBLISHED = {
     "bm1.py": {"inference": 0.340, "training": 0.493},

@@ -41,7 +41,8 @@ from equivar_jax.network.forms import make_network
 from equivar_jax.network.initial_weights import scale_to_unit_variance, start_from_labels
 from equivar_jax.network.model import Equivar, born_effective_charges, count_parameters
 from equivar_jax.training.losses import ErrorSums, absolute_errors
-from equivar_jax.training.steps import draw_weights, learning_rate_schedule, make_optimizer
+from equivar_jax.training.optimizers import learning_rate_schedule, make_optimizer
+from equivar_jax.training.steps import draw_weights
 
 SET = "BaTiO3-300K"
 CONFIG = "bm3_deep.py"

@@ -20,15 +20,9 @@ from equivar_jax.config.teaching import form_of_committee
 from equivar_jax.graphs.batch import Batch, Sample
 from equivar_jax.network.polarisation import Polarisation
 from equivar_jax.training.losses import ErrorSums, absolute_errors
+from equivar_jax.training.optimizers import learning_rate_schedule, make_optimizer
 from equivar_jax.training.run_directory import append_record
-from equivar_jax.training.steps import (
-    TrainState,
-    initial_state,
-    learning_rate_schedule,
-    make_optimizer,
-    update_state,
-    weight_shapes,
-)
+from equivar_jax.training.steps import TrainState, initial_state, update_state, weight_shapes
 
 
 class Teacher(NamedTuple):

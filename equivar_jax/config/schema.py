@@ -145,12 +145,15 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation: L1 on the nine components, AdamW, from fresh weights or from those of `start_from`."""
+    """Optimisation: L1 on the nine components, from fresh weights or from those of `start_from`."""
 
     epochs: Count = 500
     """Passes over the training part."""
     batch_size: Count = 8
     """Structures in a batch of average size."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, as published; or Muon, whose steps are equally large in all directions of a weight matrix, with
+    AdamW for tables of elements, biases and readouts."""
     learning_rate: Positive = 0.005
     """Highest rate, after the warm-up."""
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
@@ -160,7 +163,7 @@ class TrainConfig:
     warmup_epochs: NonNegative = 1.0
     """Epochs in which the rate rises linearly to its highest value."""
     weight_decay: NonNegative = 0.01
-    """Decay of AdamW."""
+    """Decay of the weights in a step, times the rate."""
     gradient_clip: Positive | None = 10.0
     """Largest global norm of the gradient; None leaves it as it is."""
     ema_decay: Fraction | None = None

@@ -20,9 +20,9 @@ from equivar_jax.reports.plots import plot_history
 from equivar_jax.runtime import Interrupted, interruptible
 from equivar_jax.training.devices import Devices
 from equivar_jax.training.loop import kept_validation_mae
+from equivar_jax.training.optimizers import count_trained
 from equivar_jax.training.run import Run
 from equivar_jax.training.run_directory import list_files, missing_closing_files, read_records, write_json
-from equivar_jax.training.steps import count_trained
 from equivar_jax.uncertainty.domain import without_domain_warnings
 
 

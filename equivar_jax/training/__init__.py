@@ -10,9 +10,10 @@ from equivar_jax.training.losses import (
     dielectric_errors,
     l1_loss,
 )
+from equivar_jax.training.optimizers import make_optimizer
 from equivar_jax.training.plan import Plan
 from equivar_jax.training.run import Run, last_checkpoint, start_run
-from equivar_jax.training.steps import Steps, TrainState, make_optimizer, make_steps
+from equivar_jax.training.steps import Steps, TrainState, make_steps
 
 __all__ = [
     "DielectricErrors",

@@ -24,7 +24,8 @@ from equivar_jax.network.initial_weights import COMPILE_QUICKLY
 from equivar_jax.training.batches import BatchMaker
 from equivar_jax.training.devices import Devices
 from equivar_jax.training.losses import Loss, l1_loss
-from equivar_jax.training.steps import Steps, learning_rate_schedule, make_optimizer, make_steps
+from equivar_jax.training.optimizers import learning_rate_schedule, make_optimizer
+from equivar_jax.training.steps import Steps, make_steps
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from flax import struct
 from jax.sharding import NamedSharding
 from jaxtyping import Array
 
-from equivar_jax.config.schema import Freeze, ModelConfig, TrainConfig
+from equivar_jax.config.schema import ModelConfig, TrainConfig
 from equivar_jax.graphs.batch import Batch
 from equivar_jax.network.forms import make_network
 from equivar_jax.network.initial_weights import COMPILE_QUICKLY
@@ -27,9 +27,7 @@ from equivar_jax.training.losses import (
     dielectric_errors,
     l1_loss,
 )
-
-_KNOW_ELEMENTS = {"embedding", "lin0_weight", "lin0_bias", "species_basis", "self_factors"}
-_READOUT = ("lin1_", "element_", "dielectric_", "dipole_")
+from equivar_jax.training.optimizers import is_frozen
 
 
 @struct.dataclass
@@ -57,61 +55,6 @@ class Steps(NamedTuple):
     validate_dielectric: Callable[[dict, DielectricErrors, Batch], DielectricErrors]
     """Of a network with a readout for the dielectric tensor only."""
     compiles: Counter
-
-
-def learning_rate_schedule(config: TrainConfig, batches_per_epoch: int) -> optax.Schedule:
-    """Make the schedule: a linear warm-up, then cosine, exponential or no decay to `final_learning_rate`."""
-    total = config.epochs * batches_per_epoch
-    warmup = min(round(config.warmup_epochs * batches_per_epoch), total // 2)
-    start, end = config.learning_rate, config.final_learning_rate
-    decay = max(total - warmup, 1)
-    if config.schedule == "cosine":
-        main = optax.cosine_decay_schedule(start, decay, alpha=end / start)
-    elif config.schedule == "exponential":
-        main = optax.exponential_decay(start, decay, end / start, end_value=end)
-    else:
-        main = optax.constant_schedule(start)
-    if warmup == 0:
-        return main
-    return optax.join_schedules([optax.linear_schedule(start / warmup, start, warmup), main], [warmup])
-
-
-def is_frozen(path: jax.tree_util.KeyPath, freeze: Freeze) -> bool:
-    """Tell whether a weight stays as it is, by its place in the tree of parameters."""
-    names = [str(getattr(key, "key", key)) for key in path if getattr(key, "key", None) != "params"]
-    if freeze == "interactions":
-        return not names[0].startswith(_READOUT)
-    return freeze == "elements" and not _KNOW_ELEMENTS.isdisjoint(names)
-
-
-def count_trained(params: dict, freeze: Freeze) -> int:
-    """Count the weights that are not frozen."""
-    leaves = jax.tree.leaves_with_path(params)
-    return sum(leaf.size for path, leaf in leaves if not is_frozen(path, freeze))
-
-
-def make_optimizer(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Make AdamW, with clipping of the global gradient norm if asked for; frozen weights get no update."""
-    clip = optax.identity() if config.gradient_clip is None else _clip_by_global_norm(config.gradient_clip)
-    optimizer = optax.chain(clip, optax.adamw(schedule, weight_decay=config.weight_decay))
-    if config.freeze == "nothing":
-        return optimizer
-    return optax.multi_transform(
-        {"trained": optimizer, "frozen": optax.set_to_zero()},
-        lambda params: jax.tree.map_with_path(
-            lambda path, _: "frozen" if is_frozen(path, config.freeze) else "trained", params
-        ),
-    )
-
-
-def _clip_by_global_norm(largest: float) -> optax.GradientTransformation:
-    """Do the same as `optax.clip_by_global_norm`, by one factor, which takes less time to compile."""
-
-    def clip(updates: dict, _: dict | None = None) -> dict:
-        factor = largest / jnp.maximum(optax.tree.norm(updates), largest)
-        return jax.tree.map(lambda update: update * factor.astype(update.dtype), updates)
-
-    return optax.stateless(clip)
 
 
 def draw_weights(model: ModelConfig, seed: int) -> dict:

@@ -32,7 +32,8 @@ from equivar_jax.prediction.dielectric import dielectric_tensors, electronic_die
 from equivar_jax.storage.structure_table import cached_table
 from equivar_jax.structures import epsilon_inf, with_born_effective_charges
 from equivar_jax.training.losses import DielectricErrors, ErrorSums, dielectric_errors
-from equivar_jax.training.steps import TrainState, make_optimizer, make_steps
+from equivar_jax.training.optimizers import make_optimizer
+from equivar_jax.training.steps import TrainState, make_steps
 from equivar_jax.weights.checkpoint import Metadata
 
 PLAIN = dataclasses.replace(SMALL, interactions=2)

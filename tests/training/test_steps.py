@@ -16,14 +16,8 @@ from equivar_jax.network.features import unit_normal
 from equivar_jax.network.initial_weights import scale_to_unit_variance
 from equivar_jax.network.model import Equivar, born_effective_charges
 from equivar_jax.training.losses import ErrorSums, absolute_errors
-from equivar_jax.training.steps import (
-    count_trained,
-    draw_weights,
-    initial_state,
-    learning_rate_schedule,
-    make_optimizer,
-    make_steps,
-)
+from equivar_jax.training.optimizers import count_trained, learning_rate_schedule, make_optimizer
+from equivar_jax.training.steps import draw_weights, initial_state, make_steps
 
 errors_of = jax.jit(absolute_errors)
 MODEL = ModelConfig(channels=16, interactions=2, mean_neighbours=12.0)

@@ -22,8 +22,8 @@ from equivar_jax.io import read_structures
 from equivar_jax.network.model import count_parameters
 from equivar_jax.training import start_run
 from equivar_jax.training.losses import absolute_errors
+from equivar_jax.training.optimizers import make_optimizer
 from equivar_jax.training.starting_point import describe_new_run
-from equivar_jax.training.steps import make_optimizer
 from equivar_jax.weights.checkpoint import CheckpointWriter
 
 CONFIG = "bm3_deep.py"
