@@ -256,7 +256,7 @@ def restore_last_state(
         raise InputError(
             f"{folder}: a run begins and ends with --train.ema_decay or without; start a new run"
         )
-    for name in ("start_from", "freeze"):
+    for name in ("start_from", "freeze", "optimizer"):
         began, goes_on = (getattr(each.train, name) for each in (progress.config, config))
         if began != goes_on:
             raise InputError(f"{folder}: began with --train.{name} {began}, not {goes_on}; start a new run")
