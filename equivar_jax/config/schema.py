@@ -151,9 +151,6 @@ class TrainConfig:
     """Passes over the training part."""
     batch_size: Count = 8
     """Structures in a batch of average size."""
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW, as published; or Muon, whose steps are equally large in all directions of a weight matrix, with
-    AdamW for tables of elements, biases and readouts."""
     learning_rate: Positive = 0.005
     """Highest rate, after the warm-up."""
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
@@ -185,6 +182,9 @@ class TrainConfig:
     first; or "interactions", everything but the readout."""
     keep: Literal["best", "last"] = "best"
     """Weights that the best checkpoint holds: of the lowest validation MAE, or of the last epoch."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, as published; or Muon, whose steps are equally large in all directions of a weight matrix, with
+    AdamW for tables of elements, biases and readouts."""
 
 
 @dataclass(frozen=True)

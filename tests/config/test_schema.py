@@ -98,6 +98,7 @@ def test_every_setting_survives_json():
             start_from="runs/mine",
             freeze="elements",
             keep="last",
+            optimizer="muon",
         ),
     )
     for name in ("data", "model", "train"):
