@@ -160,7 +160,7 @@ class TrainConfig:
     warmup_epochs: NonNegative = 1.0
     """Epochs in which the rate rises linearly to its highest value."""
     weight_decay: NonNegative = 0.01
-    """Decay of the weights in a step, times the rate."""
+    """Decoupled decay: a step takes this times the rate from every weight that is trained."""
     gradient_clip: Positive | None = 10.0
     """Largest global norm of the gradient; None leaves it as it is."""
     ema_decay: Fraction | None = None
