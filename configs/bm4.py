@@ -13,6 +13,7 @@ def get_config() -> Config:
         model=ModelConfig(
             form="polarisation",
             cutoff=5.0,
+            radial_functions=12,
             channels=32,
             interactions=5,
             envelope=True,
@@ -21,5 +22,5 @@ def get_config() -> Config:
             node_products=True,
             self_connection=True,
         ),
-        train=TrainConfig(epochs=100, batch_size=1, learning_rate=0.04, ema_decay=0.995),
+        train=TrainConfig(epochs=100, batch_size=1, learning_rate=0.04, ema_decay=0.995, optimizer="muon"),
     )

@@ -123,12 +123,13 @@ SECTIONS |= {
         "References: Allegro-pol has about 0.016 e on BaTiO3 and 0.0067 e on SiO2, on other frames than "
         "these (a domain wall; 600 K); a NequIP-style model of 1.43 M parameters 0.107 e on phonon-dfpt "
         "(random split, best of run). BM1 and BM2 have the published recipe; BM3 of the trajectories is "
-        "`bm3_deep.py`. Trajectories are trained on whole, so that their validation is the training error; "
-        "`test` is the last frames of the file, or a tenth of the compositions, and was never tuned on. The"
-        " last 12 frames of BaTiO3 are of the state trained on, and their order in time is not known; the "
-        "last 32 of SiO2 are at 600 K, in shuffled order with 27 that are trained on beside 101 at 300 K. "
-        "For other states see below. A mean of seeds is one prediction, with parameters and times of all of"
-        " them.",
+        "`bm3_deep.py`, and BM3 by AdamW what that was before, with 32 radial functions; seconds of the "
+        "former are too many, since other trainings ran beside. Trajectories are trained on whole, so that "
+        "their validation is the training error; `test` is the last frames of the file, or a tenth of the "
+        "compositions, and was never tuned on. The last 12 frames of BaTiO3 are of the state trained on, and "
+        "their order in time is not known; the last 32 of SiO2 are at 600 K, in shuffled order with 27 that "
+        "are trained on beside 101 at 300 K. For other states see below. A mean of seeds is one prediction, "
+        "with parameters and times of all of them.",
         lambda rows, _: tables.targets_table(rows),
     ),
     "teacher": Section(
@@ -176,8 +177,9 @@ SECTIONS |= {
         "other half. `held out` are frames of the state that is trained on, perhaps neighbours of frames "
         "trained on, and decide nothing. 99 % and largest: percentile and maximum over atoms of the root of"
         " the mean square over the nine components. Short runs of equal length, but for those named "
-        '"longer". Settings are chosen by `transfer`, which is therefore no test of what is chosen. Seconds '
-        "are of a core that others used, too.",
+        '"longer". `bm3_deep` is the config as it was, by AdamW with 32 radial functions; it now has 12, and '
+        "Muon, and `bm4.py` is the polarisation of these. Settings are chosen by `transfer`, which is "
+        "therefore no test of what is chosen. Seconds are of a core that others used, too.",
         lambda rows, _: tables.states_table(rows),
     ),
     "unseen": Section(

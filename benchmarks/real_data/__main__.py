@@ -76,6 +76,16 @@ def on_trajectory(config: Config, path: Path) -> Config:
     )
 
 
+def earlier_deep() -> Config:
+    """Return what `bm3_deep.py` was when the tables other than `targets` were made."""
+    config = load_config(DEEP)
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, radial_functions=32),
+        train=dataclasses.replace(config.train, optimizer="adamw"),
+    )
+
+
 def on_compositions(config: Config, path: Path) -> Config:
     """Return the config set up for many compositions: a tenth of them decides which weights are kept."""
     return dataclasses.replace(
@@ -84,17 +94,21 @@ def on_compositions(config: Config, path: Path) -> Config:
 
 
 def targets_rows(parts: Path, seed: int) -> Iterator[Row]:
-    """Yield rows of each network on each set."""
+    """Yield rows of each network on each set; of the one for trajectories also as it was before Muon."""
     for name, epochs in EPOCHS.items():
         test = read_structures(parts / f"{name}-test.extxyz")
-        for network in ("bm1", "bm2", "bm3"):
-            place = on_trajectory if name in TEST_FRAMES else on_compositions
-            chosen = DEEP if network == "bm3" and name in TEST_FRAMES else network
-            config = place(load_config(chosen), parts / f"{name}-train.extxyz")
+        is_trajectory = name in TEST_FRAMES
+        networks = {"BM1": load_config("bm1"), "BM2": load_config("bm2")}
+        networks["BM3"] = load_config(DEEP if is_trajectory else "bm3")
+        if is_trajectory:
+            networks["BM3 by AdamW"] = earlier_deep()
+        for network, config in networks.items():
+            place = on_trajectory if is_trajectory else on_compositions
+            config = place(config, parts / f"{name}-train.extxyz")
             train = dataclasses.replace(config.train, epochs=epochs, seed=seed)
             config = dataclasses.replace(config, train=train)
-            variant = f"{name}, {network.upper()}"
-            facts = {"variant": variant, "set": name, "network": network.upper()}
+            variant = f"{name}, {network}"
+            facts = {"variant": variant, "set": name, "network": network}
             yield Row(f"{variant}, seed {seed}", config, facts, {"test": test})
 
 
@@ -102,7 +116,7 @@ def taught_rows(parts: Path, seed: int) -> Iterator[Row]:
     """Yield rows of a wider `bm3_deep` on frames that `benchmarks.teacher` labelled and the real ones."""
     for name in TEST_FRAMES:
         test = read_structures(parts / f"{name}-test.extxyz")
-        config = on_trajectory(load_config(DEEP), parts / f"{name}-taught.extxyz")
+        config = on_trajectory(earlier_deep(), parts / f"{name}-taught.extxyz")
         data = dataclasses.replace(config.data, validation_path=str(parts / f"{name}-train.extxyz"))
         model = dataclasses.replace(config.model, channels=TAUGHT_CHANNELS)
         train = dataclasses.replace(
@@ -161,7 +175,7 @@ def unseen_rows(parts: Path, seed: int) -> Iterator[Row]:
 
 def ablation_trajectory_rows(parts: Path, seed: int) -> Iterator[Row]:
     """Yield rows of `bm3_deep.py` as it is and with one thing changed, on training frames of BaTiO3."""
-    base = load_config(DEEP)
+    base = earlier_deep()
     frames = str(parts / "BaTiO3-300K-train.extxyz")
     data = DataConfig(path=frames, split="block", validation_fraction=VALIDATION_FRAMES)
     train = dataclasses.replace(base.train, epochs=TRAJECTORY_ABLATION_EPOCHS, batch_size=1, seed=seed)
@@ -220,8 +234,8 @@ def finetune_rows(parts: Path, seed: int) -> Iterator[Row]:
     for count in FINETUNE_FRAMES:
         few = parts / f"BaTiO3-300K-{count}.extxyz"
         write_structures(few, frames[:count])
-        for start, name in (("shipped weights", "finetune"), ("from scratch", DEEP)):
-            config = on_trajectory(load_config(name), few)
+        for start, base in (("shipped weights", load_config("finetune")), ("from scratch", earlier_deep())):
+            config = on_trajectory(base, few)
             train = dataclasses.replace(
                 config.train, epochs=-(-FINETUNE_STEPS // count), ema_decay=0.99, seed=seed
             )

@@ -61,7 +61,12 @@ class Plan(NamedTuple):
     """Numbers of labels by the way of choosing; both begin with the same number."""
 
 
-SMALL = {"model.channels": 16, "model.interactions": 3, "train.keep": "last"}
+SMALL = {
+    "model.channels": 16,
+    "model.interactions": 3,
+    "train.keep": "last",
+    "train.optimizer": "adamw",
+}
 """A network that is trained in half a minute; smaller than what one would use."""
 PLANS = {
     "BaTiO3-300K": Plan("bm3_deep", SMALL, 400, {"random": (8, 12, 17, 24, 34), "select": (8, 12, 17, 24)}),

@@ -32,9 +32,8 @@ from ase import Atoms
 from benchmarks.accuracy.engine import run_rows
 from benchmarks.accuracy.rows import Row
 from benchmarks.common.timing import RESULTS
-from benchmarks.real_data.__main__ import DEEP, on_trajectory
+from benchmarks.real_data.__main__ import DEEP, earlier_deep, on_trajectory
 from benchmarks.real_data.parts import FILES, data_folder
-from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config
 from equivar_jax.errors import InputError, plain_messages
 from equivar_jax.io import read_structures, write_structures
@@ -89,6 +88,9 @@ def write_states(parts: Path, name: str) -> States:
 
 POLARISATION: Mapping[str, Any] = {"model.form": "polarisation", "model.element_shift": False}
 """Tensors as derivatives of a polarisation; it has charges of elements of its own."""
+WIDE: Mapping[str, Any] = {"model.radial_functions": 12}
+MUON: Mapping[str, Any] = {**WIDE, "train.optimizer": "muon"}
+"""With these `bm3_deep.py` is what it is now."""
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     DEEP: {},
     "2 interactions": {"model.interactions": 2},
@@ -98,29 +100,42 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "gates for node_products": {"model.node_products": False, "model.gates": True},
     "4 Å": {"model.cutoff": 4.0},
     "weight decay 0.1": {"train.weight_decay": 0.1},
-    "12 radial functions": {"model.radial_functions": 12},
+    "12 radial functions": WIDE,
     "8 radial functions, 3 interactions": {"model.radial_functions": 8, "model.interactions": 3},
     "8 radial functions, noise of 0.01 Å": {"model.radial_functions": 8, "train.position_noise": 0.01},
-    "12 radial functions, with gates": {"model.radial_functions": 12, "model.gates": True},
-    "12 radial functions, weight decay 0.1": {"model.radial_functions": 12, "train.weight_decay": 0.1},
-    "12 radial functions, 4 Å": {"model.radial_functions": 12, "model.cutoff": 4.0},
+    "12 radial functions, with gates": {**WIDE, "model.gates": True},
+    "12 radial functions, weight decay 0.1": {**WIDE, "train.weight_decay": 0.1},
+    "12 radial functions, 4 Å": {**WIDE, "model.cutoff": 4.0},
     "12 radial functions, 3 interactions, 64 channels": {
-        "model.radial_functions": 12,
+        **WIDE,
         "model.interactions": 3,
         "model.channels": 64,
     },
     "polarisation": POLARISATION,
-    "12 radial functions, polarisation": {"model.radial_functions": 12, **POLARISATION},
-    "12 radial functions, polarisation, 3 interactions": {
-        "model.radial_functions": 12,
-        "model.interactions": 3,
-        **POLARISATION,
-    },
+    "12 radial functions, polarisation": {**WIDE, **POLARISATION},
+    "12 radial functions, polarisation, 3 interactions": {**WIDE, "model.interactions": 3, **POLARISATION},
+    "Muon": {"train.optimizer": "muon"},
+    "12 radial functions, Muon": MUON,
+    "12 radial functions, Muon, rate 0.01": {**MUON, "train.learning_rate": 0.01},
+    "12 radial functions, Muon, rate 0.02": {**MUON, "train.learning_rate": 0.02},
+    "12 radial functions, Muon, rate 0.08": {**MUON, "train.learning_rate": 0.08},
+    "12 radial functions, Muon, weight decay 0.03": {**MUON, "train.weight_decay": 0.03},
+    "12 radial functions, Muon, weight decay 0.1": {**MUON, "train.weight_decay": 0.1},
+    "12 radial functions, Muon, noise of 0.01 Å": {**MUON, "train.position_noise": 0.01},
+    "12 radial functions, Muon, 3 interactions": {**MUON, "model.interactions": 3},
+    "12 radial functions, Muon, 64 channels": {**MUON, "model.channels": 64},
+    "12 radial functions, polarisation, Muon": {**MUON, **POLARISATION},
 }
 """Changed settings by the name of the variant."""
 LONGER = 4
 """How many times as long the variants of `LONG` are trained, too."""
-LONG = (DEEP, "12 radial functions", "polarisation", "12 radial functions, polarisation")
+LONG = (
+    DEEP,
+    "12 radial functions",
+    "polarisation",
+    "12 radial functions, polarisation",
+    "12 radial functions, Muon",
+)
 
 
 def change_settings(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -139,7 +154,7 @@ def states_rows(parts: Path, seed: int) -> Iterator[Row]:
     for variant, times in lengths.items():
         changes = VARIANTS[variant.removesuffix(", longer")]
         for name, states in divided.items():
-            config = on_trajectory(load_config(DEEP), parts / f"{name}-training.extxyz")
+            config = on_trajectory(earlier_deep(), parts / f"{name}-training.extxyz")
             data = dataclasses.replace(config.data, validation_path=str(parts / f"{name}-held_out.extxyz"))
             train = dataclasses.replace(config.train, epochs=times * EPOCHS[name], seed=seed)
             config = change_settings(dataclasses.replace(config, data=data, train=train), changes)

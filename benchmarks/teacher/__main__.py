@@ -64,13 +64,13 @@ On 8 frames of BaTiO3 it was 0.0133 e (0.0164 at a rate of 0.02, 0.0141 at 0.04,
 def settings_of_teacher(
     options: argparse.Namespace, samples: Sequence[Sample]
 ) -> tuple[ModelConfig, TrainConfig]:
-    """Return the settings of `bm3_deep.py`, with the measured number of neighbours and the options."""
+    """Return those of `bm3_deep.py` with AdamW, the measured number of neighbours and the options."""
     config = load_config(DEEP)
     edges = sum(len(sample.graph.senders) for sample in samples)
     atoms = sum(len(sample.graph.nodes["species"]) for sample in samples)
     model = dataclasses.replace(config.model, mean_neighbours=edges / atoms, kernel="auto")
     train = dataclasses.replace(config.train, epochs=options.epochs, learning_rate=options.learning_rate)
-    return model, dataclasses.replace(train, batch_size=1, keep="last")
+    return model, dataclasses.replace(train, batch_size=1, keep="last", optimizer="adamw")
 
 
 def evaluate_teacher(teacher: Teacher, structures: Sequence[Atoms]) -> dict[str, Any]:

@@ -134,6 +134,7 @@ def make_settings(options: argparse.Namespace, samples: Sequence[Sample]) -> tup
         warmup_epochs=float(WARM_UP_STEPS),
         ema_decay=None,
         seed=options.seed,
+        optimizer="adamw",
     )
     return model, training
 

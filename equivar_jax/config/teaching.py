@@ -11,9 +11,6 @@ from equivar_jax.errors import InputError
 
 CONFIG = "bm4.py"
 """The shipped config whose network is taken where none is named."""
-RADIAL_FUNCTIONS = 12
-"""Radial functions of that network here: fewer than its own 32 leave smaller errors away from the frames that
-were trained on (`benchmarks/results/accuracy`)."""
 DECIDED = {
     "model.form": "both forms are trained",
     "model.element_shift": "the fast network has it, and a polarisation always does",
@@ -74,13 +71,10 @@ def teaching_from(config_file: str | None) -> Teaching:
     """Return the settings that a config file begins with, or those of teaching without one.
 
     Args:
-        config_file: Path, name of a shipped config, or None for `CONFIG` with `RADIAL_FUNCTIONS`.
+        config_file: Path, name of a shipped config, or None for `CONFIG`.
     """
     config = load_config(config_file or CONFIG)
-    model = config.model
-    if config_file is None:
-        model = dataclasses.replace(model, radial_functions=RADIAL_FUNCTIONS)
-    return Teaching(data=config.data, model=model, train=config.train)
+    return Teaching(data=config.data, model=config.model, train=config.train)
 
 
 def check_teaching(teaching: Teaching, named: set[str]) -> None:

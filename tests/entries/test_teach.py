@@ -291,8 +291,11 @@ def test_settings_that_make_no_sense_are_refused(complaint, words, message):
     assert message in complaint(teach.main, *words)
 
 
-def test_without_a_config_both_networks_have_twelve_radial_functions():
-    from equivar_jax.config.teaching import teaching_from
+def test_without_a_config_the_networks_are_those_of_one_material():
+    from equivar_jax.config.files import load_config
+    from equivar_jax.config.teaching import form_of_committee, form_of_student, teaching_from
 
-    assert teaching_from(None).model.radial_functions == 12
-    assert teaching_from("bm4.py").model.radial_functions == 32
+    teaching = teaching_from(None)
+    committee, student = load_config("bm4.py"), load_config("bm3_deep.py")
+    assert (form_of_committee(teaching.model), teaching.train) == (committee.model, committee.train)
+    assert (form_of_student(teaching.model), teaching.train) == (student.model, student.train)

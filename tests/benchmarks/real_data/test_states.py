@@ -5,7 +5,8 @@ import pytest
 from ase.build import bulk
 
 from benchmarks.accuracy.tails import summarise_atoms
-from benchmarks.real_data.states import QUARTZ_AT_300_K, VARIANTS, change_settings, divide_by_state
+from benchmarks.real_data.__main__ import earlier_deep
+from benchmarks.real_data.states import MUON, QUARTZ_AT_300_K, VARIANTS, change_settings, divide_by_state
 from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import check_config
 
@@ -43,10 +44,14 @@ def test_every_frame_is_in_one_part(name):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_changes_the_settings_that_it_names(variant):
-    base, changes = load_config("bm3_deep"), VARIANTS[variant]
+    base, changes = earlier_deep(), VARIANTS[variant]
     changed = change_settings(base, changes)
     check_config(changed)
     assert (changed == base) == (not changes)
+
+
+def test_the_config_for_one_material_is_the_earlier_one_with_what_the_states_chose():
+    assert change_settings(earlier_deep(), MUON) == load_config("bm3_deep")
 
 
 def test_errors_of_atoms_are_root_mean_squares_of_their_components():
