@@ -191,7 +191,7 @@ SECTIONS |= {
     "finetune": Section(
         "Fine-tuning on few frames",
         "BaTiO3 at 300 K, tested on the last 12 frames of the file; equal numbers of steps, from scratch "
-        "`bm3_deep.py`. The shipped weights have not seen any frame of it.",
+        "`bm3_deep.py`, and what that was before Muon. The shipped weights have not seen any frame of it.",
         lambda rows, _: tables.finetune_table(rows),
     ),
 }

@@ -225,16 +225,22 @@ def change_config(base: Config, label: str, **changed: Any) -> Row:
 
 
 def finetune_rows(parts: Path, seed: int) -> Iterator[Row]:
-    """Yield rows on few frames of BaTiO3, from the shipped weights and of `bm3_deep` from nothing.
+    """Yield rows on few frames of BaTiO3, from the shipped weights and from nothing.
 
-    The shipped weights have not seen these frames.
+    The shipped weights have not seen these frames. What starts from nothing is `bm3_deep.py`, and what that
+    was before.
     """
     frames = read_structures(parts / "BaTiO3-300K-train.extxyz")
     test = read_structures(parts / "BaTiO3-300K-test.extxyz")
+    starts = {
+        "shipped weights": load_config("finetune"),
+        "from scratch": load_config(DEEP),
+        "from scratch by AdamW": earlier_deep(),
+    }
     for count in FINETUNE_FRAMES:
         few = parts / f"BaTiO3-300K-{count}.extxyz"
         write_structures(few, frames[:count])
-        for start, base in (("shipped weights", load_config("finetune")), ("from scratch", earlier_deep())):
+        for start, base in starts.items():
             config = on_trajectory(base, few)
             train = dataclasses.replace(
                 config.train, epochs=-(-FINETUNE_STEPS // count), ema_decay=0.99, seed=seed

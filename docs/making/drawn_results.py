@@ -16,8 +16,12 @@ def frames(axes: Axes) -> None:
         sizes = found.setdefault(start, {})
         sizes.setdefault(int(number.split()[0]), []).append(row["tests"]["test"]["overall"]["mae"])
     taught_rows = results("accuracy/real_taught.json")["rows"]
-    names = {"shipped weights": "weights of the package, fine-tuned", "from scratch": "bm3_deep.py, fresh"}
-    for (start, name), colour, marker in zip(names.items(), (BLUE, ORANGE), "os", strict=True):
+    names = {
+        "shipped weights": "weights of the package, fine-tuned",
+        "from scratch": "bm3_deep.py, fresh",
+        "from scratch by AdamW": "the same before Muon",
+    }
+    for (start, name), colour, marker in zip(names.items(), (BLUE, ORANGE, SKY), "os^", strict=True):
         sizes = sorted(found[start])
         means = [np.mean(found[start][size]) for size in sizes]
         axes.plot(sizes, means, marker, ls="-", ms=4, lw=1, color=colour, label=name)
@@ -26,7 +30,7 @@ def frames(axes: Axes) -> None:
         for row in taught_rows
         if row["label"].startswith("BaTiO3-300K, BM3 taught") and "mean of" not in row["label"]
     ]
-    axes.plot([47] * len(errors), errors, "D", ms=4, color=GREEN, label="taught")
+    axes.plot([47] * len(errors), errors, "D", ms=4, color=GREEN, label="taught, before Muon")
     axes.set(xlabel="frames trained on", ylabel="MAE on 12 other frames (e)", ylim=(0, None))
     axes.set_title("BaTiO3 at 300 K, 135 atoms")
     axes.legend(loc="upper right")
@@ -42,12 +46,14 @@ def taught(axes: Axes) -> None:
         name, _, rest = row["label"].partition(", ")
         if name == "BaTiO3-300K" and "mean of" not in rest:
             found.setdefault(rest.partition(", seed")[0], []).append(row["tests"]["test"]["overall"]["mae"])
+    found["kept"] = [look_up("kept.json", "BaTiO3-300K.mae")]
     names = {
         "BM1": "BM1",
         "BM2": "BM2",
         "BM3": "bm3_deep",
-        "BM3 taught": "bm3_deep,\ntaught",
-        "teacher": "its teacher\n(four networks)",
+        "BM3 taught": "taught,\nby AdamW",
+        "teacher": "its teacher,\n4 networks",
+        "kept": "bm4,\n3 networks",
     }
     kept = [(names[key], values) for key, values in found.items() if key in names]
     axes.bar(range(len(kept)), [np.mean(values) for _, values in kept], 0.6, color=SKY)

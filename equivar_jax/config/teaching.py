@@ -34,7 +34,7 @@ class TeachConfig:
     the uncertainty; False trains on every frame and has neither."""
     members: Annotated[int, AtLeast(2)] = 3
     """Networks of the committee."""
-    steps: Count = 4000
+    steps: Count = 1200
     """Steps of training of each member, rounded to whole epochs."""
     frames: Count = 1000
     """Frames to make and label."""
