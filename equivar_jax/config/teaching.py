@@ -38,9 +38,9 @@ class TeachConfig:
     """Steps of training of each member, rounded to whole epochs."""
     frames: Count = 1000
     """Frames to make and label."""
-    student_steps: Count = 24000
+    student_steps: Count = 8000
     """Steps of training of the fast network, rounded to whole epochs."""
-    student_learning_rate: Positive = 0.02
+    student_learning_rate: Positive = 0.04
     """Highest rate of the fast network; that of the committee is `train.learning_rate`."""
     mixed: NonNegative = 0.4
     """Share of made frames that mix the displacements of two frames."""
