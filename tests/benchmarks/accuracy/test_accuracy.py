@@ -16,7 +16,7 @@ from benchmarks.accuracy.data import demonstration_counts, limit_data, list_sour
 from benchmarks.accuracy.protocols import PROTOCOLS, Request
 from benchmarks.accuracy.result_file import keep_row, read_rows
 from benchmarks.accuracy.rows import Row, run_name
-from benchmarks.real_data.__main__ import change_part_by_part, taught_rows
+from benchmarks.real_data.__main__ import change_part_by_part, earlier_deep, taught_rows
 from benchmarks.real_data.mean_of_seeds import add_means_of_seeds
 from benchmarks.real_data.parts import TEST_FRAMES
 from equivar_jax.config.files import load_config
@@ -289,8 +289,8 @@ def test_taught_rows_are_trained_on_labels_of_the_teacher_and_tested_as_the_othe
         assert row.config.train.keep == "last"  # the training frames cannot choose
         assert row.config.data.path == str(tmp_path / f"{name}-taught.extxyz")
         assert row.config.data.validation_path == str(tmp_path / f"{name}-train.extxyz")
-        model = dataclasses.replace(row.config.model, channels=load_config("bm3_deep").model.channels)
-        assert model == load_config("bm3_deep").model
+        model = dataclasses.replace(row.config.model, channels=earlier_deep().model.channels)
+        assert model == earlier_deep().model
         assert len(row.tests["test"]) == 2
 
 
