@@ -64,6 +64,7 @@ class Plan(NamedTuple):
 SMALL = {
     "model.channels": 16,
     "model.interactions": 3,
+    "model.radial_functions": 32,
     "train.keep": "last",
     "train.optimizer": "adamw",
 }

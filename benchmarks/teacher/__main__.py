@@ -30,7 +30,7 @@ from benchmarks.accuracy.result_file import keep_row
 from benchmarks.accuracy.rows import digest_tests, slug
 from benchmarks.common.machine import describe_machine
 from benchmarks.common.timing import RESULTS
-from benchmarks.real_data.__main__ import DEEP, EPOCHS
+from benchmarks.real_data.__main__ import EPOCHS, earlier_deep
 from benchmarks.real_data.parts import TEST_FRAMES, data_folder, write_parts
 from benchmarks.teacher.side_by_side import (
     Teacher,
@@ -41,7 +41,6 @@ from benchmarks.teacher.side_by_side import (
     train_members,
     write_teacher,
 )
-from equivar_jax.config.files import load_config
 from equivar_jax.config.schema import Config, ModelConfig, TrainConfig
 from equivar_jax.config.settings import to_dict
 from equivar_jax.errors import InputError, plain_messages
@@ -64,13 +63,13 @@ On 8 frames of BaTiO3 it was 0.0133 e (0.0164 at a rate of 0.02, 0.0141 at 0.04,
 def settings_of_teacher(
     options: argparse.Namespace, samples: Sequence[Sample]
 ) -> tuple[ModelConfig, TrainConfig]:
-    """Return those of `bm3_deep.py` with AdamW, the measured number of neighbours and the options."""
-    config = load_config(DEEP)
+    """Return those of the earlier `bm3_deep.py`, the measured number of neighbours and the options."""
+    config = earlier_deep()
     edges = sum(len(sample.graph.senders) for sample in samples)
     atoms = sum(len(sample.graph.nodes["species"]) for sample in samples)
     model = dataclasses.replace(config.model, mean_neighbours=edges / atoms, kernel="auto")
     train = dataclasses.replace(config.train, epochs=options.epochs, learning_rate=options.learning_rate)
-    return model, dataclasses.replace(train, batch_size=1, keep="last", optimizer="adamw")
+    return model, dataclasses.replace(train, batch_size=1, keep="last")
 
 
 def evaluate_teacher(teacher: Teacher, structures: Sequence[Atoms]) -> dict[str, Any]:
@@ -109,7 +108,7 @@ def teach(name: str, options: argparse.Namespace, command: str) -> None:
             "a teacher takes at least one member, one epoch and two frames"
         )
     made = [] if options.held_out else mix_frames(training, options.frames)
-    samples, frames = stack_frames(training, load_config(DEEP).model.cutoff)
+    samples, frames = stack_frames(training, earlier_deep().model.cutoff)
     network, optimisation = settings_of_teacher(options, samples)
     config, seeds = Config(model=network, train=optimisation), list(range(options.members))
     folder = options.runs / "real_teacher" / slug(label)

@@ -124,6 +124,7 @@ def make_settings(options: argparse.Namespace, samples: Sequence[Sample]) -> tup
         channels=options.channels,
         interactions=options.interactions,
         edge_hidden=options.channels,
+        radial_functions=32,
         mean_neighbours=edges / sum(len(sample.graph.nodes["species"]) for sample in samples),
         kernel="chunked",
     )

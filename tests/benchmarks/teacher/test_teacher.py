@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers.crystals import labelled_crystal
 
+from benchmarks.real_data.__main__ import earlier_deep
 from benchmarks.teacher import __main__ as teacher
 from benchmarks.teacher import side_by_side
-from equivar_jax.config.files import load_config
 from equivar_jax.io import read_structures, write_structures
 from equivar_jax.structures import born_effective_charges
 from equivar_jax.training.run_directory import read_records
@@ -19,11 +19,11 @@ SET, MEMBERS, FRAMES, MADE = "SiO2-300K", 2, 5, 3
 @pytest.fixture
 def trajectory(tmp_path, monkeypatch):
     """Frames of a crystal in the place of the real ones, and a network of a few weights."""
-    config = load_config("bm3_deep.py")
+    config = earlier_deep()
     small = dataclasses.replace(
         config.model, cutoff=3.0, channels=2, interactions=1, edge_hidden=2, radial_functions=4, embedding=4
     )
-    monkeypatch.setattr(teacher, "load_config", lambda _: dataclasses.replace(config, model=small))
+    monkeypatch.setattr(teacher, "earlier_deep", lambda: dataclasses.replace(config, model=small))
     frames = [labelled_crystal(seed) for seed in range(FRAMES + 2)]
     (tmp_path / "parts").mkdir()
     write_structures(tmp_path / "parts" / f"{SET}-train.extxyz", frames[:FRAMES])
@@ -93,7 +93,7 @@ def test_held_out_frames_are_tested_on_and_nothing_is_labelled(trajectory):
 @pytest.mark.slow  # as above
 def test_the_members_start_apart_and_at_the_spread_of_the_labels(trajectory):
     structures = [labelled_crystal(seed) for seed in range(2)]
-    config = dataclasses.replace(teacher.load_config("").model, mean_neighbours=9.0, kernel="chunked")
+    config = dataclasses.replace(teacher.earlier_deep().model, mean_neighbours=9.0, kernel="chunked")
     samples, frames = side_by_side.stack_frames(structures, config.cutoff)
     first = jax.tree.map(lambda leaf: leaf[0], frames)
     model, params = side_by_side.start_members(config, samples, first, [0, 1])
