@@ -105,7 +105,7 @@ def test_both_networks_have_the_settings_of_the_config_and_their_own_length(taug
         assert (config.model.channels, config.model.radial_functions) == (2, 4)
         assert config.train.keep == "last"
     assert (student.model.element_shift, committee.model.element_shift) == (True, False)
-    assert (student.train.learning_rate, committee.train.learning_rate) == (0.02, 0.05)
+    assert (student.train.learning_rate, committee.train.learning_rate) == (0.04, 0.05)
     assert [len(read_records(taught.folder / "committee" / f"member-{k}")) for k in (0, 1)] == [EPOCHS] * 2
     assert len(read_records(taught.folder / "student")) == STUDENT_EPOCHS
 
