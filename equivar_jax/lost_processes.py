@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -12,6 +13,9 @@ from equivar_jax.errors import InputError
 
 SECONDS_BETWEEN_LOOKS = 5.0
 """How often processes look whether all are there."""
+SECONDS_OF_THE_FIRST = 3.0
+"""How much later the first process ends. It has the service that all are in touch with, and JAX aborts any
+process that still runs when that is gone."""
 LOST = 75
 """Exit status if another process was lost: EX_TEMPFAIL of sysexits.h, since the run can go on."""
 _SIGNS_OF_LOSS = ("gloo", "nccl", "unavailable", "deadline_exceeded", "aborted", "barrier", "heartbeat")
@@ -25,14 +29,18 @@ class Watch:
         self.advice = "begin again"
         """What the user can do if one is lost."""
         self._finished = threading.Event()
+        self._ending = threading.Lock()
         self._thread = threading.Thread(target=self._look, daemon=True, name="watch for lost processes")
 
     def end(self, reason: str, status: int = LOST) -> NoReturn:
         """End this process at once with a line on standard error."""
         import jax
 
+        self._ending.acquire()  # never released: another thread that comes here has nothing to add
         message = f"error: process {jax.process_index()} of {jax.process_count()}: {reason}; {self.advice}"
         print(message, file=sys.__stderr__, flush=True)
+        if is_first_process():
+            time.sleep(SECONDS_OF_THE_FIRST)
         os._exit(status)  # what JAX does at the end of a process would wait for the one that is gone
 
     def begin(self) -> None:
