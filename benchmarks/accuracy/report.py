@@ -159,7 +159,7 @@ SECTIONS |= {
     "foundation": Section(
         "The shipped weights with one thing changed",
         "On the 196 validation compositions of their data; of 12 epochs if not said otherwise, where the "
-        "shipped ones have 60. A few crystals have much of the error, and sums in another order lead "
+        "shipped ones have 48. A few crystals have much of the error, and sums in another order lead "
         "elsewhere, so that a single run says little: the one without weight decay had 0.065 e when it ran a "
         "second time with the same seed.",
         lambda rows, _: tables.general_table(rows),

@@ -7,12 +7,11 @@ EQUIVAR_DATA names; nothing else is ever trained on. The members of the committe
 trained once, each by
 
     equivar train --config bm3.py --run-dir RUNS/seed-K --data UNION/training.extxyz
-        --data.validation_path UNION/validation.extxyz --model.dielectric True
-        --train.epochs EPOCHS --train.seed K
+        --data.validation_path UNION/validation.extxyz --train.epochs EPOCHS --train.seed K
 
-with further settings, if any, from the end of the command line (`-- --model.channels 96`). The validation
-part chooses the epoch of each member, calibrates the uncertainties of the committee and says which features
-are usual. What ships is what is then tested, on compositions that were never trained on.
+and by `SETTINGS`, with further settings, if any, from the end of the command line (`-- --model.channels 96`).
+The validation part chooses the epoch of each member, calibrates the uncertainties of the committee and says
+which features are usual. What ships is what is then tested, on compositions that were never trained on.
 
 Runs that are there are taken as they are, with the settings that they have, and finished if they are not,
 unless `--unfinished` takes those as well. After an interruption the same command continues. `--card-only`
@@ -52,8 +51,13 @@ from equivar_jax.uncertainty.domain import domain_of
 from equivar_jax.weights.checkpoint import read_checkpoint
 
 CONFIG = "bm3.py"
-EPOCHS = 60
-SETTINGS: Mapping[str, Any] = {"model.dielectric": True}
+EPOCHS = 48
+SETTINGS: Mapping[str, Any] = {
+    "model.dielectric": True,
+    "train.optimizer": "muon",
+    "train.learning_rate": 0.015,
+    "train.weight_decay": 0.01,
+}
 """In what a member differs from the config, beside its epochs and its seed."""
 WEIGHTS = Path(__file__).parents[2] / "equivar_jax" / "weights"
 PATTERN = "phonon*.extxyz.gz"

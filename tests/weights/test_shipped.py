@@ -29,13 +29,14 @@ def model():
     return load()
 
 
-def value(model, name, site):
+def value(model, name, site, source=""):
     """The model's value of the first reference whose label begins so, with its uncertainty."""
     crystal = CRYSTALS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DomainWarning)
         tensors, sigma = model.predict(crystal.build(), uncertainty=True)
-    reference, found = next(pair for pair in compare(crystal, tensors) if pair[0].site.startswith(site))
+    pairs = [pair for pair in compare(crystal, tensors) if pair[0].source.startswith(source)]
+    reference, found = next(pair for pair in pairs if pair[0].site.startswith(site))
     return found, component(sigma[reference.atom], reference.component), reference.value
 
 
@@ -54,11 +55,11 @@ def test_anomalous_charges_are_anomalous(model, name, site):
 
 
 @pytest.mark.parametrize("site", NOMINAL)
-def test_those_of_barium_titanate_are_within_two_sigma_and_three_per_cent(model, site):
-    """Values of the others in the table, of LDA, are up to 3.2 sigma off; the card says so."""
-    found, sigma, published = value(model, "cubic BaTiO3", site)
+def test_those_of_barium_titanate_are_within_two_sigma_and_two_per_cent(model, site):
+    """Of values by PBEsol, as the training data; by LDA they are smaller, and the card says how far off."""
+    found, sigma, published = value(model, "cubic BaTiO3", site, "ALAMODE")
     assert abs(found - published) < 2 * sigma
-    assert found == pytest.approx(published, rel=0.03)
+    assert found == pytest.approx(published, rel=0.02)
 
 
 def test_tungsten_in_cubic_tungsten_trioxide_is_most_anomalous(model):
