@@ -100,7 +100,7 @@ warned = np.array([bool(row["warnings"]) for row in rows])
 #
 # The largest charges are those of O between cations without d electrons: Nb, Ta, Ti and W, whose d orbitals
 # mix with the p orbitals of O. Crystals of the others, such as Sn, Ge, Sb, Te and Al, have smaller ones. With
-# W the network is least sure, at 7 to 16 %.
+# W the network is least sure, at 4 to 22 %.
 KINDS = {"W": "W", "Nb or Ta": "Nb|Ta", "Ti": "Ti", "Zr or Hf": "Zr|Hf", "none of them": ""}
 kinds = np.array([next(kind for kind, sign in KINDS.items() if re.search(sign, row["file"])) for row in rows])
 with mpl.rc_context(STYLE):
