@@ -135,6 +135,7 @@ LONG = (
     "polarisation",
     "12 radial functions, polarisation",
     "12 radial functions, Muon",
+    "12 radial functions, polarisation, Muon",
 )
 
 
