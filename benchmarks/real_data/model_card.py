@@ -207,8 +207,9 @@ The picture is `committee/calibration.png`.
 Beside published values (`benchmarks/results/textbook.md`, 50 crystals): anomalous charges of high-symmetry
 phases stand alone in the data. They are off in cubic titanates by up to {off} % or {sigmas:.1f} sigma of the
 first value in that table. Cubic BaTiO3 has Ti {titanium:.2f} ± {titanium_sigma:.2f} and O along the bond
-{oxygen:.2f} ± {oxygen_sigma:.2f} e (published: 7.40 and -5.86 by PBEsol, the functional of the training data,
-7.16 and -5.69 by LDA), cubic WO3 W {tungsten:.2f} ± {tungsten_sigma:.2f} e (published: 12.51).
+{oxygen:.2f} ± {oxygen_sigma:.2f} e (published: 7.40 and -5.86 in an
+example of ALAMODE, which uses PBEsol as the training data where it says so; 7.16 and -5.69 by LDA),
+cubic WO3 W {tungsten:.2f} ± {tungsten_sigma:.2f} e (published: 12.51).
 
 ## Elements
 
