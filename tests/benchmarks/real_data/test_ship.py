@@ -232,7 +232,8 @@ def test_runs_on_other_data_and_tests_that_were_trained_on_are_refused(shipped, 
 @pytest.mark.slow
 def test_the_card_says_how_it_was_trained(shipped, card):
     assert "equivar train --config test.py --data UNION/training.extxyz" in card
-    assert "--model.interactions 1 --model.dielectric True --train.epochs 2 --train.seed SEED" in card
+    assert "--model.interactions 1 --model.dielectric True --train.epochs 2 --train.learning_rate" in card
+    assert "--train.learning_rate 0.015 --train.optimizer muon --train.seed SEED" in card
     assert_no_absolute_path(shipped / "weights")
     for path in (shipped / "weights").rglob("*"):
         assert path.is_dir() or str(shipped).encode() not in path.read_bytes(), path
