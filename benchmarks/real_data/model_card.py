@@ -208,7 +208,7 @@ Beside published values (`benchmarks/results/textbook.md`, 50 crystals): anomalo
 phases stand alone in the data. They are off in cubic titanates by up to {off} % or {sigmas:.1f} sigma of the
 first value in that table. Cubic BaTiO3 has Ti {titanium:.2f} ± {titanium_sigma:.2f} and O along the bond
 {oxygen:.2f} ± {oxygen_sigma:.2f} e (published: 7.40 and -5.86 in an
-example of ALAMODE, which uses PBEsol as the training data where it says so; 7.16 and -5.69 by LDA),
+example of ALAMODE, 7.16 and -5.69 by LDA; PBEsol in Abinit at this cell: 7.12 and -5.70),
 cubic WO3 W {tungsten:.2f} ± {tungsten_sigma:.2f} e (published: 12.51).
 
 ## Elements
