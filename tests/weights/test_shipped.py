@@ -56,7 +56,7 @@ def test_anomalous_charges_are_anomalous(model, name, site):
 
 @pytest.mark.parametrize("site", NOMINAL)
 def test_those_of_barium_titanate_are_within_two_sigma_and_two_per_cent(model, site):
-    """Of ALAMODE's, by PBEsol where it says so; by LDA they are smaller, and the card says how far off."""
+    """Of the larger published ones; LDA and our PBEsol are smaller, and the card says how far off."""
     found, sigma, published = value(model, "cubic BaTiO3", site, "ALAMODE")
     assert abs(found - published) < 2 * sigma
     assert found == pytest.approx(published, rel=0.02)
