@@ -33,7 +33,7 @@ class Watch:
         self._thread = threading.Thread(target=self._look, daemon=True, name="watch for lost processes")
 
     def end(self, reason: str, status: int = LOST) -> NoReturn:
-        """End this process at once with a line on standard error."""
+        """End this process with a line on standard error: the first after the others, each other at once."""
         import jax
 
         self._ending.acquire()  # never released: another thread that comes here has nothing to add
